@@ -1,0 +1,1 @@
+"""The codecs that rdbench ships; `menu.py` lists them."""

@@ -1,0 +1,1 @@
+"""Compression schemes and the entropy coder."""

@@ -1,0 +1,1 @@
+"""The dataset manifests that rdbench ships, one TOML file each."""

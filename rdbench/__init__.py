@@ -1,0 +1,1 @@
+"""rdbench: rate-distortion benchmark of neural and conventional video codecs."""

@@ -1,0 +1,274 @@
+"""The command line: parse, call, print."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import RdbenchError, UsageError
+
+app = typer.Typer(
+    name="rdbench",
+    help="At the same quality, how many bits, and how long? Neural and conventional video codecs, measured alike.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+datasets_app = typer.Typer(help="The datasets: list them, or fetch one.", invoke_without_command=True)
+app.add_typer(datasets_app, name="datasets")
+
+Ffmpeg = Annotated[str | None, typer.Option("--ffmpeg", help="Another ffmpeg than the one that comes along.")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", help="Where the datasets lie (or RDBENCH_DATA).")]
+Format = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of records, or CSV files of published curves.")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
+Force = Annotated[bool, typer.Option("--force-conditions", help="Compare across test conditions; marked.")]
+PerSequence = Annotated[bool, typer.Option("--per-sequence", help="A row for each sequence.")]
+
+
+def main() -> None:
+    """Runs the command line; errors are one sentence, a traceback only with --debug."""
+    debug = "--debug" in sys.argv
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        sys.exit(app(args=arguments, standalone_mode=True))
+    except KeyboardInterrupt:
+        print("\nStopped; what is done is kept, and the same command continues.", file=sys.stderr)
+        sys.exit(130)
+    except RdbenchError as error:
+        if debug:
+            raise
+        print(f"rdbench: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _sweep_options(values: dict[str, Any], sweep: Path | None) -> dict[str, Any]:
+    """The command line on top of the sweep file."""
+    from .sweep import read_sweep
+
+    given = {key: value for key, value in values.items() if value not in (None, [], ())}
+    merged = {**(read_sweep(sweep) if sweep else {}), **given}
+    for needed in ("codecs", "dataset"):
+        if needed not in merged:
+            raise UsageError(f"Say which {needed}: --{needed} NAME (see rdbench {needed.rstrip('s')}s).")
+    merged["set"] = tuple(merged.get("set", ()))
+    return merged
+
+
+SweepFile = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="The same options, written down.")]
+Codecs = Annotated[str | None, typer.Option("--codecs", help="nerv,x265[preset=medium], ...")]
+DatasetSpec = Annotated[str | None, typer.Option("--dataset", help="uvg, uvg:Jockey, bunny@320x180, a file, a folder.")]
+FrameCount = Annotated[int | None, typer.Option("--frames", help="Only the first N frames.")]
+RatePoints = Annotated[str | None, typer.Option("--rate-points", help="How many, or labels: 4 or crf27,crf32.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="paper, quick or tiny.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="codec.option=value")]
+ConditionsName = Annotated[str | None, typer.Option("--conditions", help="rgb601 (default), rgb709 or yuv420.")]
+Metrics = Annotated[str | None, typer.Option("--metrics", help="psnr,ms_ssim (default), vmaf.")]
+Seed = Annotated[int | None, typer.Option("--seed")]
+Device = Annotated[str | None, typer.Option("--device", help="auto (default), cpu, cuda.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads of each job (default: cores / jobs).")]
+
+
+@app.command()
+def run(
+    sweep: SweepFile = None, codecs: Codecs = None, dataset: DatasetSpec = None, frames: FrameCount = None,
+    rate_points: RatePoints = None, preset: Preset = None, set_: Set = None, conditions: ConditionsName = None,
+    metrics: Metrics = None, seed: Seed = None, device: Device = None, threads: Threads = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds for each stage of a job.")] = None,
+    data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where records go (default: results).")] = None,
+    executor: Annotated[str | None, typer.Option("--executor", help="local (default) or ray.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Jobs side by side (default 1: quiet clocks).")] = None,
+) -> None:  # fmt: skip
+    """Encode, decode and measure: codecs x sequences x rate points."""
+    from .session import run_session
+
+    values = {**locals(), "set": set_}
+    for name in ("sweep", "set_", "run_session"):
+        values.pop(name)
+    raise typer.Exit(run_session(_sweep_options(values, sweep)))
+
+
+@app.command()
+def plan(
+    sweep: SweepFile = None, codecs: Codecs = None, dataset: DatasetSpec = None, frames: FrameCount = None,
+    rate_points: RatePoints = None, preset: Preset = None, set_: Set = None, conditions: ConditionsName = None,
+    metrics: Metrics = None, seed: Seed = None, device: Device = None, threads: Threads = None,
+    data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+    out: Annotated[Path | None, typer.Option("--out")] = None,
+) -> None:  # fmt: skip
+    """What would run, and its estimated time; runs nothing."""
+    from .session import show_plan
+
+    values = {**locals(), "set": set_}
+    for name in ("sweep", "set_", "show_plan"):
+        values.pop(name)
+    show_plan(_sweep_options(values, sweep))
+
+
+@app.command()
+def bdrate(
+    folders: Folders,
+    anchor: Annotated[str, typer.Option("--anchor", help="The codec that the others are compared with.")],
+    metric: Annotated[str, typer.Option("--metric")] = "psnr_rgb",
+    method: Annotated[str, typer.Option("--method", help="pchip, akima or cubic.")] = "pchip",
+    dataset: Dataset = None,
+    per_sequence: PerSequence = False,
+    format_: Format = "table",
+    force_conditions: Force = False,
+) -> None:
+    """Bjontegaard delta rate and quality against an anchor, with their health."""
+    from .published import load_any
+    from .report import tables
+
+    table = tables.bd_table(
+        tables.only(load_any(folders), dataset), anchor, metric, method, per_sequence, force_conditions
+    )
+    print(tables.render(table, format_))
+
+
+@app.command()
+def results(folders: Folders, format_: Format = "table", dataset: Dataset = None) -> None:
+    """The records as a table."""
+    from .published import load_any
+    from .report import tables
+
+    frame = tables.only(load_any(folders), dataset)
+    print(tables.render(tables.rd_table(frame) if format_ == "table" else frame, format_))
+
+
+@app.command()
+def plot(
+    folders: Folders,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .png, .pdf or .svg file.")] = Path("rd.png"),
+    x: Annotated[str, typer.Option("--x", help="bpp or encode_seconds.")] = "bpp",
+    dataset: Dataset = None,
+    per_sequence: PerSequence = False,
+    published: Annotated[list[Path] | None, typer.Option("--published", help="Published curves to overlay.")] = None,
+    ledger: Annotated[bool, typer.Option("--ledger", help="Where the bytes go, stacked.")] = False,
+) -> None:
+    """RD curves, or with --ledger where the bytes go."""
+    from .published import load_any, load_published
+    from .report import plots, tables
+
+    frame = tables.only(load_any(folders), dataset)
+    if ledger:
+        plots.ledger_plot(frame, output)
+    else:
+        overlay = tables.only(load_published(published), dataset) if published else None
+        plots.rd_plot(frame, output, x=x, per_sequence=per_sequence, published=overlay)
+    print(f"Wrote {output}")
+
+
+@app.command()
+def check(
+    folders: Folders,
+    baseline: Annotated[Path, typer.Option("--baseline", help="The kept baseline, a JSON file.")],
+    max_bd_rate: Annotated[float, typer.Option("--max-bd-rate", help="Percent.")] = 2.0,
+    max_psnr_drop: Annotated[float, typer.Option("--max-psnr-drop", help="dB.")] = 0.1,
+    max_time_ratio: Annotated[float, typer.Option("--max-time-ratio")] = 2.0,
+    update: Annotated[bool, typer.Option("--update", help="Write a new baseline instead.")] = False,
+) -> None:
+    """Compare results with a kept baseline; exit status 1 on a regression."""
+    from . import regression
+    from .results import load
+
+    frame = load(folders)
+    if update:
+        regression.save_baseline(baseline, regression.make_baseline(frame))
+        print(f"Wrote {baseline}")
+        return
+    report = regression.check(
+        frame, regression.read_baseline(baseline), max_bd_rate, max_psnr_drop, max_time_ratio
+    )
+    print("\n".join(report.lines()))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command(name="codecs")
+def list_codecs(ffmpeg: Ffmpeg = None) -> None:
+    """The codecs: what each is, its rate points, and whether it can run here."""
+    from .codec import Host
+    from .registry import find_card, find_codecs
+
+    for name in find_codecs():
+        try:
+            card = find_card(name)
+            reason = card.missing(Host(ffmpeg=ffmpeg))
+        except RdbenchError as error:
+            print(f"{name:<8} not usable: {error}")
+            continue
+        print(f"{name:<8} {card.kind}: {card.summary} ({card.reference}). Rate points: {card.rate_points}.")
+        print(f"{'':<8} {'ready' if reason is None else 'cannot run here: ' + reason}")
+
+
+@datasets_app.callback()
+def list_datasets(context: typer.Context, data_root: DataRoot = None) -> None:
+    """The datasets, and whether their files are here."""
+    if context.invoked_subcommand is not None:
+        return
+    from .dataset import find_datasets, status
+
+    for name in find_datasets():
+        print(f"{name:<10} {status(name, Path(data_root) if data_root else None)}")
+
+
+@datasets_app.command()
+def fetch(name: str, data_root: DataRoot = None) -> None:
+    """Download, check and unpack a dataset."""
+    from .session import fetch_dataset
+
+    fetch_dataset(name, Path(data_root) if data_root else None)
+
+
+@app.command()
+def encode(
+    codec: str, clip: str,
+    output: Annotated[Path, typer.Option("-o", "--output")],
+    rate_point: Annotated[str | None, typer.Option("--rate-point", help="Its label; default: the middle one.")] = None,
+    preset: Preset = None, frames: FrameCount = None, seed: Seed = 0, device: Device = "auto", threads: Threads = None,
+    data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+) -> None:  # fmt: skip
+    """Encode one clip to one bitstream."""
+    from .session import encode_clip
+
+    options = {"preset": preset, "frames": frames, "seed": seed, "device": device, "threads": threads}
+    encode_clip(codec, clip, output, rate_point, {**options, "data_root": data_root, "ffmpeg": ffmpeg})
+
+
+@app.command()
+def decode(
+    bitstream: Path,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .y4m file.")],
+    codec: Annotated[str | None, typer.Option("--codec", help="Where the bitstream does not tell.")] = None,
+    frames: Annotated[str | None, typer.Option("--frames", help="first:end, as in 100:110.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    ffmpeg: Ffmpeg = None,
+) -> None:
+    """Decode a bitstream to a y4m file."""
+    from .session import decode_clip
+
+    decode_clip(bitstream, output, codec, frames, device or "auto", threads, ffmpeg)
+
+
+@app.command()
+def measure(
+    reference: str,
+    test: Path,
+    conditions: ConditionsName = "rgb601",
+    metrics: Metrics = "psnr,ms_ssim",
+    frames_csv: Annotated[Path | None, typer.Option("--frames-csv", help="Also write the values of each frame.")] = None,
+    format_: Format = "table",
+    data_root: DataRoot = None,
+    ffmpeg: Ffmpeg = None,
+) -> None:
+    """The quality of one clip against another, as in a run."""
+    from .session import measure_clips
+
+    measure_clips(reference, test, conditions or "rgb601", metrics or "psnr,ms_ssim", frames_csv, format_, data_root, ffmpeg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The contract between the harness and a codec: rate points, encode, decode, and nothing else."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .errors import UsageError
+from .video import Video, VideoFormat
+
+Value = str | int | float | bool
+Kind = Literal["INR", "conventional", "learned"]
+
+
+@dataclass(frozen=True)
+class RatePoint:
+    """One point of a rate-distortion curve: a label unique inside its codec, safe in a file name, and settings."""
+
+    label: str
+    settings: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of a clip before it is encoded; `sizes` are the model sizes that its manifest suggests."""
+
+    format: VideoFormat
+    frames: int
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """The clip to encode, twice: `video` in its own planes, `rgb` as 8-bit RGB by the test conditions.
+
+    Conventional codecs code `video`; INR codecs fit `rgb`.
+    """
+
+    video: Video
+    rgb: Video
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a codec may use of this machine: the ffmpeg program, and paths of other programs by name."""
+
+    ffmpeg: str | None = None
+    programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Stopwatch:
+    """Seconds spent in named parts (`fit`, `compress`, `entropy_decode`, `render`, `compile`)."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Adds the time inside the block to `name`; synchronize the device before the block ends."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass
+class Workspace:
+    """What a job needs besides the video.
+
+    `folder` is scratch space that survives a restart; `progress(done, total, text)` shows how far the work is;
+    `report` takes what the codec wants in the record (`command`, `parameters`, `kmacs_per_pixel`, `render_fps`).
+    """
+
+    folder: Path
+    device: str = "cpu"
+    threads: int = 1
+    seed: int = 0
+    host: Host = field(default_factory=Host)
+    progress: Callable[[float, float, str], None] = lambda done, total, text: None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+class Settings(BaseModel):
+    """A codec's settings: typed fields with defaults; unknown names and wrong values are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Codec(ABC):
+    """A codec answers three questions: which rate points, how to write a bitstream, how to read one.
+
+    Encode time is the whole of `encode`; decode time runs from the call of `decode` to the last frame taken from
+    the video it returns. `decode` gets the bitstream and nothing else, and does not depend on the settings.
+    """
+
+    kind: ClassVar[Kind] = "conventional"
+    reference: ClassVar[str] = ""
+    """The paper or the standard, in one line."""
+    Settings: ClassVar[type[Settings]] = Settings
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
+    """Settings by preset (`paper`, `quick`, `tiny`); a codec without the preset asked for uses its defaults."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Any = settings
+
+    @classmethod
+    @abstractmethod
+    def missing(cls, host: Host) -> str | None:
+        """None if the codec can run here, else one sentence: what is missing and how to get it."""
+
+    @classmethod
+    @abstractmethod
+    def version(cls, host: Host) -> str:
+        """What produces the bits (program or scheme, and version); part of the identity of a result."""
+
+    @abstractmethod
+    def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
+        """The default rate points for this clip, from few bits to many."""
+
+    def rate_point(self, label: str, clip: Clip) -> RatePoint:
+        """The rate point with this label; override to accept more than the default ones. Raises UsageError."""
+        for point in self.rate_points(clip):
+            if point.label == label:
+                return point
+        labels = ", ".join(p.label for p in self.rate_points(clip))
+        raise UsageError(f"There is no rate point {label!r}; there are {labels}.")
+
+    def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
+        """A rough encode time for `rdbench plan`; None where nobody knows."""
+        return None
+
+    @abstractmethod
+    def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
+        """Writes the bitstream file."""
+
+    @classmethod
+    @abstractmethod
+    def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
+        """The video in the file, frames in display order. Raises BitstreamError for a damaged file."""
+
+    @classmethod
+    def ledger(cls, bitstream: Path) -> Mapping[str, int]:
+        """Where the bytes go: bytes of each named part; they add up to the size of the file."""
+        return {"payload": bitstream.stat().st_size}
+
+
+@dataclass(frozen=True)
+class CodecCard:
+    """What can be said of a codec without loading it: the entry point of a codec whose imports are heavy."""
+
+    name: str
+    kind: Kind
+    summary: str
+    reference: str
+    rate_points: str
+    load: str
+    """`module:Class`, imported only when the codec is used."""
+    signatures: tuple[bytes, ...] = ()
+    """How bitstreams begin, for `rdbench decode`."""
+    missing: Callable[[Host], str | None] = lambda host: None
+    """As `Codec.missing`, without loading the codec."""

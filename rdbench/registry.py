@@ -1,0 +1,130 @@
+"""Names on the command line -> codecs, found through the entry-point group `rdbench.codecs`."""
+
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from .codec import Codec, CodecCard, Value
+from .errors import RdbenchError, UsageError, did_you_mean
+
+GROUP = "rdbench.codecs"
+_SPEC = re.compile(r"([A-Za-z0-9_.-]+)(?:\[([^\[\]]*)\])?")
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """A codec as the user wrote it: `x265[preset=medium,bframes=0]`; an option without `=` is switched on."""
+
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        inner = ",".join(f"{key}={value}" for key, value in self.options)
+        return f"{self.name}[{inner}]" if inner else self.name
+
+    def with_options(self, more: Mapping[str, str]) -> "CodecSpec":
+        """The same codec with further options; later ones win."""
+        return CodecSpec(self.name, tuple({**dict(self.options), **more}.items()))
+
+
+def parse_specs(text: str) -> list[CodecSpec]:
+    """`nerv,x265[preset=medium,bframes=0]` -> specs. Raises UsageError."""
+    parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
+    if not all(parts):
+        raise UsageError(f"The list of codecs {text!r} has an empty name; write names separated by single commas.")
+    return [_parse_spec(part) for part in parts]
+
+
+def _parse_spec(text: str) -> CodecSpec:
+    match = _SPEC.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a codec; write a name, or a name with options as in x265[preset=medium].")
+    options = [option.strip() for option in (match[2] or "").split(",") if option.strip()]
+    pairs = (option.partition("=") for option in options)
+    return CodecSpec(match[1], tuple((key.strip(), value.strip() if eq else "true") for key, eq, value in pairs))
+
+
+def find_codecs() -> dict[str, EntryPoint]:
+    """Every installed codec's entry point by name; two packages with one name are refused."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in found and found[point.name].value != point.value:
+            raise RdbenchError(
+                f"Two packages install a codec named {point.name!r} ({found[point.name].value} and {point.value}); "
+                "uninstall one."
+            )
+        found[point.name] = point
+    return dict(sorted(found.items()))
+
+
+def _load_entry(name: str) -> Any:
+    codecs = find_codecs()
+    if name not in codecs:
+        raise UsageError(f"There is no codec {name!r}{did_you_mean(name, codecs)}")
+    try:
+        return codecs[name].load()
+    except (ImportError, AttributeError) as error:
+        raise RdbenchError(f"The codec {name!r} cannot be imported ({error}); reinstall its package.") from error
+
+
+def find_card(name: str) -> CodecCard:
+    """What can be said of a codec without its heavy imports. Raises UsageError for an unknown name."""
+    entry = _load_entry(name)
+    if isinstance(entry, CodecCard):
+        return entry
+    cls = _checked(name, entry)
+    summary = (cls.__doc__ or "").strip().split("\n")[0]
+    load = f"{cls.__module__}:{cls.__qualname__}"
+    return CodecCard(name, cls.kind, summary, cls.reference, "", load, missing=cls.missing)
+
+
+def load_codec(name: str) -> type[Codec]:
+    """The codec's class; this is where torch and the like are imported."""
+    entry = _load_entry(name)
+    if not isinstance(entry, CodecCard):
+        return _checked(name, entry)
+    module, _, attribute = entry.load.partition(":")
+    try:
+        return _checked(name, getattr(importlib.import_module(module), attribute))
+    except (ImportError, AttributeError) as error:
+        raise RdbenchError(f"The codec {name!r} cannot be imported ({error}); reinstall its package.") from error
+
+
+def _checked(name: str, entry: Any) -> type[Codec]:
+    if not (isinstance(entry, type) and issubclass(entry, Codec)):
+        raise RdbenchError(f"The entry point of {name!r} is neither a CodecCard nor a Codec class; fix its package.")
+    return entry
+
+
+def create(spec: CodecSpec, preset: str | None = None) -> Codec:
+    """The codec with its preset's settings and the user's options on top. Raises UsageError naming the option."""
+    cls = load_codec(spec.name)
+    chosen: dict[str, Value] = dict(cls.presets.get(preset, {})) if preset else {}
+    try:
+        return cls(cls.Settings(**{**chosen, **dict(spec.options)}))
+    except ValidationError as error:
+        raise UsageError(_explain(spec, cls, error)) from error
+
+
+def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        return f"{spec.name} has no option {field!r}{did_you_mean(field, cls.Settings.model_fields)}"
+    return f"The option {field!r} of {spec.name} cannot be {first['input']!r}: {first['msg'].lower()}."
+
+
+def sniff(head: bytes, embedded: str | None = None) -> str:
+    """The codec whose bitstreams begin like this. Raises UsageError where none or the header does not tell."""
+    names: Iterable[str] = find_codecs()
+    if embedded is not None:
+        return embedded
+    matches = [name for name in names if any(head.startswith(s) for s in find_card(name).signatures)]
+    if not matches:
+        raise UsageError("No codec recognizes this bitstream; name one with --codec.")
+    return matches[0]

@@ -1,0 +1,198 @@
+"""A sweep: codecs x sequences x rate points -> jobs with stable ids, and what they will cost."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from . import dataset, registry
+from .codec import Clip, Codec, Host, RatePoint
+from .conditions import find_conditions
+from .errors import UsageError
+from .registry import CodecSpec
+
+METRICS = ("psnr", "ms_ssim", "vmaf")
+PRESETS = ("paper", "quick", "tiny")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the user asked for, on the command line or in a TOML file with these names."""
+
+    codecs: str
+    dataset: str
+    frames: int | None = None
+    rate_points: str | None = None
+    preset: str | None = None
+    set: tuple[str, ...] = ()
+    conditions: str = "rgb601"
+    metrics: str = "psnr,ms_ssim"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 1
+    timeout: float | None = None
+    data_root: str | None = None
+    ffmpeg: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One rate point of one codec on one sequence: a pure description that any machine can run."""
+
+    codec: str
+    name: str
+    """The codec as records show it, options included."""
+    codec_version: str
+    settings: dict[str, Any]
+    sequence: dict[str, Any]
+    clip_sha256: str
+    frames: int
+    point: str
+    point_settings: dict[str, Any]
+    conditions: str
+    seed: int
+    command: str
+    metrics: tuple[str, ...] = ("psnr", "ms_ssim")
+    device: str = "auto"
+    threads: int = 1
+    timeout: float | None = None
+    ffmpeg: str | None = None
+    estimate: float | None = field(default=None, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits of all that decides the result."""
+        decisive = {
+            "codec": self.codec,
+            "version": self.codec_version,
+            "settings": self.settings,
+            "point": self.point_settings,
+            "clip": self.clip_sha256,
+            "frames": self.frames,
+            "conditions": find_conditions(self.conditions).stamp,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+    @property
+    def clip(self) -> dataset.Sequence:
+        """The sequence to encode."""
+        return dataset.Sequence.from_dict(self.sequence)
+
+    def to_json(self) -> str:
+        """The description as JSON; `from_json` reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """The job that `to_json` wrote."""
+        values = json.loads(text)
+        values["metrics"] = tuple(values["metrics"])
+        return cls(**values)
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The options written down in a TOML file. Raises UsageError."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"The sweep {path} cannot be read: {error}.") from error
+    known = {f.name for f in fields(Sweep)} | {"out", "jobs", "executor"}
+    for key, value in values.items():
+        if key.replace("-", "_") not in known:
+            raise UsageError(f"The sweep {path} has an unknown key {key!r}; known: {', '.join(sorted(known))}.")
+        if key in ("codecs", "dataset", "rate_points", "metrics") and isinstance(value, list):
+            values[key] = ",".join(str(v) for v in value)
+    return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def plan(sweep: Sweep, command: str) -> list[Job]:
+    """Every job of the sweep, sequence by sequence. Raises UsageError or DatasetError before anything runs."""
+    _check(sweep)
+    codecs = [(spec, registry.create(spec, sweep.preset)) for spec in _specs(sweep)]
+    host = Host(ffmpeg=sweep.ffmpeg)
+    for spec, codec in codecs:
+        if reason := codec.missing(host):
+            raise UsageError(f"{spec.name} cannot run here: {reason}")
+    root = Path(sweep.data_root) if sweep.data_root else None
+    jobs: list[Job] = []
+    for sequence in dataset.resolve(sweep.dataset, root, sweep.ffmpeg):
+        jobs += _jobs_of(sweep, sequence, codecs, host, command)
+    return jobs
+
+
+def _check(sweep: Sweep) -> None:
+    find_conditions(sweep.conditions)
+    if sweep.frames is not None and sweep.frames < 1:
+        raise UsageError(f"--frames {sweep.frames} leaves nothing to encode; give at least 1.")
+    if sweep.preset is not None and sweep.preset not in PRESETS:
+        raise UsageError(f"There is no preset {sweep.preset!r}; there are {', '.join(PRESETS)}.")
+    if unknown := set(sweep.metrics.split(",")) - set(METRICS):
+        raise UsageError(f"There is no metric {min(unknown)!r}; there are {', '.join(METRICS)}.")
+
+
+def _specs(sweep: Sweep) -> list[CodecSpec]:
+    specs = registry.parse_specs(sweep.codecs)
+    for setting in sweep.set:
+        name, dot, rest = setting.partition(".")
+        key, equals, value = rest.partition("=")
+        if not (dot and equals and key):
+            raise UsageError(f"--set {setting} is not of the form codec.option=value, as in --set nerv.epochs=30.")
+        if name not in {spec.name for spec in specs}:
+            raise UsageError(f"--set {setting} names a codec that is not in --codecs {sweep.codecs}.")
+        specs = [spec.with_options({key: value}) if spec.name == name else spec for spec in specs]
+    return list(dict.fromkeys(specs))
+
+
+def _jobs_of(
+    sweep: Sweep, sequence: dataset.Sequence, codecs: Sequence[tuple[CodecSpec, Codec]], host: Host, command: str
+) -> list[Job]:
+    video = sequence.open(sweep.ffmpeg, sweep.frames)
+    frames = video.frames if video.frames is not None else sum(len(batch) for batch in video.batches())
+    clip = Clip(video.format, frames, tuple(sequence.sizes))
+    digest = dataset.content_sha256(sequence, sweep.frames)
+    jobs = []
+    for spec, codec in codecs:
+        for point in choose_points(codec, clip, sweep.rate_points):
+            jobs.append(
+                Job(
+                    codec=spec.name,
+                    name=str(spec),
+                    codec_version=codec.version(host),
+                    settings=codec.settings.model_dump(mode="json"),
+                    sequence=sequence.to_dict(),
+                    clip_sha256=digest,
+                    frames=frames,
+                    point=point.label,
+                    point_settings=dict(point.settings),
+                    conditions=sweep.conditions,
+                    seed=sweep.seed,
+                    command=command,
+                    metrics=tuple(sweep.metrics.split(",")),
+                    device=sweep.device,
+                    threads=sweep.threads,
+                    timeout=sweep.timeout,
+                    ffmpeg=sweep.ffmpeg,
+                    estimate=codec.estimate_seconds(clip, point, sweep.device),
+                )
+            )
+    return jobs
+
+
+def choose_points(codec: Codec, clip: Clip, wanted: str | None) -> list[RatePoint]:
+    """All default rate points, `4` of them spread evenly, or those with the labels `a,b,c` that this codec has."""
+    default = list(codec.rate_points(clip))
+    if wanted is None:
+        return default
+    if wanted.isdigit():
+        count = int(wanted)
+        if count < 1:
+            raise UsageError("--rate-points 0 leaves nothing to run; give at least 1.")
+        if count >= len(default):
+            return default
+        steps = [round(i * (len(default) - 1) / max(count - 1, 1)) for i in range(count)]
+        return [default[i] for i in steps]
+    return [codec.rate_point(label.strip(), clip) for label in wanted.split(",")]
