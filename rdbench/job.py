@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 def job_folder(out: Path, job: Job) -> Path:
     """`<out>/runs/<codec>/<dataset>/<sequence>/<rate point>-<id>`."""
-    names = (job.name, job.clip.dataset_label, job.clip.name, f"{job.point}-{job.id}")
+    names = (job.name, job.clip.label, job.clip.name, f"{job.point}-{job.id}")
     return out.joinpath("runs", *(re.sub(r"[^A-Za-z0-9._=@+-]+", "_", name).strip("_") for name in names))
 
 
@@ -200,7 +200,7 @@ def _reason(name: str, answers: list[dict[str, Any]], status: int, log: Path) ->
 def _fill(
     job: Job, started: str, encoded: dict[str, Any], decoded: dict[str, Any], summary: dict[str, Any], size: int
 ) -> Record:
-    fmt = job.clip.format
+    fmt = job.video_format
     pixels = job.frames * fmt.width * fmt.height
     report = {**encoded["report"], **decoded["report"]}
     values = {name: summary[name] for name in Record.model_fields if name in summary}
@@ -226,9 +226,9 @@ def _describe(
     job: Job, started: str, values: dict[str, Any] | None, status: str, error: str | None,
     settings: dict[str, Any] | None = None,
 ) -> Record:  # fmt: skip
-    clip, fmt = job.clip, job.clip.format
+    clip, fmt = job.clip, job.video_format
     known = {
-        "codec": job.name, "dataset": clip.dataset_label, "sequence": clip.name, "rate_point": job.point,
+        "codec": job.name, "dataset": clip.label, "sequence": clip.name, "rate_point": job.point,
         "settings": {**job.settings, **job.point_settings, **(settings or {})},
         "conditions": find_conditions(job.conditions).stamp,
         "width": fmt.width, "height": fmt.height, "frames": job.frames, "frame_rate": float(fmt.frame_rate),

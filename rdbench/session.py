@@ -67,7 +67,7 @@ class Display:
             self._bars.remove_task(self._tasks.pop(job.id))
         self._done += 1
         self._bars.update(self._all, completed=self._done)
-        name = f"[{self._done}/{self._total}] {job.name} {job.clip.dataset_label}:{job.clip.name} {job.point}"
+        name = f"[{self._done}/{self._total}] {job.name} {job.clip.label}:{job.clip.name} {job.point}"
         if record.status != "ok":
             text = f"{name}: FAILED: {record.error}"
         else:
@@ -150,7 +150,7 @@ def show_plan(options: dict[str, Any]) -> None:
         known = "done" if done else "unknown" if job.estimate is None else f"about {job.estimate:.0f} s"
         total += 0 if done or job.estimate is None else job.estimate
         unknown += job.estimate is None and not done
-        print(f"{job.id}  {job.name:<20} {job.clip.dataset_label}:{job.clip.name}  {job.point:<8} {known}")
+        print(f"{job.id}  {job.name:<20} {job.clip.label}:{job.clip.name}  {job.point:<8} {known}")
     more = f", and {unknown} of unknown length" if unknown else ""
     print(f"{len(jobs)} rate points, about {total / 60:.1f} minutes of encoding one after the other{more}.")
 
@@ -188,7 +188,7 @@ def _encode_job(worker: Any, job: Job, output: Path) -> None:
         partial = Path(scratch) / "bitstream"
         result = worker.encode(job, partial, Path(scratch), worker.Events(open(os.devnull, "wb")))  # noqa: SIM115
         _place(partial, output)
-    fmt = job.clip.format
+    fmt = job.video_format
     bits = 8 * output.stat().st_size
     bpp = bits / (job.frames * fmt.width * fmt.height)
     print(f"{output}: {bits // 8} bytes, {bpp:.4f} bpp, {job.frames} frames, {result['seconds']:.1f} s")

@@ -12,7 +12,9 @@ from . import dataset, registry
 from .codec import Clip, Codec, Host, RatePoint
 from .conditions import find_conditions
 from .errors import UsageError
+from .pipe import format_from_dict, format_to_dict
 from .registry import CodecSpec
+from .video import VideoFormat
 
 METRICS = ("psnr", "ms_ssim", "vmaf")
 PRESETS = ("paper", "quick", "tiny")
@@ -48,6 +50,7 @@ class Job:
     codec_version: str
     settings: dict[str, Any]
     sequence: dict[str, Any]
+    format: dict[str, Any]
     clip_sha256: str
     frames: int
     point: str
@@ -81,6 +84,11 @@ class Job:
     def clip(self) -> dataset.Sequence:
         """The sequence to encode."""
         return dataset.Sequence.from_dict(self.sequence)
+
+    @property
+    def video_format(self) -> VideoFormat:
+        """The format of the source's frames."""
+        return format_from_dict(self.format)
 
     def to_json(self) -> str:
         """The description as JSON; `from_json` reads it."""
@@ -121,7 +129,20 @@ def plan(sweep: Sweep, command: str) -> list[Job]:
     jobs: list[Job] = []
     for sequence in dataset.resolve(sweep.dataset, root, sweep.ffmpeg):
         jobs += _jobs_of(sweep, sequence, codecs, host, command)
+    _check_labels(sweep, jobs)
     return jobs
+
+
+def _check_labels(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Every label asked for must be a rate point of some codec, and every codec must have one of them."""
+    if sweep.rate_points is None or sweep.rate_points.isdigit():
+        return
+    used = {job.point.lower() for job in jobs}
+    for label in (label.strip() for label in sweep.rate_points.split(",")):
+        if label.lower() not in used:
+            raise UsageError(f"No codec of {sweep.codecs} has a rate point {label!r}; see rdbench codecs.")
+    if idle := [str(spec) for spec in _specs(sweep) if str(spec) not in {job.name for job in jobs}]:
+        raise UsageError(f"{idle[0]} has none of the rate points {sweep.rate_points}; see rdbench codecs.")
 
 
 def _check(sweep: Sweep) -> None:
@@ -153,7 +174,7 @@ def _jobs_of(
     video = sequence.open(sweep.ffmpeg, sweep.frames)
     frames = video.frames if video.frames is not None else sum(len(batch) for batch in video.batches())
     clip = Clip(video.format, frames, tuple(sequence.sizes))
-    digest = dataset.content_sha256(sequence, sweep.frames)
+    digest = dataset.content_sha256(sequence, sweep.frames, sweep.ffmpeg)
     jobs = []
     for spec, codec in codecs:
         for point in choose_points(codec, clip, sweep.rate_points):
@@ -164,6 +185,7 @@ def _jobs_of(
                     codec_version=codec.version(host),
                     settings=codec.settings.model_dump(mode="json"),
                     sequence=sequence.to_dict(),
+                    format=format_to_dict(clip.format),
                     clip_sha256=digest,
                     frames=frames,
                     point=point.label,
@@ -195,4 +217,12 @@ def choose_points(codec: Codec, clip: Clip, wanted: str | None) -> list[RatePoin
             return default
         steps = [round(i * (len(default) - 1) / max(count - 1, 1)) for i in range(count)]
         return [default[i] for i in steps]
-    return [codec.rate_point(label.strip(), clip) for label in wanted.split(",")]
+    return [point for label in wanted.split(",") if (point := _find_point(codec, clip, label.strip())) is not None]
+
+
+def _find_point(codec: Codec, clip: Clip, label: str) -> RatePoint | None:
+    """The rate point with this label, None where this codec has no such (another of the sweep may)."""
+    try:
+        return codec.rate_point(label, clip)
+    except UsageError:
+        return None

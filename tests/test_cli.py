@@ -1,0 +1,57 @@
+"""The command line answers at once, and imports nothing heavy to do so."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import Cli
+
+PROBE = """
+import sys
+sys.argv = ["rdbench", {verb!r}]
+from rdbench.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = {{"torch", "matplotlib", "pandas", "scipy"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize("verb", ["--help", "codecs"])
+def test_listing_imports_neither_torch_nor_matplotlib(verb: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROBE.format(verb=verb)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["--help", "codecs"])
+def test_listing_answers_in_half_a_second(cli: Cli, verb: str) -> None:
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        assert cli(verb).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    # A busy machine is allowed twice the promise; on a quiet one both take 0.3 s.
+    assert min(seconds) < 1.0, seconds
+
+
+def test_codecs_lists_ours_and_theirs(cli: Cli) -> None:
+    listed = cli("codecs").stdout
+    for name in ("nerv", "x264", "x265", "svtav1", "libaom", "vvenc", "toy"):
+        assert f"\n{name} " in "\n" + listed
+    assert "Keeps every frame as it is." in listed
+
+
+def test_codecs_names_what_is_missing(cli: Cli) -> None:
+    listed = cli("codecs", "--ffmpeg", "no-such-ffmpeg")
+    assert listed.returncode == 0
+    assert "cannot run here" in listed.stdout
+
+
+def test_datasets_are_listed(cli: Cli) -> None:
+    listed = cli("datasets").stdout
+    for name in ("bunny", "uvg", "hevc_b", "mcl_jcv"):
+        assert name in listed
