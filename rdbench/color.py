@@ -5,7 +5,7 @@ import torch
 
 from .conditions import Conditions
 from .errors import MediaError
-from .video import Frames, VideoFormat
+from .video import Frames, Plane, VideoFormat
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 """Kr and Kb of each matrix (ITU-R BT.601, BT.709)."""
@@ -25,7 +25,7 @@ def to_rgb(frames: Frames, fmt: VideoFormat, conditions: Conditions) -> Frames:
     eight = _to_8_bit(frames, fmt.bit_depth)
     if fmt.chroma == "rgb":
         return eight
-    planes = [torch.from_numpy(np.ascontiguousarray(plane)) for plane in eight.planes]
+    planes = [torch.from_numpy(_owned(plane)) for plane in eight.planes]
     if fmt.chroma == "gray":
         planes += [torch.full_like(planes[0], 128)] * 2
     if conditions.matrix == "bt709":
@@ -94,7 +94,7 @@ def _bilinear(chroma: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def rgb_to_yuv(frames: Frames, fmt: VideoFormat, target: VideoFormat, matrix: str = "bt601") -> Frames:
     """RGB planes -> YUV of the target's chroma, depth and range: float64, box-averaged chroma, rounded once."""
     kr, kb = LUMA_WEIGHTS[matrix]
-    r, g, b = (torch.from_numpy(np.ascontiguousarray(p)).double() / fmt.peak for p in frames.planes)
+    r, g, b = (torch.from_numpy(_owned(p)).double() / fmt.peak for p in frames.planes)
     y = kr * r + (1 - kr - kb) * g + kb * b
     u, v = (b - y) / (2 * (1 - kb)), (r - y) / (2 * (1 - kr))
     unit = 1 << (target.bit_depth - 8)
@@ -157,3 +157,8 @@ def change_depth(frames: Frames, depth: int, target: int) -> Frames:
 
 def _to_8_bit(frames: Frames, depth: int) -> Frames:
     return change_depth(frames, depth, 8)
+
+
+def _owned(plane: Plane) -> Plane:
+    """The plane in memory that torch may take: contiguous and writable."""
+    return np.require(plane, requirements=["C", "W"])

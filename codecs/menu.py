@@ -1,0 +1,78 @@
+"""The cards of the codecs: what can be said of each without importing torch."""
+
+from rdbench.codec import CodecCard, Host
+from rdbench.errors import MediaError
+from rdbench.media import ffmpeg_encoders, find_ffmpeg
+
+
+def lacks_encoder(host: Host, encoder: str) -> str | None:
+    """None if this machine's ffmpeg has the encoder, else a sentence with the remedy."""
+    try:
+        program = find_ffmpeg(host.ffmpeg)
+        known = ffmpeg_encoders(program)
+    except MediaError as error:
+        return str(error)
+    if encoder in known:
+        return None
+    return f"{program} was built without {encoder}; leave --ffmpeg out, or give one that has it."
+
+
+X264 = CodecCard(
+    "x264",
+    "conventional",
+    "H.264 by x264, preset veryslow, tune psnr",
+    "ITU-T H.264 | ISO/IEC 14496-10",
+    "crf0-51 or qp0-51; crf42,37,32,27,22,17 by default",
+    "rdbench.codecs.ffmpeg:X264Codec",
+    (b"\x00\x00\x00\x01\x67", b"\x00\x00\x00\x01\x09"),
+    lambda host: lacks_encoder(host, "libx264"),
+)
+X265 = CodecCard(
+    "x265",
+    "conventional",
+    "H.265 by x265, preset veryslow, tune psnr; x265[bframes=0] is T-NeRV's variant",
+    "ITU-T H.265 | ISO/IEC 23008-2",
+    "crf0-51 or qp0-51; crf42,37,32,27,22,17 by default",
+    "rdbench.codecs.ffmpeg:X265Codec",
+    (b"\x00\x00\x00\x01\x40\x01",),
+    lambda host: lacks_encoder(host, "libx265"),
+)
+SVTAV1 = CodecCard(
+    "svtav1",
+    "conventional",
+    "AV1 by SVT-AV1, preset 4, tune psnr",
+    "AV1 Bitstream & Decoding Process Specification, AOMedia 2019",
+    "crf1-63 or qp1-63; crf60,52,44,36,28,20 by default",
+    "rdbench.codecs.ffmpeg:SvtAv1Codec",
+    (b"\x12\x00",),
+    lambda host: lacks_encoder(host, "libsvtav1"),
+)
+LIBAOM = CodecCard(
+    "libaom",
+    "conventional",
+    "AV1 by libaom, good quality, cpu-used 4, tune psnr",
+    "AV1 Bitstream & Decoding Process Specification, AOMedia 2019",
+    "crf0-63; crf60,52,44,36,28,20 by default",
+    "rdbench.codecs.ffmpeg:LibaomCodec",
+    (),  # the same as svtav1's: one decoder reads both
+    lambda host: lacks_encoder(host, "libaom-av1"),
+)
+VVENC = CodecCard(
+    "vvenc",
+    "conventional",
+    "H.266 by VVenC, preset medium, 10 bit, without perceptual optimization",
+    "ITU-T H.266 | ISO/IEC 23090-3",
+    "qp0-63; qp47,42,37,32,27,22 by default",
+    "rdbench.codecs.ffmpeg:VvencCodec",
+    (b"\x00\x00\x00\x01\x00\x79",),
+    lambda host: lacks_encoder(host, "libvvenc"),
+)
+NERV = CodecCard(
+    "nerv",
+    "INR",
+    "One network maps a frame's index to the whole frame",
+    "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021",
+    "model sizes in the bitstream, as 100K or 1.5M; the dataset suggests them",
+    "rdbench.codecs.nerv:NeRVCodec",
+    (b"RDBS",),
+)
