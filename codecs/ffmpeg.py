@@ -8,25 +8,24 @@ bytes do not depend on the number of threads either.
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import ffmpeg as ffmpeg_python
-import numpy as np
 from pydantic import Field
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Value, Workspace
 from rdbench.color import convert
 from rdbench.errors import BitstreamError, EncoderError, MediaError, UsageError, did_you_mean
 from rdbench.media import ffmpeg_version, find_ffmpeg
-from rdbench.pipe import read_log_tail
 from rdbench.readers import FfmpegVideo
 from rdbench.video import Chroma, Frames, Video, VideoFormat
 
 from .elementary import LEDGERS
+from .encoder_process import feed, read_reason, show_progress
 from .menu import lacks_encoder
 
 Options = Mapping[str, Value]
@@ -169,7 +168,7 @@ class FfmpegCodec(Codec):
         kinds = {name: _parse_pixels(name) for name in self.pix_fmts}
         chroma = fmt.chroma if any(fmt.chroma == kind[0] for kind in kinds.values()) else "420"
         if fmt.chroma == "gray" and chroma != "gray":
-            raise UsageError(f"{self.encoder} does not code gray video; take x264, x265 or libaom.")
+            raise UsageError(f"{self.encoder} does not code gray video; take x265 or libaom.")
         same = [name for name, kind in kinds.items() if kind[0] == chroma]
         return next((name for name in same if kinds[name][1] >= fmt.bit_depth), same[-1])
 
@@ -185,7 +184,7 @@ class FfmpegCodec(Codec):
         colors = {"color_range": "pc"} if fmt.full_range else {}
         keyint = {} if self.settings.keyint is None else {"g": self.settings.keyint}
         source = ffmpeg_python.input(
-            "pipe:0", format="rawvideo", video_size=f"{fmt.width}x{fmt.height}", pixel_format=pixels,
+            "pipe:0", format="rawvideo", video_size=(fmt.width, fmt.height), pixel_format=pixels,
             framerate=str(fmt.frame_rate), **colors,
         )  # fmt: skip
         output = source.output(
@@ -210,17 +209,20 @@ class FfmpegCodec(Codec):
         frames = _converted(video, target, self.settings.matrix)
         with log.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors) as process:
             try:
-                taken = _feed(process, frames, lambda: _show(progress, video.frames, workspace))
+                taken = feed(process, frames, lambda: show_progress(progress, video.frames, workspace))
             except BaseException:
                 process.kill()
                 raise
         if process.returncode != 0 or not taken or not bitstream.exists() or bitstream.stat().st_size == 0:
-            told = read_log_tail(log) or f"exit status {process.returncode}"
-            raise EncoderError(f"{self.encoder} failed; read its log in {log}: {told}")
+            told = read_reason(log) or f"exit status {process.returncode}"
+            raise EncoderError(f"{self.encoder} failed; its whole log is {log}: {told}")
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
-        """The frames as coded. Raises BitstreamError, also while they are read."""
+        """The frames as coded. Raises BitstreamError, also while they are read.
+
+        These streams carry no checksum: damage that the decoder cannot notice shows only in the frames or their number.
+        """
         try:
             return FfmpegVideo(bitstream, workspace.host.ffmpeg, demuxer=cls.stream, error=BitstreamError, strict=True)
         except MediaError as error:
@@ -245,7 +247,7 @@ class X264Codec(FfmpegCodec):
     reference = "ITU-T H.264 | ISO/IEC 14496-10"
     Settings = X264Settings
     encoder, stream = "libx264", "h264"
-    pix_fmts = (*_YUV_8, *_YUV_10, "gray", "gray10le")
+    pix_fmts = (*_YUV_8, *_YUV_10)  # its gray streams decode as 4:2:0
     quantizers: ClassVar = {"crf": (0, 51), "qp": (0, 51)}
     points = (42, 37, 32, 27, 22, 17)
     banner = rb"x264 - core (\d+(?: r\d+(?: [0-9a-f]+)?)?)"
@@ -356,44 +358,12 @@ def _converted(video: Video, target: VideoFormat, matrix: str) -> Iterator[Frame
         yield batch if same else convert(batch, fmt, target, matrix)
 
 
-def _feed(process: "subprocess.Popen[bytes]", frames: Iterator[Frames], show: Callable[[], None]) -> bool:
-    """Writes all frames and waits for the end; False when the encoder stopped listening before it had them all."""
-    assert process.stdin is not None
-    taken = True
-    try:
-        for batch in frames:
-            for index in range(len(batch)):
-                for plane in batch.planes:
-                    process.stdin.write(np.ascontiguousarray(plane[index]).data)
-            show()
-        process.stdin.close()
-    except BrokenPipeError:
-        taken = False
-    while True:
-        try:
-            process.wait(timeout=0.5)
-            break
-        except subprocess.TimeoutExpired:
-            show()
-    show()
-    return taken
-
-
-def _show(progress: Path, total: int | None, workspace: Workspace) -> None:
-    """Hands on the number of frames that ffmpeg says it has coded."""
-    if not progress.exists() or not total:
-        return
-    coded = re.findall(rb"^frame=(\d+)$", progress.read_bytes(), re.MULTILINE)
-    if coded:
-        workspace.progress(int(coded[-1]), total, f"{int(coded[-1])} of {total} frames coded")
-
-
 @lru_cache(maxsize=32)
 def _library_version(program: str, encoder: str, stream: str, banner: bytes) -> str:
     """What the library says of itself while it codes one black 64x64 frame; empty where it says nothing."""
     pixels = "yuv420p10le" if encoder == "libvvenc" else "yuv420p"
     depth = 2 if pixels.endswith("10le") else 1
-    source = ffmpeg_python.input("pipe:0", format="rawvideo", video_size="64x64", pixel_format=pixels, framerate=25)
+    source = ffmpeg_python.input("pipe:0", format="rawvideo", video_size=(64, 64), pixel_format=pixels, framerate=25)
     output = source.output("pipe:1", **{"format": stream, "pix_fmt": pixels, "c:v": encoder})
     command = output.global_args("-nostdin", "-nostats", "-v", "info").compile(cmd=program)
     done = subprocess.run(command, input=bytes(64 * 96 * depth), capture_output=True, timeout=60, check=False)

@@ -1,0 +1,82 @@
+"""NeRV's compression after training: global pruning, per-channel quantization, entropy coding (NeRV, section 3.3)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rdbench.errors import BitstreamError
+
+from .entropy import Symbols, decode_symbols, encode_symbols
+
+Masks = dict[str, Tensor]
+
+
+def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Masks:
+    """Masks (1 keeps) that drop the share `sparsity` of smallest magnitude over all the named weights together."""
+    weights = dict(network.named_parameters())
+    chosen = {name: weights[name].detach() for name in names}
+    magnitudes = torch.cat([weight.abs().flatten() for weight in chosen.values()])
+    dropped = int(sparsity * magnitudes.numel())
+    if dropped == 0:
+        return {name: torch.ones_like(weight) for name, weight in chosen.items()}
+    threshold = magnitudes.kthvalue(dropped).values
+    return {name: (weight.abs() > threshold).to(weight.dtype) for name, weight in chosen.items()}
+
+
+def quantize(weight: Tensor, bits: int) -> tuple[Symbols, np.ndarray]:
+    """Symbols (0: exactly zero; q + 1 else) and the float16 pairs (min, scale) of each channel, shape `[C, 2]`.
+
+    scale = (max - min) / 2^bits over the non-zero entries, q = round((w - min) / scale) in 0..2^bits; a channel is an output
+    channel of a weight, or a whole bias. Pruned weights are a symbol of their own, so that they stay exactly zero, and the
+    ranges are rounded to float16 before they are used (both our choice).
+    """
+    rows = weight.detach().cpu().double().numpy().reshape(weight.shape[0] if weight.dim() > 1 else 1, -1)
+    zero = rows == 0
+    low = np.where(zero, np.inf, rows).min(axis=1)
+    high = np.where(zero, -np.inf, rows).max(axis=1)
+    low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
+    low16 = low.astype("<f2")
+    scale16 = ((high - low16) / (1 << bits)).astype("<f2")
+    step = np.where(scale16 > 0, scale16, 1).astype(np.float64)
+    q = np.rint((rows - low16.astype(np.float64)[:, None]) / step[:, None]).clip(0, 1 << bits)
+    symbols = np.where(zero, 0, q + 1).astype(np.int32)
+    return symbols.reshape(-1), np.stack([low16, scale16], axis=1)
+
+
+def dequantize(symbols: Symbols, ranges: np.ndarray, shape: torch.Size) -> Tensor:
+    """The float32 weights of the symbols; exact, so the same everywhere."""
+    q = symbols.reshape(len(ranges), -1)
+    low, scale = (ranges[:, i].astype(np.float64)[:, None] for i in (0, 1))
+    values = np.where(q == 0, 0.0, low + scale * (q - 1)).astype(np.float32)
+    return torch.from_numpy(values.reshape(tuple(shape)))
+
+
+def compress(network: nn.Module, bits: int) -> dict[str, bytes]:
+    """The sections `ranges`, `table` and `weights`: all parameters in their order, one table for all of them."""
+    quantized = [quantize(parameter, bits) for parameter in network.parameters()]
+    table, payload = encode_symbols(np.concatenate([symbols for symbols, _ in quantized]), alphabet(bits))
+    ranges = b"".join(pairs.astype("<f2").tobytes() for _, pairs in quantized)
+    return {"ranges": ranges, "table": table, "weights": payload}
+
+
+def alphabet(bits: int) -> int:
+    """The number of symbols: zero, and 0 to 2^bits."""
+    return (1 << bits) + 2
+
+
+def restore(network: nn.Module, sections: dict[str, bytes], bits: int) -> None:
+    """Gives the network the weights of the sections. Raises BitstreamError where they do not fit it."""
+    parameters = list(network.parameters())
+    channels = [p.shape[0] if p.dim() > 1 else 1 for p in parameters]
+    ranges = np.frombuffer(sections["ranges"][: 4 * sum(channels)], "<f2").reshape(-1, 2)
+    if len(sections["ranges"]) != 4 * sum(channels) or not np.isfinite(ranges.astype(np.float32)).all():
+        raise BitstreamError("The bitstream's quantization ranges do not fit its network; encode the clip again.")
+    symbols = decode_symbols(sections["table"], sections["weights"], sum(p.numel() for p in parameters), alphabet(bits))
+    first = row = 0
+    with torch.no_grad():
+        for parameter, count in zip(parameters, channels, strict=True):
+            part = symbols[first : first + parameter.numel()]
+            parameter.copy_(dequantize(part, ranges[row : row + count], parameter.shape))
+            first, row = first + parameter.numel(), row + count
