@@ -1,0 +1,131 @@
+"""RD curves and byte ledgers, legible in print and for the color-blind (Okabe-Ito colors, one marker each)."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import RdbenchError, UsageError
+from ..published import AVERAGE
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+SUFFIXES = (".png", ".pdf", ".svg")
+AXES = {"bpp": "bits per pixel", "encode_seconds": "encode time (s)"}
+LABELS = {"psnr_rgb": "PSNR RGB (dB)", "psnr_yuv": "PSNR YUV 6:1:1 (dB)", "psnr_y": "PSNR Y (dB)",
+          "ms_ssim_db": "MS-SSIM (dB)", "vmaf": "VMAF"}  # fmt: skip
+
+
+def rd_plot(
+    frame: pd.DataFrame,
+    output: Path,
+    x: str = "bpp",
+    metric: str = "psnr_rgb",
+    per_sequence: bool = False,
+    published: pd.DataFrame | None = None,
+) -> None:
+    """Quality over rate (or encode time): a row of panels for each sequence, or one row for their averages."""
+    if x not in AXES:
+        raise UsageError(f"There is no axis {x!r}; there are {', '.join(AXES)}.")
+    frame = frame[frame["status"] == "ok"]
+    if frame[metric].isna().all() and frame["psnr_yuv"].notna().any():
+        metric = "psnr_yuv"
+    metrics = [m for m in (metric, "ms_ssim_db") if m in frame and frame[m].notna().any()]
+    if not metrics or frame[x].isna().all():
+        raise RdbenchError(f"These results have no {metric} over {x}; nothing to draw.")
+    data = frame if published is None else pd.concat([frame.astype(object), published.astype(object)])
+    rows = _panels(data, set(frame["dataset"]), per_sequence)
+    figure, axes = _figure(output, len(rows), len(metrics))
+    styles = {name: i for i, name in enumerate(dict.fromkeys(data["codec"]))}
+    for r, (title, part) in enumerate(rows):
+        for c, name in enumerate(metrics):
+            _draw_panel(axes[r][c], part, x, name, styles)
+            axes[r][c].set_title(title, fontsize=10)
+    axes[0][0].legend(fontsize=8)
+    _save(figure, output)
+
+
+def _panels(data: pd.DataFrame, datasets: set[str], per_sequence: bool) -> list[tuple[str, pd.DataFrame]]:
+    """Titles and rows: a panel for each sequence, or the mean over sequences at each rate point."""
+    data = data[data["dataset"].isin(datasets)]
+    named = data[data["sequence"] != AVERAGE]
+    if per_sequence:
+        return [(f"{d}: {s}", part) for (d, s), part in named.groupby(["dataset", "sequence"], sort=True)]
+    panels = []
+    for dataset, part in data.groupby("dataset", sort=True):
+        sequences = part[part["sequence"] != AVERAGE]
+        count = sequences["sequence"].nunique()
+        panels.append((f"{dataset}" + (f" (mean of {count} sequences)" if count > 1 else ""), _averaged(part)))
+    return panels
+
+
+def _averaged(part: pd.DataFrame) -> pd.DataFrame:
+    values = [c for c in ("bpp", "encode_seconds", "ms_ssim_db", "vmaf", "psnr_rgb", "psnr_yuv", "psnr_y") if c in part]
+    part = part.assign(**{c: pd.to_numeric(part[c]) for c in values})
+    kept = part[part["sequence"] != AVERAGE]
+    lone = part[~part["codec"].isin(set(kept["codec"]))]
+    part = pd.concat([kept, lone]).assign(source=lambda p: p["source"].fillna("") if "source" in p else "")
+    return part.groupby(["codec", "rate_point", "source"], sort=False)[values].mean().reset_index()
+
+
+def _draw_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict[str, int]) -> None:
+    sources = part["source"].fillna("") if "source" in part else pd.Series("", index=part.index)
+    for codec, curve in part.assign(source=sources).groupby("codec", sort=False):
+        curve = curve.assign(**{name: pd.to_numeric(curve[name]) for name in (x, metric)})
+        curve = curve.dropna(subset=[x, metric]).sort_values(x)
+        if curve.empty:
+            continue
+        style, foreign = styles[codec], bool(curve["source"].iloc[0])
+        label = f"{codec} (published: {str(curve['source'].iloc[0]).split(';')[0][:40]})" if foreign else codec
+        axis.plot(
+            curve[x], curve[metric], label=label, color=COLORS[style % len(COLORS)], markersize=4.5,
+            marker=MARKERS[(style + style // len(COLORS)) % len(MARKERS)], linestyle="--" if foreign else "-", linewidth=1.3,
+        )  # fmt: skip
+    axis.set_xscale("log")
+    axis.set_xlabel(AXES[x], fontsize=9)
+    axis.set_ylabel(LABELS.get(metric, metric), fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.grid(True, which="both", linewidth=0.3, alpha=0.6)
+
+
+def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
+    """Bits per pixel of each part of the bitstreams, stacked, a bar for each record."""
+    frame = frame[(frame["status"] == "ok") & frame["ledger"].map(lambda v: isinstance(v, dict) and bool(v))]
+    if frame.empty:
+        raise RdbenchError("None of these results has a ledger; only records of our own runs do.")
+    frame = frame.sort_values(["dataset", "sequence", "codec", "bpp"])
+    figure, axes = _figure(output, 1, 1, width=max(5.0, 0.45 * len(frame) + 2))
+    names = list(dict.fromkeys(name for ledger in frame["ledger"] for name in ledger))
+    labels = [f"{r.codec} {r.sequence} {r.rate_point}" for r in frame.itertuples()]
+    pixels = frame["width"] * frame["height"] * frame["frames"]
+    bottom = pd.Series(0.0, index=frame.index)
+    for i, name in enumerate(names):
+        height = frame["ledger"].map(lambda ledger, name=name: 8 * ledger.get(name, 0)) / pixels
+        axes[0][0].bar(labels, height, bottom=bottom, label=name, color=COLORS[i % len(COLORS)], hatch="//" if i >= len(COLORS) else "")
+        bottom = bottom + height
+    axes[0][0].set_ylabel("bits per pixel", fontsize=9)
+    axes[0][0].tick_params(axis="x", labelrotation=90, labelsize=8)
+    axes[0][0].legend(fontsize=8)
+    _save(figure, output)
+
+
+def _figure(output: Path, rows: int, columns: int, width: float | None = None) -> tuple[Any, Any]:
+    if output.suffix not in SUFFIXES:
+        raise UsageError(f"{output} is none of {', '.join(SUFFIXES)}; give the plot such a name.")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot.subplots(rows, columns, figsize=(width or 4.8 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+
+
+def _save(figure: Any, output: Path) -> None:
+    from matplotlib import pyplot
+
+    try:
+        figure.savefig(output, dpi=150)
+    except OSError as error:
+        raise RdbenchError(f"{output} cannot be written ({error.strerror}); choose another place with -o.") from error
+    finally:
+        pyplot.close(figure)
