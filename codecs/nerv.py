@@ -159,7 +159,7 @@ class NeRVCodec(InrCodec):
         {
             "paper": {},
             "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 40, "finetune_epochs": 8, "lr": 3e-3, "frequencies": 40},
+            "tiny": {"epochs": 24, "finetune_epochs": 6, "lr": 6e-3, "frequencies": 40},
         }
     )
 

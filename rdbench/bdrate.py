@@ -1,8 +1,8 @@
 """Bjontegaard delta rate and quality, and how far the number can be trusted.
 
-G. Bjontegaard, VCEG-M33 (2001): `cubic`, one polynomial of degree 3 through all points (least squares). `pchip`: piecewise
-cubic Hermite, as in JCTVC-E137 and the JVET sheets. `akima`: C. Herglotz et al. (2022). Rates enter as log10; every curve
-is integrated exactly over the overlap of the ranges.
+G. Bjontegaard, VCEG-M33 (2001): `cubic`, one polynomial of degree 3 through all points (least squares). `pchip`:
+piecewise cubic Hermite, as in JCTVC-E137 and the JVET sheets. `akima`: C. Herglotz et al. (2022). Rates enter as log10;
+every curve is integrated exactly over the overlap of the ranges.
 """
 
 import math
@@ -20,8 +20,11 @@ Floats = Sequence[float] | Array
 
 METHODS = ("pchip", "akima", "cubic")
 FEWEST_POINTS = {"pchip": 2, "akima": 2, "cubic": 4}
+USUAL_POINTS = 4
+"""Curves with fewer points are flagged (VCEG-M33 uses four)."""
+NOT_COMPARABLE = "Not comparable"
 SMALL_OVERLAP = 0.75
-"""Below this share of the wider range, a BD number is flagged (our choice)."""
+"""Below this common share of both quality ranges together, a BD number is flagged (our choice)."""
 SPREAD_LIMIT = 1.0
 """Methods that differ by more percentage points than this are flagged (our choice)."""
 
@@ -31,9 +34,11 @@ class Health:
     """How far a BD number can be trusted; `overlap` is the common share of both quality ranges together."""
 
     overlap: float
-    monotone: bool
+    monotone: tuple[bool, bool]
+    """Whether quality rises with the rate at every measured point, of the anchor and of the test."""
     spread: float | None
     points: tuple[int, int]
+    """Points that were used, of the anchor and of the test."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class BdResult:
     def comparable(self) -> bool:
         """Whether any method gave a BD-rate."""
         return any(value is not None for value in self.rate.values())
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no BD-rate at all, in one sentence; None where there is one."""
+        if self.comparable:
+            return None
+        return next(note for note in self.notes if note.startswith(NOT_COMPARABLE))
 
 
 def bd_rate(
@@ -127,19 +139,22 @@ def _integral(curve: Curve, method: str) -> Callable[[float, float], float]:
     return lambda a, b: float(Akima1DInterpolator(x, y).integrate(a, b))
 
 
-def compare_curves(
-    rate_anchor: Floats, quality_anchor: Floats, rate_test: Floats, quality_test: Floats
-) -> BdResult:
+def compare_curves(rate_anchor: Floats, quality_anchor: Floats, rate_test: Floats, quality_test: Floats) -> BdResult:
     """All methods at once, with their health; what cannot be computed is None and says why in `notes`."""
     notes: list[str] = []
     try:
         anchor = _usable(rate_anchor, quality_anchor, "anchor", notes)
         test = _usable(rate_test, quality_test, "test", notes)
     except UsageError as error:
-        sizes = (len(rate_anchor), len(rate_test))
         nothing: dict[str, float | None] = dict.fromkeys(METHODS)
-        return BdResult(nothing, dict(nothing), Health(0.0, False, None, sizes), [f"Not comparable: {error}"])
-    monotone = not notes
+        health = Health(0.0, (False, False), None, (len(rate_anchor), len(rate_test)))
+        return BdResult(nothing, dict(nothing), health, [f"{NOT_COMPARABLE}: {error}"])
+    monotone = (anchor[0].size == len(rate_anchor), test[0].size == len(rate_test))
+    notes += [
+        f"The {name} has only {curve[0].size} points; {USUAL_POINTS} or more are usual."
+        for name, curve in (("anchor", anchor), ("test", test))
+        if 2 <= curve[0].size < USUAL_POINTS
+    ]
     rate, quality = _all_methods(bd_rate, anchor, test, notes), _all_methods(bd_quality, anchor, test, notes)
     overlap = _overlap(anchor[1], test[1])
     known = [value for value in rate.values() if value is not None]
@@ -153,7 +168,11 @@ def compare_curves(
 
 
 def _usable(rate: Floats, quality: Floats, name: str, notes: list[str]) -> Curve:
-    """The points by rate, without those that cost more bits than another and are no better."""
+    """The points by rate, without the dominated ones: those that cost no fewer bits than another and are no better.
+
+    Interpolation over quality needs qualities that rise with the rate, so an encoder that would never be run at such
+    a point is judged by the others; the note names what was left out.
+    """
     _sorted(rate, quality, 0)
     r, q = np.asarray(rate, dtype=np.float64), np.asarray(quality, dtype=np.float64)
     order = np.lexsort((-q, r))
@@ -161,7 +180,11 @@ def _usable(rate: Floats, quality: Floats, name: str, notes: list[str]) -> Curve
     best = np.maximum.accumulate(q)
     keep = np.r_[True, (q[1:] > best[:-1])] if q.size else np.zeros(0, bool)
     if not keep.all():
-        notes.append(f"{int((~keep).sum())} of {q.size} points of the {name} cost more bits and are no better; left out.")
+        left_out = ", ".join(f"{x:g} at rate {y:g}" for x, y in zip(q[~keep], r[~keep], strict=True))
+        notes.append(
+            f"{int((~keep).sum())} of {q.size} points of the {name} cost no fewer bits than another and are no better; "
+            f"left out: {left_out}."
+        )
     return r[keep], q[keep]
 
 
@@ -175,12 +198,14 @@ def _all_methods(
             values[method] = value if math.isfinite(value) else None
         except (UsageError, OverflowError) as error:
             values[method] = None
-            notes.append(f"Not comparable: {error}" if method == "pchip" else str(error))
+            notes.append(f"{NOT_COMPARABLE}: {error}" if method == METHODS[0] else str(error))
     return values
 
 
 def _overlap(a: Array, b: Array) -> float:
     """The common share of two ranges together, 0 to 1."""
+    if not (a.size and b.size):
+        return 0.0
     union = max(a.max(), b.max()) - min(a.min(), b.min())
     common = min(a.max(), b.max()) - max(a.min(), b.min())
     return float(max(common, 0.0) / union) if union > 0 else 0.0

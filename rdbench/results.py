@@ -85,7 +85,7 @@ def read_record(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RdbenchError(f"The record {path} is damaged ({where}: {first['msg']}); delete it and run again.") from error
+        raise RdbenchError(f"The record {path} is damaged ({where}: {first['msg']}); run it again.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RdbenchError(f"The record {path} cannot be read ({error}).") from error
 
@@ -96,7 +96,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
-    """All records below the folders, merged; of two with one id, the finished one, else the later. Raises RdbenchError."""
+    """All records below the folders; of two with one id, the finished one, else the later. Raises RdbenchError."""
     records: dict[str, Record] = {}
     for folder in folders:
         if not folder.exists():

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import RdbenchError, UsageError
+from ..errors import RdbenchError, UsageError, did_you_mean
 from ..published import AVERAGE
+from ..results import QUALITY
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -27,22 +28,42 @@ def rd_plot(
     """Quality over rate (or encode time): a row of panels for each sequence, or one row for their averages."""
     if x not in AXES:
         raise UsageError(f"There is no axis {x!r}; there are {', '.join(AXES)}.")
+    if metric not in QUALITY:
+        raise UsageError(f"There is no metric {metric!r}{did_you_mean(metric, QUALITY)}")
     frame = frame[frame["status"] == "ok"]
     if frame[metric].isna().all() and frame["psnr_yuv"].notna().any():
         metric = "psnr_yuv"
-    metrics = [m for m in (metric, "ms_ssim_db") if m in frame and frame[m].notna().any()]
+    metrics = [m for m in dict.fromkeys((metric, "ms_ssim_db")) if m in frame and frame[m].notna().any()]
     if not metrics or frame[x].isna().all():
         raise RdbenchError(f"These results have no {metric} over {x}; nothing to draw.")
     data = frame if published is None else pd.concat([frame.astype(object), published.astype(object)])
+    data = data.assign(curve=_curve_names(data))
     rows = _panels(data, set(frame["dataset"]), per_sequence)
     figure, axes = _figure(output, len(rows), len(metrics))
-    styles = {name: i for i, name in enumerate(dict.fromkeys(data["codec"]))}
+    styles = {name: i for i, name in enumerate(dict.fromkeys(data["curve"]))}
     for r, (title, part) in enumerate(rows):
         for c, name in enumerate(metrics):
             _draw_panel(axes[r][c], part, x, name, styles)
             axes[r][c].set_title(title, fontsize=10)
-    axes[0][0].legend(fontsize=8)
+    _legend(figure, axes)
     _save(figure, output)
+
+
+def _curve_names(data: pd.DataFrame) -> list[str]:
+    """The codec of each row, with its conditions where the rows were not all measured alike."""
+    mixed = data["conditions"].nunique() > 1
+    return [f"{c} [{k}]" if mixed else str(c) for c, k in zip(data["codec"], data["conditions"], strict=True)]
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """One legend below all panels: a curve need not be in the first one."""
+    entries: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        entries.update(zip(labels, handles, strict=True))
+    longest = max((len(label) for label in entries), default=1)
+    columns = max(1, int(figure.get_size_inches()[0] // (0.085 * longest + 0.6)))  # 0.085 inch: a letter of 9 points
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def _panels(data: pd.DataFrame, datasets: set[str], per_sequence: bool) -> list[tuple[str, pd.DataFrame]]:
@@ -60,31 +81,49 @@ def _panels(data: pd.DataFrame, datasets: set[str], per_sequence: bool) -> list[
 
 
 def _averaged(part: pd.DataFrame) -> pd.DataFrame:
-    values = [c for c in ("bpp", "encode_seconds", "ms_ssim_db", "vmaf", "psnr_rgb", "psnr_yuv", "psnr_y") if c in part]
-    part = part.assign(**{c: pd.to_numeric(part[c]) for c in values})
+    """The mean at each rate point that all of a curve's sequences have; a published average where there is no more."""
+    values = [column for column in (*AXES, *QUALITY) if column in part]
+    part = part.assign(**{column: pd.to_numeric(part[column]) for column in values})
     kept = part[part["sequence"] != AVERAGE]
-    lone = part[~part["codec"].isin(set(kept["codec"]))]
-    part = pd.concat([kept, lone]).assign(source=lambda p: p["source"].fillna("") if "source" in p else "")
-    return part.groupby(["codec", "rate_point", "source"], sort=False)[values].mean().reset_index()
+    lone = part[~part["curve"].isin(set(kept["curve"]))]
+    total = kept.groupby("curve")["sequence"].nunique()
+    count = kept.groupby(["curve", "rate_point"])["sequence"].transform("nunique")
+    kept = kept[count == kept["curve"].map(total)]
+    both = pd.concat([kept, lone])
+    both = both.assign(source=both["source"].fillna("") if "source" in both else "")
+    keys = ["curve", "rate_point"]
+    sources = both.groupby(keys, sort=False)["source"].first()
+    mean = both.groupby(keys, sort=False)[values].mean().assign(source=sources).reset_index()
+    most = total.max() if len(total) else 0
+    fewer = {str(name): f"{n} of {most} sequences" for name, n in total.items() if n < most}
+    return mean.assign(extent=[fewer.get(str(name), "") for name in mean["curve"]])
 
 
 def _draw_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict[str, int]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     sources = part["source"].fillna("") if "source" in part else pd.Series("", index=part.index)
-    for codec, curve in part.assign(source=sources).groupby("codec", sort=False):
-        curve = curve.assign(**{name: pd.to_numeric(curve[name]) for name in (x, metric)})
+    for name, curve in part.assign(source=sources).groupby("curve", sort=False):
+        curve = curve.assign(**{column: pd.to_numeric(curve[column]) for column in (x, metric)})
         curve = curve.dropna(subset=[x, metric]).sort_values(x)
         if curve.empty:
             continue
-        style, foreign = styles[codec], bool(curve["source"].iloc[0])
-        label = f"{codec} (published: {str(curve['source'].iloc[0]).split(';')[0][:40]})" if foreign else codec
+        style, foreign = styles[str(name)], bool(curve["source"].iloc[0])
+        label = f"{name} (published: {str(curve['source'].iloc[0]).split(';')[0][:40]})" if foreign else str(name)
+        if "extent" in curve and curve["extent"].iloc[0]:
+            label = f"{label}, {curve['extent'].iloc[0]}"
         axis.plot(
             curve[x], curve[metric], label=label, color=COLORS[style % len(COLORS)], markersize=4.5,
-            marker=MARKERS[(style + style // len(COLORS)) % len(MARKERS)], linestyle="--" if foreign else "-", linewidth=1.3,
+            marker=MARKERS[(style + style // len(COLORS)) % len(MARKERS)], linestyle="--" if foreign else "-",
+            linewidth=1.3,
         )  # fmt: skip
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel(AXES[x], fontsize=9)
     axis.set_ylabel(LABELS.get(metric, metric), fontsize=9)
-    axis.tick_params(labelsize=8)
+    axis.tick_params(labelsize=9)
     axis.grid(True, which="both", linewidth=0.3, alpha=0.6)
 
 
@@ -101,11 +140,18 @@ def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
     bottom = pd.Series(0.0, index=frame.index)
     for i, name in enumerate(names):
         height = frame["ledger"].map(lambda ledger, name=name: 8 * ledger.get(name, 0)) / pixels
-        axes[0][0].bar(labels, height, bottom=bottom, label=name, color=COLORS[i % len(COLORS)], hatch="//" if i >= len(COLORS) else "")
+        axes[0][0].bar(
+            labels,
+            height,
+            bottom=bottom,
+            label=name,
+            color=COLORS[i % len(COLORS)],
+            hatch="//" if i >= len(COLORS) else "",
+        )
         bottom = bottom + height
     axes[0][0].set_ylabel("bits per pixel", fontsize=9)
-    axes[0][0].tick_params(axis="x", labelrotation=90, labelsize=8)
-    axes[0][0].legend(fontsize=8)
+    axes[0][0].tick_params(axis="x", labelrotation=90, labelsize=9)
+    axes[0][0].legend(fontsize=9)
     _save(figure, output)
 
 
@@ -117,7 +163,9 @@ def _figure(output: Path, rows: int, columns: int, width: float | None = None) -
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    return pyplot.subplots(rows, columns, figsize=(width or 4.8 * columns, 3.6 * rows), squeeze=False, layout="constrained")
+    return pyplot.subplots(
+        rows, columns, figsize=(width or 4.8 * columns, 3.6 * rows), squeeze=False, layout="constrained"
+    )
 
 
 def _save(figure: Any, output: Path) -> None:

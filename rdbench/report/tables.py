@@ -14,6 +14,8 @@ from ..published import AVERAGE
 from ..results import QUALITY
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
+MOST_SEQUENCE_COLUMNS = 8
+"""Up to so many sequences stand beside their mean as columns of their own."""
 NOT_COMPARABLE = "not comparable"
 _SHOWN = ("codec", "dataset", "sequence", "rate_point", "bpp", "kbps", "psnr_rgb", "psnr_yuv", "ms_ssim", "ms_ssim_db",
           "vmaf", "encode_seconds", "decode_fps", "status")  # fmt: skip
@@ -55,53 +57,115 @@ def bd_table(
             raise UsageError(f"There is no {what} {name!r} in these results{did_you_mean(name, known)}")
     rows = list(_pairs(frame, anchor, metric, method, force_conditions))
     if not rows:
-        raise RdbenchError(f"No other codec shares a sequence and the metric {metric} with {anchor}; nothing to compare.")
-    return pd.DataFrame(rows if per_sequence else _means(rows))
+        mine = frame[frame["codec"] == anchor]
+        held = ", ".join(name for name in QUALITY if name in mine and mine[name].notna().any())
+        raise RdbenchError(
+            f"No other codec shares a sequence and the metric {metric} with {anchor}; "
+            f"{anchor} has {held or 'no quality at all'}."
+        )
+    table = pd.DataFrame(rows if per_sequence else _means(rows, _sequences(frame, anchor, metric)))
+    return table if table["conditions"].nunique() > 1 else table.drop(columns="conditions")
 
 
-def _pairs(
-    frame: pd.DataFrame, anchor: str, metric: str, method: str, force: bool
-) -> Iterator[dict[str, Any]]:
+def _sequences(frame: pd.DataFrame, anchor: str, metric: str) -> dict[str, list[str]]:
+    """The sequences of each dataset that the anchor was measured on."""
+    mine = frame[(frame["codec"] == anchor) & (frame["status"] == "ok") & frame[metric].notna()]
+    mine = mine[mine["sequence"] != AVERAGE]
+    return {str(dataset): sorted(set(group["sequence"])) for dataset, group in mine.groupby("dataset")}
+
+
+def _pairs(frame: pd.DataFrame, anchor: str, metric: str, method: str, force: bool) -> Iterator[dict[str, Any]]:
+    """A row for each sequence, codec and conditions that the anchor shares the sequence with."""
     usable = frame[(frame["status"] == "ok") & frame[metric].notna()]
     for (dataset, sequence), group in usable.groupby(["dataset", "sequence"], sort=True):
-        bases = group[group["codec"] == anchor]
-        for base_conditions, base in bases.groupby("conditions"):
-            for (codec, conditions), test in group[group["codec"] != anchor].groupby(["codec", "conditions"]):
-                row = {"codec": codec, "dataset": dataset, "sequence": sequence}
-                mixed = conditions != base_conditions
-                if mixed and not force:
-                    reason = f"Conditions differ: {conditions}, anchor {base_conditions}; --force-conditions compares them."
-                    yield row | _nothing(reason)
-                    continue
-                result = compare_curves(base["bpp"].tolist(), base[metric].tolist(), test["bpp"].tolist(), test[metric].tolist())
-                yield row | _row(result, method, f"Conditions differ ({conditions}, {base_conditions})." if mixed else None)
+        bases = _curves(group[group["codec"] == anchor])
+        if not bases:
+            continue
+        for (codec, conditions), rows in group[group["codec"] != anchor].groupby(["codec", "conditions"]):
+            row = {"codec": codec, "dataset": dataset, "sequence": sequence, "conditions": conditions}
+            yield row | _compare(bases, _curves(rows), metric, method, force)
+
+
+def _curves(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each curve of a codec on a sequence: one for each conditions and number of frames, longest first."""
+    frames = pd.to_numeric(rows["frames"]).fillna(0)
+    return [curve for _, part in rows.groupby(-frames) for _, curve in part.groupby("conditions")]
+
+
+def _mismatch(base: pd.DataFrame, test: pd.DataFrame) -> str | None:
+    """Why two curves were not measured alike, or None; a number of frames that is not known is let pass."""
+    ours, theirs = test["conditions"].iloc[0], base["conditions"].iloc[0]
+    if ours != theirs:
+        return f"Conditions differ ({ours}, anchor {theirs})"
+    frames, others = test["frames"].iloc[0], base["frames"].iloc[0]
+    if pd.notna(frames) and pd.notna(others) and frames != others:
+        return f"Numbers of frames differ ({frames:g}, anchor {others:g})"
+    return None
+
+
+def _compare(
+    bases: list[pd.DataFrame], tests: list[pd.DataFrame], metric: str, method: str, force: bool
+) -> dict[str, Any]:
+    """The longest pair of curves that were measured alike; others only by force, and marked."""
+    pairs = [(base, test, _mismatch(base, test)) for test in tests for base in bases]
+    base, test, reason = next((pair for pair in pairs if pair[2] is None), pairs[0])
+    if reason and not force:
+        return _nothing(f"{reason}; --force-conditions compares them.")
+    warnings = [f"{reason}."] if reason else []
+    for name, curve in (("anchor", base), ("test", test)):
+        if curve["rate_point"].duplicated().any():
+            warnings.append(f"The {name} has rate points more than once (other seeds or versions); all are used.")
+    axes = [curve[column].astype(float).tolist() for curve in (base, test) for column in ("bpp", metric)]
+    return _row(compare_curves(*axes), method, warnings)
 
 
 def _nothing(reason: str) -> dict[str, Any]:
-    return {"bd_rate": None, "bd_quality": None, **dict.fromkeys(METHODS), "overlap": None, "points": "", "notes": reason}
+    return {
+        "bd_rate": None,
+        "bd_quality": None,
+        **dict.fromkeys(METHODS),
+        "overlap": None,
+        "points": "",
+        "notes": reason,
+    }
 
 
-def _row(result: BdResult, method: str, warning: str | None) -> dict[str, Any]:
-    points = "{}/{}".format(*result.health.points)
-    notes = " ".join([*([warning] if warning else []), *result.notes])
+def _row(result: BdResult, method: str, warnings: list[str]) -> dict[str, Any]:
     return {
         "bd_rate": result.rate[method], "bd_quality": result.quality[method] if result.comparable else None,
-        **result.rate, "overlap": result.health.overlap, "points": points, "notes": notes,
+        **result.rate, "overlap": result.health.overlap, "points": "{}/{}".format(*result.health.points),
+        "notes": " ".join([*warnings, *result.notes]),
     }  # fmt: skip
 
 
-def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _means(rows: list[dict[str, Any]], anchored: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Mean and median of each codec, dataset and conditions; `anchored`: the anchor's sequences of each dataset."""
     frame = pd.DataFrame(rows)
     frame["own"] = frame["sequence"].where(frame["sequence"] == AVERAGE, "all")
+    names = sorted(set(frame["sequence"]) - {AVERAGE})
+    shown = names if 1 < len(names) <= MOST_SEQUENCE_COLUMNS and frame["dataset"].nunique() == 1 else []
     out = []
-    for (codec, dataset, own), group in frame.groupby(["codec", "dataset", "own"], sort=True):
-        values = [float(v) for v in group["bd_rate"] if pd.notna(v)]
+    for (codec, dataset, own, conditions), group in frame.groupby(["codec", "dataset", "own", "conditions"], sort=True):
         known = group[group["bd_rate"].notna()]
-        row = {"codec": codec, "dataset": dataset, "sequence": AVERAGE if own == AVERAGE else "mean"}
+        values = [float(v) for v in known["bd_rate"]]
+        wanted = [AVERAGE] if own == AVERAGE else anchored.get(str(dataset), [])
+        row = {"codec": codec, "dataset": dataset, "conditions": conditions}
+        row |= {"sequence": AVERAGE if own == AVERAGE else "mean"}
         row |= {"bd_rate": _mean(known["bd_rate"]), "median": median(values) if values else None}
+        each = dict(zip(group["sequence"], group["bd_rate"], strict=True))
+        row |= {name: each.get(name) for name in shown}
         row |= {"bd_quality": _mean(known["bd_quality"]), **{m: _mean(known[m]) for m in METHODS}}
-        out.append(row | {"sequences": f"{len(known)}/{len(group)}", "overlap": _least(known["overlap"]), "notes": _notes(group)})
+        row |= {"sequences": f"{len(known)}/{len(wanted)}", "overlap": _least(known["overlap"])}
+        lacking = [name for name in wanted if name not in set(known["sequence"])] if values else []
+        out.append(row | {"notes": " ".join(filter(None, (_lacking(lacking), _notes(group))))})
     return out
+
+
+def _lacking(names: list[str]) -> str:
+    """A mean over part of the sequences is not to be set beside a mean over all of them."""
+    if not names:
+        return ""
+    return f"Mean without {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}."
 
 
 def _mean(values: "pd.Series[Any]") -> float | None:
@@ -132,7 +196,10 @@ def render(frame: pd.DataFrame, format: str) -> str:
     if format == "csv":
         return frame.map(lambda v: json.dumps(v) if isinstance(v, dict) else v).to_csv(index=False).rstrip("\n")
     styles = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
-    texts = [[_text(column, value) for column, value in zip(frame.columns, row, strict=True)] for row in frame.itertuples(index=False)]
+    texts = [
+        [_text(column, value) for column, value in zip(frame.columns, row, strict=True)]
+        for row in frame.itertuples(index=False)
+    ]
     return tabulate(texts, headers=list(frame.columns), tablefmt=styles[format], disable_numparse=True)
 
 

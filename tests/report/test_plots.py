@@ -1,0 +1,92 @@
+"""Plots: what is drawn, and what is refused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rdbench.errors import RdbenchError, UsageError
+from rdbench.report.plots import COLORS, MARKERS, _averaged, ledger_plot, rd_plot
+from rdbench.results import COLUMNS
+
+
+def make(codec: str, sequence: str = "A", lift: float = 0.0, **changes: Any) -> pd.DataFrame:
+    rows = [
+        {
+            "codec": codec, "dataset": "uvg", "sequence": sequence, "rate_point": f"p{i}", "conditions": "rgb601/1a",
+            "width": 160, "height": 90, "frames": 8, "status": "ok", "bpp": 0.05 * 2**i, "psnr_rgb": 30 + 3 * i + lift,
+            "ms_ssim_db": 9.0 + 2 * i + lift, "encode_seconds": 1.0 + i,
+            "ledger": {"weights": 400 * 2**i, "header": 60},
+        } | changes
+        for i in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+
+
+def texts(svg: Path) -> str:
+    """The words of an SVG whose glyphs are paths: matplotlib writes each text as a comment."""
+    return " ".join(re.findall(r"<!-- (.*?) -->", svg.read_text()))
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_files_by_suffix(tmp_path: Path, suffix: str, magic: bytes) -> None:
+    output = tmp_path / f"rd{suffix}"
+    rd_plot(make("x265"), output)
+    assert output.read_bytes().startswith(magic)
+
+
+def test_panels_legend_and_published_curves(tmp_path: Path) -> None:
+    frame = pd.concat([make("x265", "A"), make("x265", "B"), make("late", "B")])
+    published = make("c3", "A", 1.0, conditions="rgb601/published").assign(source="C3 repository; more")
+    rd_plot(frame, tmp_path / "rd.svg", per_sequence=True, published=published)
+    words = texts(tmp_path / "rd.svg")
+    assert words.count("uvg: A") == words.count("uvg: B") == 2
+    for word in ("PSNR RGB (dB)", "MS-SSIM (dB)", "bits per pixel", "late [rgb601/1a]", "(published: C3 repository)"):
+        assert word in words
+    assert "stroke-dasharray" in (tmp_path / "rd.svg").read_text()
+
+
+def test_average_and_encode_time(tmp_path: Path) -> None:
+    rd_plot(pd.concat([make("x265", "A"), make("x265", "B")]), tmp_path / "rd.svg", x="encode_seconds")
+    words = texts(tmp_path / "rd.svg")
+    assert "mean of 2 sequences" in words
+    assert "encode time (s)" in words
+
+
+def test_means_only_where_all_sequences_have_the_point() -> None:
+    frame = pd.concat([make("x265", "A"), make("x265", "B", 2.0).iloc[:3], make("x265", "Average", 50.0)])
+    mean = _averaged(frame.assign(curve=frame["codec"]))
+    assert mean["rate_point"].tolist() == ["p0", "p1", "p2"]
+    assert mean["psnr_rgb"].tolist() == pytest.approx([31, 34, 37])
+    other = pd.concat([frame, make("x264", "A")])
+    mean = _averaged(other.assign(curve=other["codec"]))
+    assert dict(zip(mean["curve"], mean["extent"], strict=True)) == {"x265": "", "x264": "1 of 2 sequences"}
+
+
+def test_eight_colors_and_markers_are_distinct() -> None:
+    assert len(set(COLORS)) == len(set(MARKERS)) == 8
+
+
+def test_ledger(tmp_path: Path) -> None:
+    ledger_plot(make("nerv"), tmp_path / "ledger.svg")
+    words = texts(tmp_path / "ledger.svg")
+    for word in ("weights", "header", "nerv A p3"):
+        assert word in words
+
+
+def test_refusals(tmp_path: Path) -> None:
+    frame = make("x265")
+    with pytest.raises(UsageError, match=r"\.png, \.pdf, \.svg"):
+        rd_plot(frame, tmp_path / "rd.gif")
+    with pytest.raises(UsageError, match="no axis"):
+        rd_plot(frame, tmp_path / "rd.png", x="kbps")
+    with pytest.raises(UsageError, match="did you mean psnr_rgb"):
+        rd_plot(frame, tmp_path / "rd.png", metric="psnr_rbg")
+    with pytest.raises(RdbenchError, match="nothing to draw"):
+        rd_plot(frame.assign(psnr_rgb=None, ms_ssim_db=None), tmp_path / "rd.png")
+    with pytest.raises(RdbenchError, match="ledger"):
+        ledger_plot(frame.assign(ledger=None), tmp_path / "l.png")
+    with pytest.raises(RdbenchError, match="cannot be written"):
+        rd_plot(frame, tmp_path / "absent" / "rd.png")
