@@ -87,7 +87,9 @@ class NeRV(nn.Module):
         self.config, self._size, self._frames = config, (height, width), frames
         act = ACTIVATIONS[config.activation]
         cells = config.rows * config.columns * config.channels
-        self.stem = nn.Sequential(nn.Linear(2 * config.frequencies, config.stem), act(), nn.Linear(config.stem, cells), act())
+        self.stem = nn.Sequential(
+            nn.Linear(2 * config.frequencies, config.stem), act(), nn.Linear(config.stem, cells), act()
+        )
         before = [config.channels, *config.widths()]
         self.blocks = nn.Sequential(
             *(
@@ -100,7 +102,11 @@ class NeRV(nn.Module):
     def encode_index(self, indices: Tensor) -> Tensor:
         """sin and cos of b^l pi t for l = 0..L-1, interleaved; t = i / N. In float64, or high bands are noise."""
         t = indices.double() / self._frames
-        bands = torch.tensor([BASE**level * math.pi for level in range(self.config.frequencies)], device=indices.device, dtype=torch.float64)
+        bands = torch.tensor(
+            [BASE**level * math.pi for level in range(self.config.frequencies)],
+            device=indices.device,
+            dtype=torch.float64,
+        )
         angles = t[:, None] * bands
         return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
@@ -159,7 +165,7 @@ class NeRVCodec(InrCodec):
         {
             "paper": {},
             "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 24, "finetune_epochs": 6, "lr": 6e-3, "frequencies": 40},
+            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 6e-3, "frequencies": 40},
         }
     )
 
@@ -168,7 +174,12 @@ class NeRVCodec(InrCodec):
         grid = choose_geometry(clip.width, clip.height)
         activation = ("gelu", "swish").index(self.settings.activation)
         start = NeRVConfig(
-            grid.rows, grid.columns, 26, frequencies=self.settings.frequencies, activation=activation, strides=grid.strides
+            grid.rows,
+            grid.columns,
+            26,
+            frequencies=self.settings.frequencies,
+            activation=activation,
+            strides=grid.strides,
         )
         config = solve_width(start, size)
         return NeRV(config, clip.width, clip.height, clip.frames), config.numbers()
@@ -196,4 +207,6 @@ class NeRVCodec(InrCodec):
         """About 4 seconds of one core for a million pixels a step and 100K parameters (measured once, our machine)."""
         megapixels = clip.format.width * clip.format.height / 1e6
         steps = (self.settings.epochs + self.settings.finetune_epochs) * clip.frames
-        return None if device.startswith("cuda") else 0.5 * megapixels * steps * (int(point.settings["size"]) / 1e5) ** 0.5
+        return (
+            None if device.startswith("cuda") else 0.5 * megapixels * steps * (int(point.settings["size"]) / 1e5) ** 0.5
+        )

@@ -179,9 +179,7 @@ def check(
         regression.save_baseline(baseline, regression.make_baseline(frame))
         print(f"Wrote {baseline}")
         return
-    report = regression.check(
-        frame, regression.read_baseline(baseline), max_bd_rate, max_psnr_drop, max_time_ratio
-    )
+    report = regression.check(frame, regression.read_baseline(baseline), max_bd_rate, max_psnr_drop, max_time_ratio)
     print("\n".join(report.lines()))
     raise typer.Exit(0 if report.ok else 1)
 
@@ -259,7 +257,9 @@ def measure(
     test: Path,
     conditions: ConditionsName = "rgb601",
     metrics: Metrics = "psnr,ms_ssim",
-    frames_csv: Annotated[Path | None, typer.Option("--frames-csv", help="Also write the values of each frame.")] = None,
+    frames_csv: Annotated[
+        Path | None, typer.Option("--frames-csv", help="Also write the values of each frame.")
+    ] = None,
     format_: Format = "table",
     data_root: DataRoot = None,
     ffmpeg: Ffmpeg = None,
@@ -267,7 +267,9 @@ def measure(
     """The quality of one clip against another, as in a run."""
     from .session import measure_clips
 
-    measure_clips(reference, test, conditions or "rgb601", metrics or "psnr,ms_ssim", frames_csv, format_, data_root, ffmpeg)
+    measure_clips(
+        reference, test, conditions or "rgb601", metrics or "psnr,ms_ssim", frames_csv, format_, data_root, ffmpeg
+    )
 
 
 if __name__ == "__main__":

@@ -89,7 +89,9 @@ def probe(path: Path, ffmpeg: str | None = None, stream: int = 0, arguments: tup
 
 def _parse_stream(line: str, path: Path) -> VideoStream:
     size = _SIZE.search(line)
-    pixel = re.search(r"\b(yuvj?4\d\dp\w*|gray\w*|gbr\w*|rgb\w*|bgr\w*|rgba\w*|argb|abgr|pal8|nv12|p010le|yuva4\w*)\b", line)
+    pixel = re.search(
+        r"\b(yuvj?4\d\dp\w*|gray\w*|gbr\w*|rgb\w*|bgr\w*|rgba\w*|argb|abgr|pal8|nv12|p010le|yuva4\w*)\b", line
+    )
     if size is None or pixel is None:
         raise MediaError(f"{path} has a video stream that is not understood ({line[:80]}); convert it to y4m.")
     rates = {kind: _rate(value, thousand) for value, thousand, kind in _RATE.findall(line)}
@@ -136,7 +138,9 @@ def read_frames(
             while len(raw := _read_exactly(process.stdout, size * fmt.frame_bytes)) > 0:
                 if len(raw) % fmt.frame_bytes:
                     raise error(f"{what} ends inside a frame; it is damaged or cut short.")
-                yield _ordered(split_planes(np.frombuffer(raw, fmt.dtype).reshape(len(raw) // fmt.frame_bytes, -1), fmt), fmt)
+                yield _ordered(
+                    split_planes(np.frombuffer(raw, fmt.dtype).reshape(len(raw) // fmt.frame_bytes, -1), fmt), fmt
+                )
         except BaseException:
             process.kill()
             raise

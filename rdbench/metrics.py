@@ -224,7 +224,9 @@ class _VmafFiles:
 
 def summarize(scores: Sequence[FrameScores]) -> Summary:
     """The mean of each score over the frames; None where a frame lacks it."""
-    means = {name: _mean([getattr(s, name) for s in scores]) for name in (f.name for f in fields(Summary)) if name in _SCORES}
+    means = {
+        name: _mean([getattr(s, name) for s in scores]) for name in (f.name for f in fields(Summary)) if name in _SCORES
+    }
     similarity = means["ms_ssim"]
     decibel = None if similarity is None else LOSSLESS_DB if similarity >= 1 else -10 * math.log10(1 - similarity)
     return Summary(**means, ms_ssim_db=decibel, lossless_frames=sum(s.lossless for s in scores))

@@ -129,7 +129,9 @@ class Y4mVideo(Video):
         with self._path.open("rb") as file:
             file.seek(self._start)
             while waiting := self._some(file, size):
-                yield split_planes(np.frombuffer(b"".join(waiting), self.format.dtype).reshape(len(waiting), -1), self.format)
+                yield split_planes(
+                    np.frombuffer(b"".join(waiting), self.format.dtype).reshape(len(waiting), -1), self.format
+                )
 
     def _some(self, file: IO[bytes], size: int) -> list[bytes]:
         frames: list[bytes] = []

@@ -41,7 +41,9 @@ def locked(out: Path) -> Iterator[None]:
     except Timeout as error:
         raise UsageError(f"Another run is writing to {out}; wait for it, or give another folder with --out.") from error
     except OSError as error:
-        raise UsageError(f"The output folder {out} cannot be written ({error.strerror}); give another with --out.") from error
+        raise UsageError(
+            f"The output folder {out} cannot be written ({error.strerror}); give another with --out."
+        ) from error
     try:
         yield
     finally:

@@ -93,9 +93,7 @@ def run_session(options: dict[str, Any]) -> int:
         jobs = plan(_sweep(options, parallel), command)
         console.print(f"{len(jobs)} rate points to measure", highlight=False)
         with Display(console, len(jobs)) as display:
-            outcome = run(
-                jobs, out, options.get("executor", "local"), parallel, display.progress, display.finished
-            )
+            outcome = run(jobs, out, options.get("executor", "local"), parallel, display.progress, display.finished)
         _print_outcome(console, outcome, jobs, out)
     console.print(f"Took {time.monotonic() - start:.0f} s.", highlight=False)
     return 1 if outcome.failed else 0

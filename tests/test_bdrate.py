@@ -40,7 +40,7 @@ def test_vceg_m33() -> None:
 
 @pytest.mark.parametrize(("curves", "expected"), [(E137_1, -0.465215420752807), (E137_2, -1.8779823450567612)])
 def test_jctvc_e137(curves: tuple[list[float], ...], expected: float) -> None:
-    assert bd_rate(*curves) == pytest.approx(expected, abs=1e-9)
+    assert bd_rate(curves[0], curves[1], curves[2], curves[3]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_overlap_is_integrated_not_the_union() -> None:

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-
 from conftest import Cli
+from filelock import FileLock
 
 
 def records(out: Path) -> list[dict]:  # type: ignore[type-arg]

@@ -182,5 +182,3 @@ def size_label(size: int) -> str:
     """`1.5M`, `100K`, `1.234K`."""
     value, unit = (size / 1e6, "M") if size >= 1_000_000 else (size / 1e3, "K")
     return f"{value:.6f}".rstrip("0").rstrip(".") + unit
-
-

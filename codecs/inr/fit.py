@@ -99,9 +99,7 @@ class Fit:
     def _finished_before(self) -> list[str]:
         return list(self._finished)
 
-    def _epoch(
-        self, stage: Stage, optimizer: torch.optim.Adam, epoch: int, kept: list[tuple[Tensor, Tensor]]
-    ) -> float:
+    def _epoch(self, stage: Stage, optimizer: torch.optim.Adam, epoch: int, kept: list[tuple[Tensor, Tensor]]) -> float:
         """One pass over all frames in an order that only seed, stage and epoch decide; returns the PSNR in dB."""
         count = len(self.frames)
         order = torch.randperm(count, generator=_generator(self.workspace.seed, stage.name, epoch))
@@ -120,7 +118,9 @@ class Fit:
             error += (output.detach() - target).square().mean() * len(chosen) / count
         mean = float(error)
         if not math.isfinite(mean):
-            raise RdbenchError(f"The fit diverged in epoch {epoch + 1} of {stage.name}; try another --seed or a lower lr.")
+            raise RdbenchError(
+                f"The fit diverged in epoch {epoch + 1} of {stage.name}; try another --seed or a lower lr."
+            )
         return -10 * math.log10(max(mean, 1e-10))
 
     def _save(self, stage: Stage, epoch: int, optimizer: torch.optim.Adam) -> None:

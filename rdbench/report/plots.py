@@ -62,7 +62,9 @@ def _legend(figure: Any, axes: Any) -> None:
         handles, labels = axis.get_legend_handles_labels()
         entries.update(zip(labels, handles, strict=True))
     longest = max((len(label) for label in entries), default=1)
-    columns = max(1, int(figure.get_size_inches()[0] // (0.085 * longest + 0.6)))  # 0.085 inch: a letter of 9 points
+    width, height = figure.get_size_inches()
+    columns = max(1, int(width // (0.085 * longest + 0.6)))  # 0.085 inch: a letter of 9 points
+    figure.set_size_inches(width, height + 0.2 * -(-len(entries) // columns))
     figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=9)
 
 
@@ -117,8 +119,13 @@ def _draw_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict
             marker=MARKERS[(style + style // len(COLORS)) % len(MARKERS)], linestyle="--" if foreign else "-",
             linewidth=1.3,
         )  # fmt: skip
+    if not axis.lines:
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, f"no {metric} here", ha="center", va="center", fontsize=9, transform=axis.transAxes)
+        return
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,), numticks=12))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel(AXES[x], fontsize=9)

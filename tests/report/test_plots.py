@@ -40,10 +40,18 @@ def test_files_by_suffix(tmp_path: Path, suffix: str, magic: bytes) -> None:
 def test_panels_legend_and_published_curves(tmp_path: Path) -> None:
     frame = pd.concat([make("x265", "A"), make("x265", "B"), make("late", "B")])
     published = make("c3", "A", 1.0, conditions="rgb601/published").assign(source="C3 repository; more")
-    rd_plot(frame, tmp_path / "rd.svg", per_sequence=True, published=published)
+    frame.loc[frame["sequence"] == "A", "ms_ssim_db"] = None
+    rd_plot(frame, tmp_path / "rd.svg", per_sequence=True, published=published.assign(ms_ssim_db=None))
     words = texts(tmp_path / "rd.svg")
     assert words.count("uvg: A") == words.count("uvg: B") == 2
-    for word in ("PSNR RGB (dB)", "MS-SSIM (dB)", "bits per pixel", "late [rgb601/1a]", "(published: C3 repository)"):
+    for word in (
+        "PSNR RGB (dB)",
+        "MS-SSIM (dB)",
+        "bits per pixel",
+        "no ms_ssim_db here",
+        "late [rgb601/1a]",
+        "(published: C3 repository)",
+    ):
         assert word in words
     assert "stroke-dasharray" in (tmp_path / "rd.svg").read_text()
 

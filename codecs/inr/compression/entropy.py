@@ -20,7 +20,9 @@ PRECISION = 1 << 16
 def encode_symbols(symbols: Symbols, alphabet: int) -> tuple[bytes, bytes]:
     """The table and the payload for symbols 0 to alphabet - 1."""
     counts = np.bincount(symbols, minlength=alphabet)
-    scaled = np.where(counts > 0, np.maximum(1, np.rint(counts * (PRECISION / max(1, symbols.size)))), 0).astype(np.int64)
+    scaled = np.where(counts > 0, np.maximum(1, np.rint(counts * (PRECISION / max(1, symbols.size)))), 0).astype(
+        np.int64
+    )
     used = np.flatnonzero(scaled)
     table = pack_integers([int(value) for value in scaled])
     if used.size < 2:  # nothing to tell apart
