@@ -33,9 +33,6 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
         sys.exit(app(args=arguments, standalone_mode=True))
-    except KeyboardInterrupt:
-        print("\nStopped; what is done is kept, and the same command continues.", file=sys.stderr)
-        sys.exit(130)
     except RdbenchError as error:
         if debug:
             raise
@@ -87,7 +84,12 @@ def run(
     values = {**locals(), "set": set_}
     for name in ("sweep", "set_", "run_session"):
         values.pop(name)
-    raise typer.Exit(run_session(_sweep_options(values, sweep)))
+    options = _sweep_options(values, sweep)
+    try:
+        raise typer.Exit(run_session(options))
+    except KeyboardInterrupt:
+        print("Stopped; what is done is kept, and the same command continues.", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 @app.command()

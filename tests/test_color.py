@@ -41,7 +41,7 @@ def test_rgb709_follows_its_definition(chroma: str, full_range: bool) -> None:
         cx = x / 2 if chroma != "444" else x
         cy = (y - 0.5) / 2 if chroma == "420" else y
         u, v = (sample(p[t], cy, cx) for p in frames.planes[1:])
-        luminance, pb, pr = (frames.planes[0][t, y, x] - offset) / luma, (u - 128) / spread, (v - 128) / spread
+        luminance, pb, pr = (float(frames.planes[0][t, y, x]) - offset) / luma, (u - 128) / spread, (v - 128) / spread
         r, b = luminance + 1.5748 * pr, luminance + 1.8556 * pb
         g = (luminance - 0.2126 * r - 0.0722 * b) / 0.7152
         expected = np.floor(np.clip(np.array([r, g, b]) * 255, 0, 255) + 0.5)

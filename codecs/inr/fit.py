@@ -66,6 +66,7 @@ class Fit:
         self._saved: dict[str, Any] | None = None
         if self._path.exists():
             self._saved = torch.load(self._path, map_location=frames.device, weights_only=True)
+            network.load_state_dict(self._saved["network"])  # what a finished stage left, if that is where it was
 
     def run(self, stage: Stage, masks: dict[str, Tensor] | None = None) -> None:
         """Fits the network for one stage; masked weights stay zero. Raises RdbenchError where the loss diverges."""

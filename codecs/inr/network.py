@@ -10,7 +10,7 @@ STRIDES = {
     1: (1,), 2: (2,), 4: (2, 2), 6: (3, 2), 8: (2, 2, 2), 10: (5, 2), 20: (5, 2, 2), 40: (5, 2, 2, 2),
     60: (5, 3, 2, 2), 80: (5, 2, 2, 2, 2), 120: (5, 3, 2, 2, 2), 240: (5, 3, 2, 2, 2, 2),
 }  # fmt: skip
-"""Upsampling strides by their product: those of the papers at 720p (80) and 1080p (120), shorter ones by the same habit."""
+"""Upsampling strides by their product: those of the papers at 720p (80) and 1080p (120), others by habit."""
 
 BASE_CELLS = 9 * 16
 """The papers' base grid for 16:9; other shapes get about as many cells (our choice)."""

@@ -1,7 +1,7 @@
 """Entropy coding of integer symbols with `constriction` (range asymmetric numeral systems).
 
-The table travels as integers; both sides derive the same float64 probabilities from them by one division, so any machine
-decodes the same symbols.
+The table travels as integers; both sides derive the same float64 probabilities from them by one division, so any
+machine decodes the same symbols.
 """
 
 import constriction

@@ -28,9 +28,9 @@ def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Ma
 def quantize(weight: Tensor, bits: int) -> tuple[Symbols, np.ndarray]:
     """Symbols (0: exactly zero; q + 1 else) and the float16 pairs (min, scale) of each channel, shape `[C, 2]`.
 
-    scale = (max - min) / 2^bits over the non-zero entries, q = round((w - min) / scale) in 0..2^bits; a channel is an output
-    channel of a weight, or a whole bias. Pruned weights are a symbol of their own, so that they stay exactly zero, and the
-    ranges are rounded to float16 before they are used (both our choice).
+    scale = (max - min) / 2^bits over the non-zero entries, q = round((w - min) / scale) in 0..2^bits; a channel is an
+    output channel of a weight, or a whole bias. Pruned weights are a symbol of their own, so that they stay exactly
+    zero, and the ranges are rounded to float16 before they are used (both our choice).
     """
     rows = weight.detach().cpu().double().numpy().reshape(weight.shape[0] if weight.dim() > 1 else 1, -1)
     zero = rows == 0
