@@ -70,7 +70,8 @@ class NeRVConfig:
         scalars, strides = numbers[:8], tuple(numbers[8:])
         if len(scalars) < 8 or not 1 <= len(strides) <= MOST_STAGES:
             raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        config = cls(*scalars, strides=strides)
+        rows, columns, channels, stem, lower, expansion, levels, activation = scalars
+        config = cls(rows, columns, channels, stem, lower, expansion, levels, activation, strides)
         activation_known = config.activation < len(ACTIVATIONS)
         if min(*scalars[:7], *strides) < 1 or max(*numbers) > 1 << 20 or not activation_known:
             raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
@@ -133,8 +134,8 @@ def solve_width(config: NeRVConfig, size: int) -> NeRVConfig:
         return replace(config, channels=best)
 
     def scaled(share: float) -> NeRVConfig:
-        sizes = {name: max(1, round(share * full)) for name, full in (("channels", 26), ("stem", 512), ("lower", 96))}
-        return replace(config, **sizes)
+        channels, stem, lower = (max(1, round(share * full)) for full in (26, 512, 96))
+        return replace(config, channels=channels, stem=stem, lower=lower)
 
     near = min((scaled(step / 400) for step in range(1, 401)), key=lambda c: abs(c.parameters() - size))
     return min((replace(near, stem=s) for s in range(1, 2 * near.stem + 2)), key=lambda c: abs(c.parameters() - size))

@@ -88,10 +88,14 @@ class Workspace:
     report: dict[str, Any] = field(default_factory=dict)
 
 
-class Settings(BaseModel):
+class SettingsBase(BaseModel):
     """A codec's settings: typed fields with defaults; unknown names and wrong values are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Settings = SettingsBase
+"""The name to derive from; `Codec.Settings` is the class that a codec chose."""
 
 
 class Codec(ABC):
@@ -104,11 +108,11 @@ class Codec(ABC):
     kind: ClassVar[Kind] = "conventional"
     reference: ClassVar[str] = ""
     """The paper or the standard, in one line."""
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[SettingsBase]] = SettingsBase
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
     """Settings by preset (`paper`, `quick`, `tiny`); a codec without the preset asked for uses its defaults."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SettingsBase) -> None:
         self.settings: Any = settings
 
     @classmethod

@@ -1,6 +1,9 @@
 """YUV <-> RGB, chroma resampling and bit depth, exactly specified; the same on CPU and GPU (torch)."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from .conditions import Conditions
@@ -105,7 +108,7 @@ def rgb_to_yuv(frames: Frames, fmt: VideoFormat, target: VideoFormat, matrix: st
     for c, (height, width) in zip((u, v), target.plane_shapes[1:], strict=False):
         planes.append(_box(c, height, width) * chroma_range + 128.0 * unit)
     rounded = ((p + 0.5).floor_().clamp_(0, target.peak).numpy() for p in planes)
-    return Frames(tuple(p.astype(target.dtype) for p in rounded))
+    return Frames(tuple(_typed(p, target.dtype) for p in rounded))
 
 
 def _box(chroma: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -139,7 +142,7 @@ def _subsample(frames: Frames, fmt: VideoFormat, target: VideoFormat) -> Frames:
     planes = [frames.planes[0]]
     for plane, (height, width) in zip(frames.planes[1:], target.plane_shapes[1:], strict=True):
         boxed = _box(torch.from_numpy(plane.astype(np.float64)), height, width)
-        planes.append((boxed + 0.5).floor().numpy().astype(fmt.dtype))
+        planes.append(_typed((boxed + 0.5).floor().numpy(), fmt.dtype))
     return Frames(tuple(planes))
 
 
@@ -151,12 +154,19 @@ def change_depth(frames: Frames, depth: int, target: int) -> Frames:
         shift, peak = depth - target, (1 << target) - 1
         kind = np.uint8 if target == 8 else np.dtype("<u2")
         half = 1 << (shift - 1)
-        return Frames(tuple(np.minimum((p.astype(np.int32) + half) >> shift, peak).astype(kind) for p in frames.planes))
+        rounded = (np.minimum((p.astype(np.int32) + half) >> shift, peak) for p in frames.planes)
+        return Frames(tuple(_typed(p, np.dtype(kind)) for p in rounded))
     return Frames(tuple(p.astype(np.dtype("<u2")) << (target - depth) for p in frames.planes))
 
 
 def _to_8_bit(frames: Frames, depth: int) -> Frames:
     return change_depth(frames, depth, 8)
+
+
+def _typed(samples: npt.NDArray[Any], dtype: np.dtype[Any]) -> Plane:
+    """The samples, which fit, in the type of a plane."""
+    plane: Plane = samples.astype(dtype)
+    return plane
 
 
 def _owned(plane: Plane) -> Plane:

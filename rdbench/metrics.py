@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -167,13 +168,15 @@ def _frame(index: int, values: dict[str, float], samples: int | None, fmt: Video
     counts: dict[str, int] = {} if samples is None else {"samples_rgb": samples}
     if "psnr_y" in values:
         counts |= {"samples_y": math.prod(fmt.plane_shapes[0]), "samples_c": math.prod(fmt.plane_shapes[1])}
-    return FrameScores(index, lossless=not any(decisive), **counts, **values)
+    known: dict[str, Any] = {**counts, **values}
+    return FrameScores(index, lossless=not any(decisive), **known)
 
 
 def _errors(p: Plane, q: Plane) -> Doubles:
     """The sum of squared errors of each frame; exact integers."""
     difference = p.astype(np.int32) - q.astype(np.int32)
-    return np.einsum("thw,thw->t", difference, difference, dtype=np.int64).astype(np.float64)
+    sums: Doubles = np.einsum("thw,thw->t", difference, difference, dtype=np.int64).astype(np.float64)
+    return sums
 
 
 def _ms_ssim(p: Plane, q: Plane, peak: int) -> Doubles:

@@ -47,7 +47,7 @@ class FfmpegVideo(Video):
         found = probe(path, ffmpeg, stream, arguments)
         self.format, self.frames = found.format, None
         self._path, self._error = path, error
-        options = {"format": demuxer} if demuxer else {}
+        options: dict[str, str | None] = {"format": demuxer} if demuxer else {}
         if strict:
             options |= {"err_detect": "explode", "xerror": None}
         source = ffmpeg_python.input(str(path), noautorotate=None, **options)[f"v:{stream}"]

@@ -175,7 +175,7 @@ def _stack(batch: Frames) -> Tensor:
 
 def _two_digits(size: int) -> int:
     unit = 10 ** (len(str(size)) - 2)
-    return round(size / unit) * unit
+    return int(round(size / unit) * unit)
 
 
 def size_label(size: int) -> str:

@@ -20,6 +20,10 @@ CHECKPOINT_SECONDS = 20.0
 """At most so much work is lost when a fit is killed (our choice)."""
 
 
+Kept = list[tuple[nn.Parameter, Tensor]]
+"""Parameters and the masks that hold some of their weights at zero."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of a fit: its epochs, and the schedule of its learning rate.
@@ -77,7 +81,7 @@ class Fit:
             return
         optimizer = torch.optim.Adam(self.network.parameters(), lr=stage.lr, betas=stage.betas)
         first = self._resume(optimizer)
-        kept = [(p, masks[n]) for n, p in self.network.named_parameters() if masks and n in masks]
+        kept: Kept = [(p, masks[n]) for n, p in self.network.named_parameters() if masks and n in masks]
         _apply(kept)
         saved_at = started = time.perf_counter()
         before = self._seconds
@@ -100,7 +104,7 @@ class Fit:
     def _finished_before(self) -> list[str]:
         return list(self._finished)
 
-    def _epoch(self, stage: Stage, optimizer: torch.optim.Adam, epoch: int, kept: list[tuple[Tensor, Tensor]]) -> float:
+    def _epoch(self, stage: Stage, optimizer: torch.optim.Adam, epoch: int, kept: Kept) -> float:
         """One pass over all frames in an order that only seed, stage and epoch decide; returns the PSNR in dB."""
         count = len(self.frames)
         order = torch.randperm(count, generator=_generator(self.workspace.seed, stage.name, epoch))
@@ -146,7 +150,7 @@ class Fit:
         return int(saved["epoch"])
 
 
-def _apply(kept: list[tuple[Tensor, Tensor]]) -> None:
+def _apply(kept: Kept) -> None:
     with torch.no_grad():
         for parameter, mask in kept:
             parameter.mul_(mask)

@@ -103,7 +103,7 @@ def unpack_integers(data: bytes) -> list[int]:
     for byte in data:
         value |= (byte & 0x7F) << shift
         shift += 7
-        if value > LARGEST_INTEGER:
+        if value > LARGEST_INTEGER or shift > 70:
             raise BitstreamError(f"The bitstream holds a number beyond all bounds; {_AGAIN}.")
         if byte < 0x80:
             values.append(value)

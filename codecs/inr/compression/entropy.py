@@ -43,7 +43,8 @@ def decode_symbols(table: bytes, payload: bytes, count: int, alphabet: int) -> S
     if len(payload) % 4:
         raise BitstreamError("The bitstream's weights are cut short; encode the clip again.")
     coder = constriction.stream.stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
-    return used[coder.decode(_model(scaled[used]), count)].astype(np.int32)
+    decoded: Symbols = used[coder.decode(_model(scaled[used]), count)].astype(np.int32)
+    return decoded
 
 
 def _model(counts: npt.NDArray[np.int64]) -> constriction.stream.model.Categorical:
