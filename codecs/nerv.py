@@ -24,6 +24,8 @@ from .inr.network import choose_geometry
 
 ACTIVATIONS = (nn.GELU, nn.SiLU)
 MOST_STAGES = 8
+MOST_PADDING = 8
+"""No frame is rendered to more than so many times its area; `choose_geometry` stays far below."""
 BASE = 1.25
 """b of the positional encoding (section 3.1)."""
 
@@ -190,7 +192,9 @@ class NeRVCodec(InrCodec):
         """The network that the numbers describe, without memory for its weights yet."""
         config = NeRVConfig.from_numbers(numbers)
         up = math.prod(config.strides)
-        if not (0 <= config.rows * up - clip.height < up and 0 <= config.columns * up - clip.width < up):
+        height, width = config.rows * up, config.columns * up
+        fits = 0 <= height - clip.height < up and 0 <= width - clip.width < up
+        if not fits or height * width > MOST_PADDING * clip.height * clip.width:
             raise BitstreamError("The bitstream's network does not fit the size of its clip; encode it again.")
         with torch.device("meta"):
             return NeRV(config, clip.width, clip.height, clip.frames)

@@ -156,7 +156,8 @@ def change_depth(frames: Frames, depth: int, target: int) -> Frames:
         half = 1 << (shift - 1)
         rounded = (np.minimum((p.astype(np.int32) + half) >> shift, peak) for p in frames.planes)
         return Frames(tuple(_typed(p, np.dtype(kind)) for p in rounded))
-    return Frames(tuple(p.astype(np.dtype("<u2")) << (target - depth) for p in frames.planes))
+    scaled = (p.astype(np.int32) << (target - depth) for p in frames.planes)
+    return Frames(tuple(_typed(p, np.dtype("<u2")) for p in scaled))
 
 
 def _to_8_bit(frames: Frames, depth: int) -> Frames:

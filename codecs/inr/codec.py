@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +23,12 @@ from .compression import post_training
 from .network import count_macs, count_parameters
 
 LARGEST_SIDE = 1 << 15
+LARGEST_FRAME = 1 << 26
+"""Pixels."""
 MOST_FRAMES = 1 << 20
 MOST_PARAMETERS = 1 << 28
+RENDER_PIXELS = 1 << 18
+"""The network renders so many pixels at once, or one frame (our choice; 4 frames of 320x180)."""
 SMALLEST_SIZE = 2_000
 """Below so many parameters nothing of a clip is left (our choice)."""
 
@@ -40,14 +45,15 @@ class ClipHeader:
 
     @property
     def format(self) -> VideoFormat:
-        """8-bit RGB."""
+        """8-bit RGB, full range."""
         rate = Fraction(self.rate_up, self.rate_down)
         return VideoFormat(self.width, self.height, "rgb", 8, rate, full_range=True)
 
     def check(self) -> Self:
         """Itself. Raises BitstreamError for what no clip is."""
         sizes = (self.width, self.height, self.frames, self.rate_up, self.rate_down)
-        if min(sizes) < 1 or max(self.width, self.height) > LARGEST_SIDE or self.frames > MOST_FRAMES:
+        too_large = max(self.width, self.height) > LARGEST_SIDE or self.width * self.height > LARGEST_FRAME
+        if min(sizes) < 1 or too_large or self.frames > MOST_FRAMES:
             raise BitstreamError("The bitstream's header describes no possible clip; encode it again.")
         return self
 
@@ -77,7 +83,7 @@ class InrCodec(Codec):
     @classmethod
     @abstractmethod
     def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> nn.Module:
-        """The network, on the meta device. Raises BitstreamError for numbers that describe none."""
+        """The network, on the meta device: no memory yet. Raises BitstreamError for numbers that describe none."""
 
     @abstractmethod
     def fit(self, network: nn.Module, frames: Tensor, workspace: Workspace) -> None:
@@ -91,7 +97,7 @@ class InrCodec(Codec):
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
         """Any size, as `100K` or `1.5M`. Raises UsageError."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM])", label)
+        match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KM])", label)
         size = round(float(match[1]) * (1e6 if match[2] == "M" else 1e3)) if match else 0
         if not SMALLEST_SIZE <= size <= MOST_PARAMETERS:
             raise UsageError(f"{label!r} is no model size of {self.name}; write it as 100K or 1.5M (2K to 268M).")
@@ -111,6 +117,7 @@ class InrCodec(Codec):
         workspace.report["kmacs_per_pixel"] = macs / (1000 * fmt.width * fmt.height)
         with workspace.stopwatch.part("fit"):
             self.fit(network, frames, workspace)
+            _synchronize(frames.device)
         with workspace.stopwatch.part("compress"):
             header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, self.settings.bits)
             sections = {"config": stream.pack_integers([*header, *numbers])}
@@ -129,10 +136,8 @@ class InrCodec(Codec):
                 raise BitstreamError("The bitstream's configuration is damaged; encode the clip again.")
             clip, bits = ClipHeader(*numbers[:5]).check(), numbers[5]
             network = cls.rebuild(clip, numbers[6:])
-            if count_parameters(network) > MOST_PARAMETERS:
-                raise BitstreamError(f"The bitstream describes more than {MOST_PARAMETERS} parameters; encode again.")
-            network.to_empty(device="cpu")
             post_training.restore(network, sections, bits)
+        workspace.report["parameters"] = count_parameters(network)
         return RenderedVideo(network.to(workspace.device).eval(), clip, workspace)
 
     @classmethod
@@ -149,24 +154,53 @@ class RenderedVideo(Video):
         self._network, self._workspace = network, workspace
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """Frames in order; also reports `render_fps`, the network alone, the first (cold) batch left out."""
+        """Frames in order; reports `render_fps`, the network alone, the first (cold) call left out.
+
+        The network renders at most RENDER_PIXELS at once, so that memory does not grow with `size`. A clip that is
+        rendered in one call has no `render_fps`.
+        """
         assert self.frames is not None
-        warm_frames, warm_seconds = 0, 0.0
+        at_once = min(size, max(1, RENDER_PIXELS // (self.format.width * self.format.height)))
+        clock = _Clock()
         for start in range(0, self.frames, size):
-            indices = torch.arange(start, min(start + size, self.frames), device=self._workspace.device)
-            began = time.perf_counter()
+            stop = min(start + size, self.frames)
             with self._workspace.stopwatch.part("render"):
-                rgb = self._render(indices)
-            if start > 0:
-                warm_frames, warm_seconds = warm_frames + len(indices), warm_seconds + time.perf_counter() - began
-                self._workspace.report["render_fps"] = warm_frames / warm_seconds
+                parts = [self._render(at, min(at + at_once, stop), clock) for at in range(start, stop, at_once)]
+                rgb = np.concatenate(parts)
+            if clock.seconds > 0:
+                self._workspace.report["render_fps"] = clock.frames / clock.seconds
             yield Frames(tuple(rgb[:, channel] for channel in range(3)))
 
-    def _render(self, indices: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _render(self, start: int, stop: int, clock: "_Clock") -> npt.NDArray[np.uint8]:
+        device = torch.device(self._workspace.device)
         with torch.inference_mode():
+            indices = torch.arange(start, stop, device=device)
+            _synchronize(device)
+            began = time.perf_counter()
             output = self._network(indices)
-            rounded = (output * 255).round_().clamp_(0, 255).to(torch.uint8)
-        return rounded.cpu().numpy()  # type: ignore[no-any-return]
+            _synchronize(device)
+            clock.tick(stop - start, time.perf_counter() - began)
+            rounded: npt.NDArray[np.uint8] = (output * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+        return rounded
+
+
+@dataclass
+class _Clock:
+    """Frames and seconds of all calls but the first."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    warm: bool = False
+
+    def tick(self, frames: int, seconds: float) -> None:
+        if self.warm:
+            self.frames, self.seconds = self.frames + frames, self.seconds + seconds
+        self.warm = True
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _stack(batch: Frames) -> Tensor:

@@ -67,16 +67,13 @@ class Fit:
         self._total, self._done = total_epochs, 0
         self._curve, self._seconds = Curve(), 0.0
         self._path = workspace.folder / "checkpoint.pt"
-        self._saved: dict[str, Any] | None = None
-        if self._path.exists():
-            self._saved = torch.load(self._path, map_location=frames.device, weights_only=True)
-            network.load_state_dict(self._saved["network"])  # what a finished stage left, if that is where it was
+        self._saved = _load(self._path, network, frames.device)
 
     def run(self, stage: Stage, masks: dict[str, Tensor] | None = None) -> None:
         """Fits the network for one stage; masked weights stay zero. Raises RdbenchError where the loss diverges."""
-        if self._saved is not None and stage.name not in (self._saved["stage"], *self._saved["finished"]):
+        if self._saved is not None and repr(stage) not in (self._saved["stage"], *self._saved["finished"]):
             raise RdbenchError(f"The checkpoint {self._path} is of another recipe; delete it and run again.")
-        if self._saved is not None and stage.name in self._saved["finished"]:
+        if self._saved is not None and repr(stage) in self._saved["finished"]:
             self._done += stage.epochs
             return
         optimizer = torch.optim.Adam(self.network.parameters(), lr=stage.lr, betas=stage.betas)
@@ -96,7 +93,7 @@ class Fit:
             text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB"
             self.workspace.progress(self._done + epoch + 1, self._total, text)
         self._done += stage.epochs
-        self._finished = [*self._finished_before(), stage.name]
+        self._finished = [*self._finished_before(), repr(stage)]
         self._curve.write(self.workspace.folder / "fit.csv")
 
     _finished: Sequence[str] = ()
@@ -130,7 +127,7 @@ class Fit:
 
     def _save(self, stage: Stage, epoch: int, optimizer: torch.optim.Adam) -> None:
         state = {
-            "stage": stage.name, "epoch": epoch, "finished": self._finished_before(), "curve": self._curve.rows,
+            "stage": repr(stage), "epoch": epoch, "finished": self._finished_before(), "curve": self._curve.rows,
             "seconds": self._seconds, "network": self.network.state_dict(), "optimizer": optimizer.state_dict(),
         }  # fmt: skip
         partial = self._path.with_suffix(".partial")
@@ -148,6 +145,18 @@ class Fit:
         self._seconds = float(saved["seconds"])
         self._finished = saved["finished"]
         return int(saved["epoch"])
+
+
+def _load(path: Path, network: nn.Module, device: torch.device) -> dict[str, Any] | None:
+    """The checkpoint, if there is one; the network gets its weights, also where a stage's end left them."""
+    if not path.exists():
+        return None
+    try:
+        saved = dict(torch.load(path, map_location=device, weights_only=True))
+        network.load_state_dict(saved["network"])
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise RdbenchError(f"The checkpoint {path} is damaged or of another fit; delete it and run again.") from error
+    return saved
 
 
 def _apply(kept: Kept) -> None:

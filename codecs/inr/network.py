@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,14 @@ def choose_geometry(width: int, height: int) -> Geometry:
 
     total = min(STRIDES, key=misfit)
     return Geometry(math.ceil(height / total), math.ceil(width / total), STRIDES[total])
+
+
+class FrameNetwork(Protocol):
+    """A network that renders frames: indices `[B]` -> `[B, 3, height, width]` in 0..1."""
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        """The frames with these indices."""
+        ...
 
 
 def count_parameters(network: nn.Module) -> int:

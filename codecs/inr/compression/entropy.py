@@ -20,9 +20,8 @@ PRECISION = 1 << 16
 def encode_symbols(symbols: Symbols, alphabet: int) -> tuple[bytes, bytes]:
     """The table and the payload for symbols 0 to alphabet - 1."""
     counts = np.bincount(symbols, minlength=alphabet)
-    scaled = np.where(counts > 0, np.maximum(1, np.rint(counts * (PRECISION / max(1, symbols.size)))), 0).astype(
-        np.int64
-    )
+    shares = np.rint(counts * (PRECISION / max(1, symbols.size)))
+    scaled = np.where(counts > 0, np.maximum(1, shares), 0).astype(np.int64)
     used = np.flatnonzero(scaled)
     table = pack_integers([int(value) for value in scaled])
     if used.size < 2:  # nothing to tell apart
@@ -38,13 +37,17 @@ def decode_symbols(table: bytes, payload: bytes, count: int, alphabet: int) -> S
     used = np.flatnonzero(scaled)
     if scaled.size != alphabet or (used.size == 0) != (count == 0) or (scaled > 2 * PRECISION).any():
         raise BitstreamError("The bitstream's probability table is damaged; encode the clip again.")
-    if used.size < 2:
+    if used.size < 2 and not payload:
         return np.full(count, used[0] if used.size else 0, dtype=np.int32)
-    if len(payload) % 4:
-        raise BitstreamError("The bitstream's weights are cut short; encode the clip again.")
-    coder = constriction.stream.stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
-    decoded: Symbols = used[coder.decode(_model(scaled[used]), count)].astype(np.int32)
-    return decoded
+    words = np.frombuffer(payload[: len(payload) // 4 * 4], "<u4").astype(np.uint32)
+    if used.size < 2 or len(payload) % 4 or words.size == 0 or words[-1] == 0:  # a zero at the end is never written
+        raise BitstreamError("The bitstream's weights do not fit their table; encode the clip again.")
+    coder = constriction.stream.stack.AnsCoder(words)
+    ranks = coder.decode(_model(scaled[used]), count)
+    if not coder.is_empty():
+        raise BitstreamError("The bitstream's weights do not end where they should; encode the clip again.")
+    symbols: Symbols = used[ranks].astype(np.int32)
+    return symbols
 
 
 def _model(counts: npt.NDArray[np.int64]) -> constriction.stream.model.Categorical:

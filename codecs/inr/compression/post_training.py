@@ -1,16 +1,24 @@
 """NeRV's compression after training: global pruning, per-channel quantization, entropy coding (NeRV, section 3.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rdbench.errors import BitstreamError
+from rdbench.errors import BitstreamError, RdbenchError
 
 from .entropy import Symbols, decode_symbols, encode_symbols
 
 Masks = dict[str, Tensor]
+Array = npt.NDArray[Any]
+LARGEST_WEIGHT = 30_000.0
+DENSEST = 1024
+"""Weights that one byte may stand for; keeps a small malicious file from asking for much memory (our choice)."""
+FREE_WEIGHTS = 1 << 20
+"""So many weights are allowed whatever the size of the file."""
 
 
 def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Masks:
@@ -25,27 +33,35 @@ def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Ma
     return {name: (weight.abs() > threshold).to(weight.dtype) for name, weight in chosen.items()}
 
 
-def quantize(weight: Tensor, bits: int) -> tuple[Symbols, np.ndarray]:
+def quantize(weight: Tensor, bits: int) -> tuple[Symbols, Array]:
     """Symbols (0: exactly zero; q + 1 else) and the float16 pairs (min, scale) of each channel, shape `[C, 2]`.
 
     scale = (max - min) / 2^bits over the non-zero entries, q = round((w - min) / scale) in 0..2^bits; a channel is an
     output channel of a weight, or a whole bias. Pruned weights are a symbol of their own, so that they stay exactly
-    zero, and the ranges are rounded to float16 before they are used (both our choice).
+    zero, and the ranges are rounded outwards to float16 before they are used (both our choice). Raises RdbenchError
+    for weights beyond LARGEST_WEIGHT.
     """
     rows = weight.detach().cpu().double().numpy().reshape(weight.shape[0] if weight.dim() > 1 else 1, -1)
     zero = rows == 0
     low = np.where(zero, np.inf, rows).min(axis=1)
     high = np.where(zero, -np.inf, rows).max(axis=1)
     low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
-    low16 = low.astype("<f2")
-    scale16 = ((high - low16) / (1 << bits)).astype("<f2")
+    if max(-low.min(), high.max()) > LARGEST_WEIGHT:
+        raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
+    low16 = -_float16_above(-low)
+    scale16 = _float16_above((high - low16) / (1 << bits))
     step = np.where(scale16 > 0, scale16, 1).astype(np.float64)
     q = np.rint((rows - low16.astype(np.float64)[:, None]) / step[:, None]).clip(0, 1 << bits)
     symbols = np.where(zero, 0, q + 1).astype(np.int32)
     return symbols.reshape(-1), np.stack([low16, scale16], axis=1)
 
 
-def dequantize(symbols: Symbols, ranges: np.ndarray, shape: torch.Size) -> Tensor:
+def _float16_above(values: Array) -> Array:
+    rounded = values.astype("<f2")
+    return np.where(rounded < values, np.nextafter(rounded, np.float16(np.inf)), rounded).astype("<f2")
+
+
+def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
     """The float32 weights of the symbols; exact, so the same everywhere."""
     q = symbols.reshape(len(ranges), -1)
     low, scale = (ranges[:, i].astype(np.float64)[:, None] for i in (0, 1))
@@ -66,17 +82,30 @@ def alphabet(bits: int) -> int:
     return (1 << bits) + 2
 
 
-def restore(network: nn.Module, sections: dict[str, bytes], bits: int) -> None:
-    """Gives the network the weights of the sections. Raises BitstreamError where they do not fit it."""
+def restore(network: nn.Module, sections: Mapping[str, bytes], bits: int) -> None:
+    """Gives the network, still on the meta device, memory on the CPU and the weights of the sections.
+
+    Raises BitstreamError where they do not fit it, before memory for the weights is taken.
+    """
+    total, channels = sum(p.numel() for p in network.parameters()), _channels(network)
+    misfit = "The bitstream's sections do not fit its network; encode the clip again."
+    if len(sections["ranges"]) != 4 * sum(channels):
+        raise BitstreamError(misfit)
+    if total > max(FREE_WEIGHTS, DENSEST * sum(len(data) for data in sections.values())):
+        raise BitstreamError(misfit)
+    ranges = np.frombuffer(sections["ranges"], "<f2").reshape(-1, 2)
+    if not np.isfinite(ranges).all():
+        raise BitstreamError(misfit)
+    network.to_empty(device="cpu")
     parameters = list(network.parameters())
-    channels = [p.shape[0] if p.dim() > 1 else 1 for p in parameters]
-    ranges = np.frombuffer(sections["ranges"][: 4 * sum(channels)], "<f2").reshape(-1, 2)
-    if len(sections["ranges"]) != 4 * sum(channels) or not np.isfinite(ranges.astype(np.float32)).all():
-        raise BitstreamError("The bitstream's quantization ranges do not fit its network; encode the clip again.")
-    symbols = decode_symbols(sections["table"], sections["weights"], sum(p.numel() for p in parameters), alphabet(bits))
+    symbols = decode_symbols(sections["table"], sections["weights"], total, alphabet(bits))
     first = row = 0
     with torch.no_grad():
         for parameter, count in zip(parameters, channels, strict=True):
             part = symbols[first : first + parameter.numel()]
             parameter.copy_(dequantize(part, ranges[row : row + count], parameter.shape))
             first, row = first + parameter.numel(), row + count
+
+
+def _channels(network: nn.Module) -> list[int]:
+    return [p.shape[0] if p.dim() > 1 else 1 for p in network.parameters()]
