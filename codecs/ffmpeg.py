@@ -18,7 +18,6 @@ import ffmpeg as ffmpeg_python
 from pydantic import Field
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Value, Workspace
-from rdbench.color import convert
 from rdbench.errors import BitstreamError, EncoderError, MediaError, UsageError, did_you_mean
 from rdbench.media import ffmpeg_version, find_ffmpeg
 from rdbench.readers import FfmpegVideo
@@ -353,9 +352,13 @@ def _pixels_name(fmt: VideoFormat) -> str:
 def _converted(video: Video, target: VideoFormat, matrix: str) -> Iterator[Frames]:
     """The frames in the chroma and bit depth that are coded."""
     fmt = video.format
-    same = (fmt.chroma, fmt.bit_depth) == (target.chroma, target.bit_depth)
+    if (fmt.chroma, fmt.bit_depth) == (target.chroma, target.bit_depth):
+        yield from video.batches()
+        return
+    from rdbench.color import convert  # torch: seconds that most jobs need not wait
+
     for batch in video.batches():
-        yield batch if same else convert(batch, fmt, target, matrix)
+        yield convert(batch, fmt, target, matrix)
 
 
 @lru_cache(maxsize=32)

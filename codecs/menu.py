@@ -4,6 +4,8 @@ from rdbench.codec import CodecCard, Host
 from rdbench.errors import MediaError
 from rdbench.media import ffmpeg_encoders, find_ffmpeg
 
+from .inr.stream import signature
+
 
 def lacks_encoder(host: Host, encoder: str) -> str | None:
     """None if this machine's ffmpeg has the encoder, else a sentence with the remedy."""
@@ -67,12 +69,17 @@ VVENC = CodecCard(
     (b"\x00\x00\x00\x01\x00\x79",),
     lambda host: lacks_encoder(host, "libvvenc"),
 )
-NERV = CodecCard(
+
+
+def inr_card(name: str, summary: str, reference: str, load: str) -> CodecCard:
+    """The card of a codec whose bitstream is a network."""
+    sizes = "model sizes in the bitstream, as 100K or 1.5M; the dataset suggests them"
+    return CodecCard(name, "INR", summary, reference, sizes, f"rdbench.codecs.{load}", (signature(name),))
+
+
+NERV = inr_card(
     "nerv",
-    "INR",
     "One network maps a frame's index to the whole frame",
     "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021",
-    "model sizes in the bitstream, as 100K or 1.5M; the dataset suggests them",
-    "rdbench.codecs.nerv:NeRVCodec",
-    (b"RDBS",),
+    "nerv:NeRVCodec",
 )

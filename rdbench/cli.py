@@ -145,6 +145,7 @@ def plot(
     folders: Folders,
     output: Annotated[Path, typer.Option("-o", "--output", help="A .png, .pdf or .svg file.")] = Path("rd.png"),
     x: Annotated[str, typer.Option("--x", help="bpp or encode_seconds.")] = "bpp",
+    metric: Annotated[str, typer.Option("--metric", help="psnr_rgb (default), psnr_yuv, vmaf, ...")] = "psnr_rgb",
     dataset: Dataset = None,
     per_sequence: PerSequence = False,
     published: Annotated[list[Path] | None, typer.Option("--published", help="Published curves to overlay.")] = None,
@@ -159,7 +160,7 @@ def plot(
         plots.ledger_plot(frame, output)
     else:
         overlay = tables.only(load_published(published), dataset) if published else None
-        plots.rd_plot(frame, output, x=x, per_sequence=per_sequence, published=overlay)
+        plots.rd_plot(frame, output, x=x, metric=metric, per_sequence=per_sequence, published=overlay)
     print(f"Wrote {output}")
 
 
@@ -208,7 +209,8 @@ def list_datasets(context: typer.Context, data_root: DataRoot = None) -> None:
     """The datasets, and whether their files are here."""
     if context.invoked_subcommand is not None:
         return
-    from .dataset import find_datasets, status
+    from .dataset import status
+    from .manifest import find_datasets
 
     for name in find_datasets():
         print(f"{name:<10} {status(name, Path(data_root) if data_root else None)}")

@@ -16,6 +16,8 @@ from .video import Video, VideoFormat
 
 Value = str | int | float | bool
 Kind = Literal["INR", "conventional", "learned"]
+Progress = Callable[[float, float, str], None]
+"""`progress(done, total, text)`: how far the work is."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Workspace:
     threads: int = 1
     seed: int = 0
     host: Host = field(default_factory=Host)
-    progress: Callable[[float, float, str], None] = lambda done, total, text: None
+    progress: Progress = lambda done, total, text: None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     report: dict[str, Any] = field(default_factory=dict)
 

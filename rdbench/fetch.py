@@ -17,8 +17,9 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from . import dataset
-from .dataset import Entry, Manifest, Sequence
+from .dataset import Sequence
 from .errors import DatasetError, UsageError, did_you_mean
+from .manifest import Entry, Manifest, find_datasets, load_manifest, places_of
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of the file, the bytes that are here, and the bytes of the whole (None where unknown)."""
@@ -57,14 +58,14 @@ class _Download:
 def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, done, total: None) -> list[Path]:
     """The files of a dataset or of some of its sequences, downloaded where missing. Raises DatasetError, UsageError."""
     spec = dataset.parse_spec(name)
-    known = dataset.find_datasets()
+    known = find_datasets()
     own = spec.name not in known
     path = known.get(spec.name, Path(spec.name).expanduser())
     if own and path.suffix != ".toml":
         raise UsageError(f"There is no dataset {spec.name!r}{did_you_mean(spec.name, known)}")
     root = dataset.data_root(data_root)
     sequences = dataset.resolve(name, root)
-    manifest = dataset.load_manifest(path)
+    manifest = load_manifest(path)
     entries = {entry.name: entry for entry in manifest.sequences}
     wanted = [s for s in sequences if not _whole(s)]
     for sequence in wanted:
@@ -72,7 +73,7 @@ def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, d
             raise DatasetError(_by_hand(spec.name, manifest, sequence))
     for sequence in wanted:
         entry = entries[sequence.name]
-        target = dataset.places_of(entry, path, root, own)[0]
+        target = places_of(entry, path, root, own)[0]
         with _disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(target.name + ".lock")):

@@ -12,19 +12,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .bitstream import verify_checksum, write_checksum
+from .codec import Progress
 from .conditions import find_conditions
-from .errors import RdbenchError
+from .errors import BitstreamError, RdbenchError
 from .pipe import read_log_tail
 from .results import Record, read_record, write_record
 from .sweep import Job
 from .worker import decoder_command
-
-Progress = Callable[[float, float, str], None]
 
 
 class JobError(RdbenchError):
@@ -85,13 +85,17 @@ def _encode(job: Job, stage: "_Stage", bitstream: Path) -> dict[str, Any]:
     """What the encoder told; a bitstream that an earlier run finished is kept."""
     told = stage.folder / "encode.json"
     if told.exists() and bitstream.exists():
-        return dict(json.loads(told.read_text()))
+        with suppress(BitstreamError, ValueError):  # a damaged one is encoded again
+            verify_checksum(bitstream)
+            return dict(json.loads(told.read_text()))
     partial = stage.folder / "work" / "bitstream.partial"
     job_file = stage.write_job()
     result = stage.run("encode", _python("encode", str(job_file), str(partial), str(stage.folder / "work")))
     if not partial.exists() or partial.stat().st_size == 0:
         raise JobError("The encoder ended without an error but wrote no bitstream.")
+    told.unlink(missing_ok=True)
     os.replace(partial, bitstream)
+    write_checksum(bitstream)
     unfinished = stage.folder / "work" / "encode.json"
     unfinished.write_text(json.dumps(result))
     os.replace(unfinished, told)

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -119,12 +119,9 @@ def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
     return f"The option {field!r} of {spec.name} cannot be {first['input']!r}: {first['msg'].lower()}."
 
 
-def sniff(head: bytes, embedded: str | None = None) -> str:
+def sniff(head: bytes) -> str:
     """The codec whose bitstreams begin like this. Raises UsageError where none or the header does not tell."""
-    names: Iterable[str] = find_codecs()
-    if embedded is not None:
-        return embedded
-    matches = [name for name in names if any(head.startswith(s) for s in find_card(name).signatures)]
+    matches = [name for name in find_codecs() if any(head.startswith(s) for s in find_card(name).signatures)]
     if not matches:
         raise UsageError("No codec recognizes this bitstream; name one with --codec.")
     return matches[0]

@@ -5,16 +5,18 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
+from .bitstream import verify_checksum, write_checksum
+from .display import Display, Lines, task_bars
 from .errors import RdbenchError, UsageError
 from .job import finished_record
-from .results import Record
 from .run import Outcome, locked, run
 from .sweep import Job, Sweep, choose_points, plan
 
@@ -27,57 +29,6 @@ def _sweep(options: dict[str, Any], parallel: int) -> Sweep:
     values.setdefault("threads", max(1, (os.cpu_count() or 1) // parallel))
     values["codecs"] = str(values["codecs"])
     return Sweep(**values)
-
-
-class Display:
-    """Progress bars on a terminal, a line for each finished job anywhere."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._all = self._bars.add_task("all jobs", total=total)
-        self._total, self._done = total, 0
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Display":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def progress(self, job: Job) -> Any:
-        """The progress callback of one job."""
-        task = self._bars.add_task(f"{job.name} {job.clip.name} {job.point}", total=1)
-        self._tasks[job.id] = task
-
-        def update(done: float, total: float, text: str) -> None:
-            self._bars.update(
-                task, completed=done, total=total, description=f"{job.name} {job.clip.name} {job.point}: {text}"
-            )
-
-        return update
-
-    def finished(self, job: Job, record: Record, was_there: bool) -> None:
-        """A line for the record."""
-        if job.id in self._tasks:
-            self._bars.remove_task(self._tasks.pop(job.id))
-        self._done += 1
-        self._bars.update(self._all, completed=self._done)
-        name = f"[{self._done}/{self._total}] {job.name} {job.clip.label}:{job.clip.name} {job.point}"
-        if record.status != "ok":
-            text = f"{name}: FAILED: {record.error}"
-        else:
-            quality = record.psnr_rgb if record.psnr_rgb is not None else record.psnr_yuv
-            text = (
-                f"{name}: {record.bpp:.4f} bpp, {quality:.2f} dB, "
-                f"encode {record.encode_seconds:.1f} s, decode {record.decode_seconds:.2f} s"
-                + (" (was there)" if was_there else "")
-            )
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def run_session(options: dict[str, Any]) -> int:
@@ -182,10 +133,19 @@ def encode_clip(name: str, clip: str, output: Path, label: str | None, options: 
 def _encode_job(worker: Any, job: Job, output: Path) -> None:
     import tempfile
 
-    with tempfile.TemporaryDirectory() as scratch:
+    console = Console(stderr=True)
+    lines = Lines(console, job.name)
+    with tempfile.TemporaryDirectory() as scratch, task_bars(console) as bars:
+        task = bars.add_task(job.name, total=1)
+
+        def progress(done: float, total: float, text: str) -> None:
+            bars.update(task, completed=done, total=total, description=f"{job.name}: {text}")
+            lines.update(done, total, text)
+
         partial = Path(scratch) / "bitstream"
-        result = worker.encode(job, partial, Path(scratch), worker.Events(open(os.devnull, "wb")))  # noqa: SIM115
+        result = worker.encode(job, partial, Path(scratch), progress)
         _place(partial, output)
+        write_checksum(output)
     fmt = job.video_format
     bits = 8 * output.stat().st_size
     bpp = bits / (job.frames * fmt.width * fmt.height)
@@ -195,10 +155,19 @@ def _encode_job(worker: Any, job: Job, output: Path) -> None:
 def _place(partial: Path, output: Path) -> None:
     import shutil
 
-    try:
+    with writable(output):
         shutil.copyfile(partial, output.with_name(output.name + ".partial"))
         output.with_name(output.name + ".partial").replace(output)
+
+
+@contextmanager
+def writable(output: Path) -> Iterator[None]:
+    """Turns what goes wrong while `output` is written into a sentence; a partial file does not stay."""
+    try:
+        yield
     except OSError as error:
+        with suppress(OSError):
+            output.with_name(output.name + ".partial").unlink()
         raise RdbenchError(f"{output} cannot be written ({error.strerror}); choose another place with -o.") from error
 
 
@@ -218,14 +187,16 @@ def decode_clip(
         head = bitstream.open("rb").read(64)
     except OSError as error:
         raise UsageError(f"The bitstream {bitstream} cannot be read ({error.strerror}); check its path.") from error
+    verify_checksum(bitstream)
     name = codec or sniff(head)
     with tempfile.TemporaryDirectory() as scratch:
         device = resolve_device(device, name)
         workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg))
         video = load_codec(name).decode(bitstream, workspace)
         partial = output.with_name(output.name + ".partial")
-        count = write_y4m(partial, _span(video, span))
-        partial.replace(output)
+        with writable(output):
+            count = write_y4m(partial, _span(video, span))
+            partial.replace(output)
     print(f"{output}: {count} frames of {video.format.width}x{video.format.height}, decoded by {name}")
 
 

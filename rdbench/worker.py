@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from .codec import Clip, Host, Source, Workspace
+from .codec import Clip, Host, Progress, Source, Workspace
 from .conditions import find_conditions
 from .errors import MediaError, RdbenchError
 from .pipe import PipedVideo, send_video
@@ -88,7 +88,7 @@ def _prepare(codec: str, device: str, threads: int) -> str:
     return resolve_device(device, codec)
 
 
-def encode(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
+def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[str, Any]:
     """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed."""
     from .readers import RgbVideo
 
@@ -97,7 +97,7 @@ def encode(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str,
     device = _prepare(job.codec, job.device, job.threads)
     video = job.clip.open(job.ffmpeg, job.frames)
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
-    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg), events.progress)
+    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg), progress)
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
     start = time.perf_counter()
     codec.encode(source, point, bitstream, workspace)
@@ -199,8 +199,10 @@ def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[s
     verb, rest = arguments[0], arguments[1:]
     if verb in ("encode", "measure"):
         job = Job.from_json(Path(rest[0]).read_text())
-        action = encode if verb == "encode" else measure
-        return action(job, Path(rest[1]), Path(rest[2]), events)
+        bitstream, folder = Path(rest[1]), Path(rest[2])
+        if verb == "encode":
+            return encode(job, bitstream, folder, events.progress)
+        return measure(job, bitstream, folder, events)
     codec, options = rest[0], json.loads(rest[1])
     if verb == "decode":
         return decode_timed(codec, Path("bitstream.bin"), **options)

@@ -13,7 +13,7 @@ import platformdirs
 import pytest
 from PIL import Image
 
-from rdbench import dataset
+from rdbench import dataset, manifest
 from rdbench.dataset import Sequence
 from rdbench.errors import DatasetError, MediaError, UsageError
 from rdbench.readers import sha256_of
@@ -63,7 +63,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_the_manifests_agree_with_what_is_known_of_the_sets() -> None:
-    manifests = {name: dataset.load_manifest(path) for name, path in dataset.find_datasets().items()}
+    manifests = {name: manifest.load_manifest(path) for name, path in manifest.find_datasets().items()}
     assert {"bunny", "carphone", "uvg", "hevc_b", "mcl_jcv"} <= set(manifests)
     totals = {
         name: (len(m.sequences), sum(e.frames or 0 for e in m.sequences), sum(e.bytes or 0 for e in m.sequences))
@@ -118,7 +118,7 @@ def test_a_sequence_survives_json() -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    code = "import sys; from rdbench import dataset as d; [d.status(n) for n in d.find_datasets()]; "
+    code = "import sys; from rdbench import dataset, manifest as d; [d.status(n) for n in d.find_datasets()]; "
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
 
 
@@ -272,9 +272,9 @@ def test_what_is_not_a_video(tmp_path: Path) -> None:
 def test_third_parties_bring_datasets(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own.parent / "__init__.py").write_text("raise RuntimeError('must not run')")
     monkeypatch.syspath_prepend(str(own.parent.parent))
-    points = [EntryPoint("x", "own", dataset.GROUP)]
+    points = [EntryPoint("x", "own", manifest.GROUP)]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
-    assert dataset.find_datasets() == {"own": own}
-    points.append(EntryPoint("y", "no.such.module", dataset.GROUP))
+    assert manifest.find_datasets() == {"own": own}
+    points.append(EntryPoint("y", "no.such.module", manifest.GROUP))
     with pytest.raises(DatasetError, match=r"no\.such\.module"):
-        dataset.find_datasets()
+        manifest.find_datasets()

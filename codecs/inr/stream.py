@@ -1,6 +1,6 @@
-"""The container of the INR codecs: magic, version, codec name, named sections, checksum. Untrusted when read.
+"""The container of the INR codecs: magic, codec name, version, named sections, checksum. Untrusted when read.
 
-    RDBS | version u8 | name | number of sections u8 | (name, length u32) each | sections | sha256, first 8 bytes
+    RDBS | name | version u8 | number of sections u8 | (name, length u32) each | sections | sha256, first 8 bytes
 
 A name is a length byte and ASCII letters. Integers are little-endian.
 """
@@ -20,9 +20,14 @@ LARGEST_INTEGER = (1 << 63) - 1
 _AGAIN = "encode the clip again, or get the file again"
 
 
+def signature(codec: str) -> bytes:
+    """How the bitstreams of a codec begin, for its card on the menu."""
+    return CONTAINER_MAGIC + _name(codec)
+
+
 def write_stream(path: Path, codec: str, sections: Mapping[str, bytes]) -> None:
     """Writes the container."""
-    head = CONTAINER_MAGIC + bytes([VERSION]) + _name(codec) + bytes([len(sections)])
+    head = signature(codec) + bytes([VERSION, len(sections)])
     head += b"".join(_name(name) + struct.pack("<I", len(data)) for name, data in sections.items())
     body = head + b"".join(sections.values())
     path.write_bytes(body + _checksum(body))
@@ -37,12 +42,15 @@ def read_stream(path: Path, codec: str) -> dict[str, bytes]:
         raise BitstreamError(f"This is no bitstream of {codec}: it does not begin with {CONTAINER_MAGIC.decode()}.")
     if len(data) <= len(CONTAINER_MAGIC) + CHECKSUM_BYTES:
         raise BitstreamError(f"The bitstream is cut short; {_AGAIN}.")
-    if data[4] != VERSION:
-        raise BitstreamError(f"The bitstream has version {data[4]}, this rdbench reads {VERSION}; {_AGAIN}.")
-    if _checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
-        raise BitstreamError(f"The bitstream is damaged (its checksum does not fit); {_AGAIN}.")
     try:
-        return _sections(data[:-CHECKSUM_BYTES], codec)
+        name, at = _read_name(data, len(CONTAINER_MAGIC))
+        if name == codec and data[at] != VERSION:
+            raise BitstreamError(f"The bitstream has version {data[at]}, this rdbench reads {VERSION}; {_AGAIN}.")
+        if _checksum(data[:-CHECKSUM_BYTES]) != data[-CHECKSUM_BYTES:]:
+            raise BitstreamError(f"The bitstream is damaged (its checksum does not fit); {_AGAIN}.")
+        if name != codec:
+            raise BitstreamError(f"This is a bitstream of {name!r}, not of {codec!r}; decode it with --codec {name}.")
+        return _sections(data[:-CHECKSUM_BYTES], at + 1)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise BitstreamError(f"The bitstream's header is damaged; {_AGAIN}.") from error
 
@@ -53,10 +61,7 @@ def ledger(path: Path, codec: str) -> dict[str, int]:
     return {**sizes, "container": path.stat().st_size - sum(sizes.values())}
 
 
-def _sections(data: bytes, codec: str) -> dict[str, bytes]:
-    name, at = _read_name(data, len(CONTAINER_MAGIC) + 1)
-    if name != codec:
-        raise BitstreamError(f"This is a bitstream of {name!r}, not of {codec!r}; decode it with --codec {name}.")
+def _sections(data: bytes, at: int) -> dict[str, bytes]:
     count, at = data[at], at + 1
     lengths: dict[str, int] = {}
     for _ in range(count):

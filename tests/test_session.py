@@ -1,0 +1,146 @@
+"""The parts one by one, as a user calls them: encode, decode, measure, plot, results."""
+
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Cli, make_y4m
+
+
+@pytest.fixture
+def coded(cli: Cli, small_clip: Path, tmp_path: Path) -> Path:
+    """The small clip, coded by x265."""
+    done = cli("encode", "x265[preset=ultrafast]", str(small_clip), "-o", "clip.bin", "--rate-point", "crf22")
+    assert done.returncode == 0, done.stderr
+    assert "6 frames" in done.stdout
+    return tmp_path / "clip.bin"
+
+
+def test_encode_decode_measure_agree_with_a_run(cli: Cli, coded: Path, small_clip: Path, tmp_path: Path) -> None:
+    decoded = cli("decode", "clip.bin", "-o", "clip.y4m")
+    assert decoded.returncode == 0, decoded.stderr
+    assert "6 frames of 64x48, decoded by x265" in decoded.stdout
+    measured = cli("measure", str(small_clip), "clip.y4m", "--format", "json", "--frames-csv", "frames.csv")
+    assert measured.returncode == 0, measured.stderr
+    (row,) = json.loads(measured.stdout)
+    ran = cli("run", "--codecs", "x265[preset=ultrafast]", "--dataset", str(small_clip), "--rate-points", "crf22",
+              "--out", "out")  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads(next((tmp_path / "out").rglob("record.json")).read_text())
+    for name in ("psnr_rgb", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv"):
+        assert row[name] == pytest.approx(record[name], abs=1e-9)
+    assert record["bits"] == 8 * coded.stat().st_size
+    with (tmp_path / "frames.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 6
+
+
+def test_decode_takes_a_span_and_refuses_a_wrong_one(cli: Cli, coded: Path, tmp_path: Path) -> None:
+    assert cli("decode", "clip.bin", "-o", "part.y4m", "--frames", "2:4").returncode == 0
+    assert (tmp_path / "part.y4m").read_bytes().count(b"FRAME\n") == 2
+    for span, words in (("4:2", "first below end"), ("x", "first:end"), ("9:12", "there are 6")):
+        done = cli("decode", "clip.bin", "-o", "none.y4m", "--frames", span)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert not (tmp_path / "none.y4m").exists()
+
+
+def test_vmaf_on_request(cli: Cli, tmp_path: Path) -> None:
+    make_y4m(tmp_path / "a.y4m", 192, 176, 2)
+    done = cli("measure", "a.y4m", "a.y4m", "--metrics", "psnr,vmaf", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["psnr_rgb"] == 100
+    assert 90 < row["vmaf"] <= 100
+
+
+@pytest.mark.parametrize("at", [0, 5, 60, -1])
+def test_a_flipped_byte_is_found_beside_the_checksum(cli: Cli, coded: Path, at: int) -> None:
+    data = bytearray(coded.read_bytes())
+    data[at] ^= 4
+    coded.write_bytes(bytes(data))
+    done = cli("decode", "clip.bin", "-o", "clip.y4m")
+    assert done.returncode == 1
+    assert "clip.bin" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_bitstream_is_encoded_again_not_measured(cli: Cli, small_clip: Path, tmp_path: Path) -> None:
+    common = ("run", "--codecs", "toy", "--dataset", str(small_clip), "--rate-points", "all", "--out", "out")
+    assert cli(*common).returncode == 0
+    record = next((tmp_path / "out").rglob("record.json"))
+    bitstream = record.with_name("bitstream.bin")
+    good = bitstream.read_bytes()
+    bitstream.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    record.unlink()
+    assert cli(*common).returncode == 0
+    assert bitstream.read_bytes() == good
+    assert json.loads(record.read_text())["psnr_rgb"] == 100
+
+
+def test_what_no_codec_recognizes_is_refused(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "noise.bin").write_bytes(b"noise" * 50)
+    for arguments, status in ((("noise.bin",), 2), (("missing.bin",), 2), (("noise.bin", "--codec", "nerv"), 1)):
+        done = cli("decode", *arguments, "-o", "x.y4m")
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["/proc/none/out", "small.y4m/out"])
+def test_a_place_that_cannot_be_written_is_named(cli: Cli, coded: Path, small_clip: Path, place: str) -> None:
+    assert cli("run", "--codecs", "toy", "--dataset", str(small_clip), "--out", "good").returncode == 0
+    for command in (
+        ("decode", "clip.bin", "-o", place),
+        ("encode", "x264", str(small_clip), "-o", place),
+        ("run", "--codecs", "toy", "--dataset", str(small_clip), "--out", place),
+        ("plot", "good", "-o", place + ".png"),
+    ):
+        done = cli(*command)
+        assert done.returncode in (1, 2), done.stdout
+        assert place.split("/")[-2] in done.stderr, (command, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_full_disk_fails_the_job_and_keeps_what_is_done(
+    small_clip: Path, tmp_path: Path, toy_site: Path, cli: Cli
+) -> None:
+    """A limit on the size of files stands for the full disk: the toy's bitstream is larger than x264's."""
+
+    def little_space() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    command = [sys.executable, "-m", "rdbench.cli", "run", "--codecs", "x264[preset=ultrafast],toy",
+               "--dataset", str(small_clip), "--rate-points", "1", "--out", "out"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(toy_site), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, preexec_fn=little_space, check=False
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    records = {r["codec"]: r for r in map(json.loads, (p.read_text() for p in (tmp_path / "out").rglob("record.json")))}
+    assert records["x264[preset=ultrafast]"]["status"] == "ok"
+    assert records["toy"]["status"] == "failed"
+    assert "File too large" in records["toy"]["error"]
+    again = cli(*command[3:])
+    assert again.returncode == 0, again.stdout
+    assert "was there" in again.stdout
+
+
+def test_plot_draws_files_of_each_kind(cli: Cli, small_clip: Path, tmp_path: Path) -> None:
+    assert cli("run", "--codecs", "x264[preset=ultrafast],x265[preset=ultrafast]", "--dataset", str(small_clip),
+               "--rate-points", "3", "--out", "out").returncode == 0  # fmt: skip
+    for name, magic in (("rd.png", b"\x89PNG"), ("rd.pdf", b"%PDF"), ("rd.svg", b"<?xml")):
+        done = cli("plot", "out", "-o", name)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / name).read_bytes().startswith(magic)
+    assert cli("plot", "out", "-o", "ledger.png", "--ledger").returncode == 0
+    assert cli("plot", "out", "-o", "psnr_y.png", "--metric", "psnr_y").returncode == 0
+    wrong = cli("plot", "out", "-o", "rd.xyz")
+    assert wrong.returncode == 2, wrong.stderr
+    table = cli("bdrate", "out", "--anchor", "x265[preset=ultrafast]", "--format", "csv")
+    assert table.returncode == 0, table.stderr
+    assert "x264" in table.stdout
