@@ -59,15 +59,25 @@ def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu:
     folder = job_folder(out, job)
     (folder / "work").mkdir(parents=True, exist_ok=True)
     stage = _Stage(job, folder, progress, stop, gpu)
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    started = _now()
     try:
         record = _measured(job, stage, started)
     except RdbenchError as error:
-        record = _describe(job, started, None, "failed", str(error))
+        return fail(job, out, str(error), started)
     write_record(folder / "record.json", record)
-    if record.status == "ok":
-        shutil.rmtree(folder / "work", ignore_errors=True)
+    shutil.rmtree(folder / "work", ignore_errors=True)
     return record
+
+
+def fail(job: Job, out: Path, reason: str, started: str = "") -> Record:
+    """Writes the record of a job that failed, with its reason."""
+    record = _describe(job, started or _now(), None, "failed", reason)
+    write_record(job_folder(out, job) / "record.json", record)
+    return record
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _measured(job: Job, stage: "_Stage", started: str) -> Record:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .codec import Progress
 from .errors import RdbenchError, UsageError, did_you_mean
-from .job import Progress, finished_record
+from .job import finished_record
 from .results import Record
 from .sweep import Job
 

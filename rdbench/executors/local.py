@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from ..job import Progress, Stopped, run_job
+from ..codec import Progress
+from ..job import Stopped, run_job
 from ..results import Record
 from ..sweep import Job
 

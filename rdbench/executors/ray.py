@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..codec import Progress
 from ..errors import UsageError
-from ..job import Progress, job_folder, run_job
+from ..job import fail, job_folder, run_job
 from ..registry import find_card
 from ..results import Record, read_record
 from ..sweep import Job
 
-KEPT = ("bitstream.bin", "encode.json", "fit.csv", "frames.csv", "log.txt", "record.json")
+KEPT = ("bitstream.bin", "bitstream.bin.sha256", "encode.json", "fit.csv", "frames.csv", "log.txt", "record.json")
 GPU_SHARE = 0.25
 """Jobs of a codec that computes on a GPU share one four ways (our choice)."""
 
@@ -58,7 +59,12 @@ def run_jobs(
             done, _ = ray.wait(list(waiting), timeout=1)
             for reference in done:
                 job = waiting.pop(reference)
-                yield job, keep_files(job, out, ray.get(reference))
+                try:
+                    yield job, keep_files(job, out, ray.get(reference))
+                except ray.exceptions.RayError as error:  # the machine went away, or ran out of memory
+                    folder = job_folder(out, job)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    yield job, fail(job, out, f"Ray lost the job ({type(error).__name__}); run the sweep again.")
     finally:
         for reference in waiting:
             ray.cancel(reference, force=True)
