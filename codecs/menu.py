@@ -83,3 +83,21 @@ NERV = inr_card(
     "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021",
     "nerv:NeRVCodec",
 )
+ENERV = inr_card(
+    "enerv",
+    "Separate codes of time and space, fused by two small transformers; the time modulates every stage",
+    "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022",
+    "enerv:ENeRVCodec",
+)
+PSNERV = inr_card(
+    "psnerv",
+    "Patches from their place and time, with features modulated in every stage",
+    "Bai et al., PS-NeRV: Patch-wise Stylized Neural Representations for Videos, ICIP 2023",
+    "psnerv:PSNeRVCodec",
+)
+NERVPP = inr_card(
+    "nervpp",
+    "NeRV with separable residual blocks and a bilinear skip; nervpp[star] is NeRV*++",
+    "Ghorbel et al., NeRV++: An Enhanced Implicit Neural Video Representation, arXiv 2402.18305",
+    "nervpp:NeRVppCodec",
+)

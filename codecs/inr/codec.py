@@ -1,34 +1,41 @@
 """InrCodec: fit, compress, write; read, rebuild, render."""
 
+import math
 import re
-import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, Source, Workspace
 from rdbench.errors import BitstreamError, UsageError
-from rdbench.video import BATCH, Frames, Video, VideoFormat
+from rdbench.video import Video, VideoFormat
 
 from . import stream
-from .compression import post_training
-from .network import count_macs, count_parameters
+from .compression.scheme import Scheme
+from .fit import Fit
+from .network import Network, NetworkConfig, count_macs, count_parameters
+from .recipe import Stage
+from .render import RenderedVideo, synchronize
+from .width import solve_width
 
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26
 """Pixels."""
 MOST_FRAMES = 1 << 20
 MOST_PARAMETERS = 1 << 28
-RENDER_PIXELS = 1 << 18
-"""The network renders so many pixels at once, or one frame (our choice; 4 frames of 320x180)."""
+MOST_PADDING = 8
+"""No frame is rendered to more than so many times its area; `choose_geometry` stays far below."""
+MACS_PER_SECOND = 1e10
+"""Of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
+LOSS_MACS = 2000
+"""What SSIM costs for each pixel of a step, forward and backward (measured once)."""
 SMALLEST_SIZE = 2_000
 """Below so many parameters nothing of a clip is left (our choice)."""
 
@@ -42,6 +49,11 @@ class ClipHeader:
     frames: int
     rate_up: int
     rate_down: int
+
+    @property
+    def pixels(self) -> int:
+        """Of a frame."""
+        return self.width * self.height
 
     @property
     def format(self) -> VideoFormat:
@@ -63,8 +75,13 @@ class InrCodec(Codec):
 
     name: ClassVar[str]
     kind: ClassVar[Kind] = "INR"
-    scheme: ClassVar[int] = 1
+    revision: ClassVar[int] = 1
     """Counts up whenever the same settings give other bits."""
+    config: ClassVar[type[NetworkConfig]]
+    dial: ClassVar[str] = "stem"
+    """The width that takes up what is left of a size."""
+    scheme: ClassVar[type[Scheme]]
+    """What reads its bitstreams."""
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
@@ -74,20 +91,48 @@ class InrCodec(Codec):
     @classmethod
     def version(cls, host: Host) -> str:
         """The codec and its scheme."""
-        return f"{cls.name}-{cls.scheme}"
+        return f"{cls.name}-{cls.revision}"
 
     @abstractmethod
-    def build_for(self, clip: ClipHeader, size: int) -> tuple[nn.Module, Sequence[int]]:
-        """A network of about `size` parameters, and the integers that `rebuild` makes it from."""
+    def scaled(self, clip: ClipHeader, share: float) -> NetworkConfig:
+        """The paper's network for a clip of this size, all its widths times `share`; the size solver turns it."""
 
     @classmethod
     @abstractmethod
-    def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> nn.Module:
-        """The network, on the meta device: no memory yet. Raises BitstreamError for numbers that describe none."""
+    def build(cls, config: NetworkConfig, clip: ClipHeader) -> Network:
+        """The network, in the memory of torch's current device."""
 
     @abstractmethod
-    def fit(self, network: nn.Module, frames: Tensor, workspace: Workspace) -> None:
-        """Fits the network to the frames `[N, 3, H, W]` in 8 bit, in stages that a restart takes up."""
+    def recipe(self) -> Sequence[Stage]:
+        """The stages of the fit."""
+
+    @abstractmethod
+    def compression(self) -> Scheme:
+        """A fresh scheme, as the settings want it."""
+
+    def build_for(self, clip: ClipHeader, size: int) -> tuple[Network, NetworkConfig]:
+        """The network of about `size` parameters."""
+        config = self._solved(clip, size)
+        return self.build(config, clip), config
+
+    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+        return solve_width(size, lambda share: self.scaled(clip, share), lambda c: self.build(c, clip), self.dial)
+
+    @classmethod
+    def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> Network:
+        """The network on the meta device: no memory yet. Raises BitstreamError for numbers that describe none."""
+        config = cls.config.from_numbers(numbers)
+        with torch.device("meta"):
+            network = cls.build(config, clip)
+        up = math.prod(config.strides)
+        sides = zip(network.patch_size, network.grid, (clip.height, clip.width), strict=True)
+        covered = [(patch * cells, side, up * cells) for patch, cells, side in sides]
+        area = math.prod(whole for whole, _, _ in covered)
+        if not all(0 <= whole - side < step for whole, side, step in covered) or area > MOST_PADDING * clip.pixels:
+            raise BitstreamError("The bitstream's network does not fit the size of its clip; encode it again.")
+        if count_parameters(network) > MOST_PARAMETERS:
+            raise BitstreamError(f"The bitstream describes more than {MOST_PARAMETERS} parameters; encode again.")
+        return network
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
         """The model sizes of the clip's manifest, or four that give about 0.02 to 0.2 bit a pixel (our choice)."""
@@ -103,42 +148,61 @@ class InrCodec(Codec):
             raise UsageError(f"{label!r} is no model size of {self.name}; write it as 100K or 1.5M (2K to 268M).")
         return RatePoint(size_label(size), {"size": size})
 
-    def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """Fits a network of the rate point's size and writes it."""
-        frames = torch.cat([_stack(batch) for batch in source.rgb.batches()]).to(workspace.device)
+    def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
+        """From the multiply-accumulates of all steps, three passes each; None on a GPU, whose speed varies widely."""
+        if device.startswith("cuda"):
+            return None
+        fmt = clip.format
+        header = ClipHeader(fmt.width, fmt.height, clip.frames, fmt.frame_rate.numerator, fmt.frame_rate.denominator)
+        with torch.device("meta"):
+            network = self.build(self._solved(header, int(point.settings["size"])), header)
+        frames = clip.frames * sum(stage.epochs for stage in self.recipe())
+        return frames * (3 * count_macs(network) + LOSS_MACS * header.pixels) / MACS_PER_SECOND
+
+    def prepare(self, source: Source, point: RatePoint, workspace: Workspace) -> "Prepared":
+        """What a fit begins with: the frames and the network on the device."""
+        frames = _stacked(source.rgb).to(workspace.device)
         fmt = source.rgb.format
         rate = fmt.frame_rate
         clip = ClipHeader(fmt.width, fmt.height, len(frames), rate.numerator, rate.denominator).check()
         torch.manual_seed(workspace.seed)
-        network, numbers = self.build_for(clip, int(point.settings["size"]))
-        network.to(workspace.device)
+        network, config = self.build_for(clip, int(point.settings["size"]))
         workspace.report["parameters"] = count_parameters(network)
-        macs = count_macs(self.rebuild(clip, numbers), torch.zeros(1, dtype=torch.long, device="meta"))
-        workspace.report["kmacs_per_pixel"] = macs / (1000 * fmt.width * fmt.height)
+        macs = count_macs(self.rebuild(clip, config.numbers()))
+        workspace.report["kmacs_per_pixel"] = macs / (1000 * clip.pixels)
+        network.to(workspace.device, memory_format=torch.channels_last)  # a third faster than torch's own order
+        return Prepared(frames, clip, network, config, macs)
+
+    def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
+        """Fits a network of the rate point's size and writes it."""
+        ready = self.prepare(source, point, workspace)
+        scheme = self.compression()
         with workspace.stopwatch.part("fit"):
-            self.fit(network, frames, workspace)
-            _synchronize(frames.device)
+            Fit(ready.network, scheme, ready.frames, workspace, self.recipe()).run()
+            synchronize(ready.frames.device)
         with workspace.stopwatch.part("compress"):
-            header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, self.settings.bits)
-            sections = {"config": stream.pack_integers([*header, *numbers])}
-            sections |= post_training.compress(network, self.settings.bits)
-            stream.write_stream(bitstream, self.name, sections)
+            clip, chosen = ready.clip, scheme.numbers()
+            header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, len(chosen), *chosen)
+            config = stream.pack_integers([*header, *ready.config.numbers()])
+            stream.write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
         with workspace.stopwatch.part("entropy_decode"):
             sections = stream.read_stream(bitstream, cls.name)
-            if set(sections) != {"config", "ranges", "table", "weights"}:
+            if set(sections) != {"config", *cls.scheme.sections}:
                 raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
-            numbers = stream.unpack_integers(sections["config"])
-            if len(numbers) < 6 or not 2 <= numbers[5] <= 12:
+            numbers = stream.unpack_integers(sections.pop("config"))
+            if len(numbers) < 6 or len(numbers) < 6 + numbers[5]:
                 raise BitstreamError("The bitstream's configuration is damaged; encode the clip again.")
-            clip, bits = ClipHeader(*numbers[:5]).check(), numbers[5]
-            network = cls.rebuild(clip, numbers[6:])
-            post_training.restore(network, sections, bits)
+            clip, end = ClipHeader(*numbers[:5]).check(), 6 + numbers[5]
+            scheme = cls.scheme.from_numbers(numbers[6:end])
+            network = cls.rebuild(clip, numbers[end:])
+            scheme.read(network, sections)
         workspace.report["parameters"] = count_parameters(network)
-        return RenderedVideo(network.to(workspace.device).eval(), clip, workspace)
+        network.to(workspace.device, memory_format=torch.channels_last)
+        return RenderedVideo(network.eval(), clip, workspace)
 
     @classmethod
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:
@@ -146,65 +210,30 @@ class InrCodec(Codec):
         return stream.ledger(bitstream, cls.name)
 
 
-class RenderedVideo(Video):
-    """What the network renders, cropped to the clip's size and rounded to 8 bit."""
+@dataclass(frozen=True)
+class Prepared:
+    """A fit before its first step."""
 
-    def __init__(self, network: nn.Module, clip: ClipHeader, workspace: Workspace) -> None:
-        self.format, self.frames = clip.format, clip.frames
-        self._network, self._workspace = network, workspace
-
-    def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """Frames in order; reports `render_fps`, the network alone, the first (cold) call left out.
-
-        The network renders at most RENDER_PIXELS at once, so that memory does not grow with `size`. A clip that is
-        rendered in one call has no `render_fps`.
-        """
-        assert self.frames is not None
-        at_once = min(size, max(1, RENDER_PIXELS // (self.format.width * self.format.height)))
-        clock = _Clock()
-        for start in range(0, self.frames, size):
-            stop = min(start + size, self.frames)
-            with self._workspace.stopwatch.part("render"):
-                parts = [self._render(at, min(at + at_once, stop), clock) for at in range(start, stop, at_once)]
-                rgb = np.concatenate(parts)
-            if clock.seconds > 0:
-                self._workspace.report["render_fps"] = clock.frames / clock.seconds
-            yield Frames(tuple(rgb[:, channel] for channel in range(3)))
-
-    def _render(self, start: int, stop: int, clock: "_Clock") -> npt.NDArray[np.uint8]:
-        device = torch.device(self._workspace.device)
-        with torch.inference_mode():
-            indices = torch.arange(start, stop, device=device)
-            _synchronize(device)
-            began = time.perf_counter()
-            output = self._network(indices)
-            _synchronize(device)
-            clock.tick(stop - start, time.perf_counter() - began)
-            rounded: npt.NDArray[np.uint8] = (output * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
-        return rounded
+    frames: Tensor
+    """`[N, 3, H, W]`, 8 bit, on the device."""
+    clip: ClipHeader
+    network: Network
+    config: NetworkConfig
+    macs: int
+    """Multiply-accumulates of one frame."""
 
 
-@dataclass
-class _Clock:
-    """Frames and seconds of all calls but the first."""
-
-    frames: int = 0
-    seconds: float = 0.0
-    warm: bool = False
-
-    def tick(self, frames: int, seconds: float) -> None:
-        if self.warm:
-            self.frames, self.seconds = self.frames + frames, self.seconds + seconds
-        self.warm = True
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _stack(batch: Frames) -> Tensor:
-    return torch.from_numpy(np.stack(batch.planes, axis=1))
+def _stacked(video: Video) -> Tensor:
+    """All frames `[N, 3, H, W]`, 8 bit."""
+    fmt = video.format
+    if video.frames is None:
+        return torch.cat([torch.from_numpy(np.stack(batch.planes, axis=1)) for batch in video.batches()])
+    frames = torch.empty(video.frames, 3, fmt.height, fmt.width, dtype=torch.uint8)
+    done = 0
+    for batch in video.batches():
+        frames[done : done + len(batch)] = torch.from_numpy(np.stack(batch.planes, axis=1))
+        done += len(batch)
+    return frames[:done]
 
 
 def _two_digits(size: int) -> int:

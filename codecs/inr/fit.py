@@ -10,41 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rdbench.codec import Workspace
 from rdbench.errors import RdbenchError
 
-from .losses import LOSSES
+from .checkpoint import Checkpoint
+from .compression.scheme import Scheme
+from .losses import loss_of
+from .network import Network, Patches, render
+from .recipe import Stage, make_optimizer
 
 CHECKPOINT_SECONDS = 20.0
 """At most so much work is lost when a fit is killed (our choice)."""
-
-
-Kept = list[tuple[nn.Parameter, Tensor]]
-"""Parameters and the masks that hold some of their weights at zero."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a fit: its epochs, and the schedule of its learning rate.
-
-    The rate rises from a tenth over the `warmup` share of the epochs and then falls to 0 as a cosine (NeRV).
-    """
-
-    name: str
-    epochs: int
-    lr: float
-    warmup: float = 0.2
-    loss: str = "l1_ssim"
-    batch: int = 1
-    betas: tuple[float, float] = (0.5, 0.999)
-
-    def rate(self, epoch: float) -> float:
-        """The learning rate at a fractional epoch."""
-        warm = int(self.warmup * self.epochs)
-        if epoch < warm:
-            return self.lr * (0.1 + 0.9 * epoch / warm)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, self.epochs - warm)))
 
 
 @dataclass
@@ -59,65 +37,92 @@ class Curve:
             csv.writer(file).writerows([("stage", "epoch", "seconds", "psnr"), *self.rows])
 
 
+class Samples:
+    """The frames `[N, 3, H, W]` in 8 bit on the device, taken as whole frames or as patches of the network's grid."""
+
+    def __init__(self, frames: Tensor, network: Network) -> None:
+        self.frames, self.grid = frames, network.grid
+        (rows, columns), (height, width) = network.grid, network.patch_size
+        missing = (0, columns * width - frames.shape[3], 0, rows * height - frames.shape[2])
+        whole = frames if not any(missing) else functional.pad(frames.float(), missing, "replicate").to(frames.dtype)
+        self._patches = whole.view(len(frames), 3, rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
+
+    def count(self, by_patches: bool) -> int:
+        """How many there are."""
+        return len(self.frames) * (math.prod(self.grid) if by_patches else 1)
+
+    def patches(self, chosen: Tensor) -> tuple[Patches, Tensor]:
+        """Patches by number: where they are, and what they show, `[B, 3, h, w]` in 0..1."""
+        cells = math.prod(self.grid)
+        cell = chosen % cells
+        at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1])
+        return at, self._patches[at.frames, at.rows, at.columns].float() / 255
+
+    def whole(self, chosen: Tensor) -> Tensor:
+        """Frames by index, `[B, 3, H, W]` in 0..1."""
+        return self.frames[chosen].float() / 255
+
+
 class Fit:
-    """A fit that survives being killed: `run` a stage after the other; what a checkpoint holds is not done again."""
+    """A fit that survives being killed: what a checkpoint holds is not done again, and the end is the same."""
 
-    def __init__(self, network: nn.Module, frames: Tensor, workspace: Workspace, total_epochs: int) -> None:
-        self.network, self.frames, self.workspace = network, frames, workspace
-        self._total, self._done = total_epochs, 0
-        self._curve, self._seconds = Curve(), 0.0
-        self._path = workspace.folder / "checkpoint.pt"
-        self._saved = _load(self._path, network, frames.device)
+    def __init__(
+        self, network: Network, scheme: Scheme, frames: Tensor, workspace: Workspace, stages: Sequence[Stage]
+    ) -> None:
+        self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
+        self.samples = Samples(frames, network)
+        self.device = frames.device
+        self.curve, self._seconds = Curve(), 0.0
+        self._checkpoint = Checkpoint(workspace.folder / "checkpoint.pt")
 
-    def run(self, stage: Stage, masks: dict[str, Tensor] | None = None) -> None:
-        """Fits the network for one stage; masked weights stay zero. Raises RdbenchError where the loss diverges."""
-        if self._saved is not None and repr(stage) not in (self._saved["stage"], *self._saved["finished"]):
-            raise RdbenchError(f"The checkpoint {self._path} is of another recipe; delete it and run again.")
-        if self._saved is not None and repr(stage) in self._saved["finished"]:
-            self._done += stage.epochs
-            return
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=stage.lr, betas=stage.betas)
-        first = self._resume(optimizer)
-        kept: Kept = [(p, masks[n]) for n, p in self.network.named_parameters() if masks and n in masks]
-        _apply(kept)
-        saved_at = started = time.perf_counter()
-        before = self._seconds
-        for epoch in range(first, stage.epochs):
-            psnr = self._epoch(stage, optimizer, epoch, kept)
+    def run(self) -> None:
+        """Fits the network, stage after stage. Raises RdbenchError where the loss diverges."""
+        saved = self._resume()
+        first = int(saved["stage"]) if saved else 0
+        for number in range(first, len(self.stages)):
+            self._run_stage(number, saved if number == first else None)
+        self._checkpoint.wait()
+        self.curve.write(self.workspace.folder / "fit.csv")
+
+    def _run_stage(self, number: int, saved: dict[str, Any] | None) -> None:
+        stage = self.stages[number]
+        self.scheme.enter(self.network, stage)
+        optimizer, average = self.start(stage)
+        if saved:
+            self.scheme.load_state(saved["scheme"])
+            optimizer.load_state_dict(saved["optimizer"])
+            average.load_state(saved["average"])
+        before, started = self._seconds, time.perf_counter()
+        saved_at, done = started, sum(earlier.epochs for earlier in self.stages[:number])
+        for epoch in range(int(saved["epoch"]) if saved else 0, stage.epochs):
+            psnr = self._epoch(stage, optimizer, average, epoch)
             self._seconds = before + time.perf_counter() - started
-            self._curve.rows.append((stage.name, epoch + 1, round(self._seconds, 3), round(psnr, 4)))
-            last = epoch + 1 == stage.epochs
-            if last or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                self._save(stage, epoch + 1, optimizer)
+            self.curve.rows.append((stage.name, epoch + 1, round(self._seconds, 3), round(psnr, 4)))
+            if epoch + 1 == stage.epochs:
+                average.finish()
+            if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
+                self._save(number, epoch + 1, optimizer, average)
                 saved_at = time.perf_counter()
             text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB"
-            self.workspace.progress(self._done + epoch + 1, self._total, text)
-        self._done += stage.epochs
-        self._finished = [*self._finished_before(), repr(stage)]
-        self._curve.write(self.workspace.folder / "fit.csv")
+            self.workspace.progress(done + epoch + 1, sum(each.epochs for each in self.stages), text)
 
-    _finished: Sequence[str] = ()
+    def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
+        """The optimizer and the moving average of a stage."""
+        parameters = [*stage.chosen(self.network), *self.scheme.parameters()]
+        return make_optimizer(stage, parameters), Average(parameters, stage.ema)
 
-    def _finished_before(self) -> list[str]:
-        return list(self._finished)
-
-    def _epoch(self, stage: Stage, optimizer: torch.optim.Adam, epoch: int, kept: Kept) -> float:
-        """One pass over all frames in an order that only seed, stage and epoch decide; returns the PSNR in dB."""
-        count = len(self.frames)
-        order = torch.randperm(count, generator=_generator(self.workspace.seed, stage.name, epoch))
-        loss_of, error = LOSSES[stage.loss], torch.zeros((), device=self.frames.device)
+    def _epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", epoch: int) -> float:
+        """One pass over all samples, which only seed, stage and epoch decide; returns the PSNR in dB."""
+        torch.manual_seed(_seed(self.workspace.seed, stage.name, epoch))
+        count = self.samples.count(stage.by_patches)
+        order = torch.randperm(count).to(self.device)
+        error = torch.zeros((), device=self.device)
         for start in range(0, count, stage.batch):
-            chosen = order[start : start + stage.batch].to(self.frames.device)
             for group in optimizer.param_groups:
                 group["lr"] = stage.rate(epoch + start / count)
-            target = self.frames[chosen].float() / 255
-            output = self.network(chosen)
-            loss = loss_of(output, target)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            _apply(kept)
-            error += (output.detach() - target).square().mean() * len(chosen) / count
+            chosen = order[start : start + stage.batch]
+            error += self.step(stage, optimizer, chosen) * len(chosen) / count
+            average.update()
         mean = float(error)
         if not math.isfinite(mean):
             raise RdbenchError(
@@ -125,46 +130,86 @@ class Fit:
             )
         return -10 * math.log10(max(mean, 1e-10))
 
-    def _save(self, stage: Stage, epoch: int, optimizer: torch.optim.Adam) -> None:
-        state = {
-            "stage": repr(stage), "epoch": epoch, "finished": self._finished_before(), "curve": self._curve.rows,
-            "seconds": self._seconds, "network": self.network.state_dict(), "optimizer": optimizer.state_dict(),
-        }  # fmt: skip
-        partial = self._path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self._path)
+    def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
+        """One step of the optimizer; returns the mean squared error before it, on the device: nothing waits for it."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            output, target = self._compare(stage, chosen)
+        output = output.float()
+        loss = loss_of(stage.loss, output, target)
+        if stage.rate_weight and (bits := self.scheme.rate(self.network)) is not None:
+            frames = self.samples.frames
+            loss = loss + stage.rate_weight * bits / (frames.numel() // 3)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if stage.clip_norm is not None:
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], stage.clip_norm)
+        optimizer.step()
+        self.scheme.after_step(self.network)
+        return (output.detach() - target).square().mean()
 
-    def _resume(self, optimizer: torch.optim.Adam) -> int:
-        """Takes up the checkpoint, if there is one for this stage; returns the epoch to begin with."""
-        if self._saved is None:
-            return 0
-        saved, self._saved = self._saved, None
-        self.network.load_state_dict(saved["network"])
-        optimizer.load_state_dict(saved["optimizer"])
-        self._curve.rows = [tuple(row) for row in saved["curve"]]
+    def _compare(self, stage: Stage, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        weights = dict(self.scheme.substitute(self.network))
+
+        def network(at: Patches) -> Tensor:
+            output: Tensor = torch.func.functional_call(self.network, weights, (at,)) if weights else self.network(at)
+            return output
+
+        if stage.by_patches:
+            at, target = self.samples.patches(chosen)
+            return network(at), target
+        target = self.samples.whole(chosen)
+        return render(network, chosen, self.samples.grid, target.shape[2], target.shape[3]), target
+
+    def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
+        self._checkpoint.save(
+            {
+                "recipe": repr(self.stages), "stage": number, "epoch": epoch, "seconds": self._seconds,
+                "curve": self.curve.rows, "network": self.network.state_dict(), "scheme": self.scheme.state(),
+                "optimizer": optimizer.state_dict(), "average": average.state(),
+            }
+        )  # fmt: skip
+
+    def _resume(self) -> dict[str, Any] | None:
+        """The checkpoint, if there is one; the network gets its weights. Raises RdbenchError for another fit's."""
+        saved = self._checkpoint.load(self.device)
+        if saved is None:
+            return None
+        if saved.get("recipe") != repr(self.stages):
+            raise self._checkpoint.misfit()
+        try:
+            self.network.load_state_dict(saved["network"])
+        except RuntimeError as error:
+            raise self._checkpoint.misfit() from error
+        self.curve.rows = [tuple(row) for row in saved["curve"]]
         self._seconds = float(saved["seconds"])
-        self._finished = saved["finished"]
-        return int(saved["epoch"])
+        return saved
 
 
-def _load(path: Path, network: nn.Module, device: torch.device) -> dict[str, Any] | None:
-    """The checkpoint, if there is one; the network gets its weights, also where a stage's end left them."""
-    if not path.exists():
-        return None
-    try:
-        saved = dict(torch.load(path, map_location=device, weights_only=True))
-        network.load_state_dict(saved["network"])
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise RdbenchError(f"The checkpoint {path} is damaged or of another fit; delete it and run again.") from error
-    return saved
+class Average:
+    """The exponential moving average of parameters; without a decay it does nothing."""
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float | None) -> None:
+        self._parameters, self._decay = [p.detach() for p in parameters], decay
+        self._means = [p.clone() for p in self._parameters] if decay is not None else []
+
+    def update(self) -> None:
+        """After a step."""
+        if self._decay is not None:
+            torch._foreach_lerp_(self._means, self._parameters, 1 - self._decay)
+
+    def finish(self) -> None:
+        """Gives the parameters their averages."""
+        if self._decay is not None:
+            torch._foreach_copy_(self._parameters, self._means)
+
+    def state(self) -> list[Tensor]:
+        """What a checkpoint keeps."""
+        return self._means
+
+    def load_state(self, state: Sequence[Tensor]) -> None:
+        """What `state` gave."""
+        self._means = list(state)
 
 
-def _apply(kept: Kept) -> None:
-    with torch.no_grad():
-        for parameter, mask in kept:
-            parameter.mul_(mask)
-
-
-def _generator(seed: int, stage: str, epoch: int) -> torch.Generator:
-    mixed = (seed * 1_000_003 + sum(stage.encode()) * 7_919 + epoch) % (1 << 63)
-    return torch.Generator().manual_seed(mixed)
+def _seed(seed: int, stage: str, epoch: int) -> int:
+    return (seed * 1_000_003 + sum(stage.encode()) * 7_919 + epoch) % (1 << 63)

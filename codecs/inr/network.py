@@ -1,11 +1,16 @@
-"""What the engine asks of a network, its cost, and how a base grid and strides follow from a resolution."""
+"""What the engine asks of a network: patches of frames from their coordinates; its shape, size and cost."""
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+
+from rdbench.errors import BitstreamError
 
 STRIDES = {
     1: (1,), 2: (2,), 4: (2, 2), 6: (3, 2), 8: (2, 2, 2), 10: (5, 2), 20: (5, 2, 2), 40: (5, 2, 2, 2),
@@ -15,6 +20,95 @@ STRIDES = {
 
 BASE_CELLS = 9 * 16
 """The papers' base grid for 16:9; other shapes get about as many cells (our choice)."""
+
+MOST_STAGES = 8
+LARGEST_NUMBER = 1 << 16
+"""No width of a network is larger; what a bitstream asks for beyond it is damage."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which patches of which frames: index of the frame, and row and column in its grid of patches, each `[B]`."""
+
+    frames: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of_frames(cls, indices: Tensor, grid: tuple[int, int]) -> Self:
+        """Every patch of these frames, row by row, frame after frame."""
+        rows, columns = grid
+        cells = torch.arange(rows * columns, device=indices.device).repeat(len(indices))
+        return cls(indices.repeat_interleave(rows * columns), cells // columns, cells % columns)
+
+
+class Network(nn.Module, ABC):
+    """A network that renders patches of frames; one patch is the whole frame unless `grid` says otherwise."""
+
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of patches in a frame."""
+
+    def __init__(self, config: "NetworkConfig") -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+
+    @abstractmethod
+    def forward(self, at: Patches) -> Tensor:
+        """The patches `[B, 3, h, w]` in 0..1; tiled they cover the frame, and what is too much is cropped."""
+
+
+def render(
+    network: Callable[[Patches], Tensor], indices: Tensor, grid: tuple[int, int], height: int, width: int
+) -> Tensor:
+    """Whole frames `[B, 3, height, width]`: all their patches in one call, tiled and cropped."""
+    return tile(network(Patches.of_frames(indices, grid)), grid)[..., :height, :width]
+
+
+def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Patches in the order of `Patches.of_frames` -> frames `[B, 3, rows h, columns w]`."""
+    if grid == (1, 1):
+        return patches
+    rows, columns = grid
+    _, channels, height, width = patches.shape
+    parts = patches.view(-1, rows, columns, channels, height, width).permute(0, 3, 1, 4, 2, 5)
+    return parts.reshape(-1, channels, rows * height, columns * width)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A network in integers; a subclass adds its widths. `choices` bounds what is a number of one of several."""
+
+    rows: int
+    """Of the base grid that is upsampled."""
+    columns: int
+    strides: tuple[int, ...]
+
+    choices: ClassVar[Mapping[str, int]] = MappingProxyType({})
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Rows and columns of what the network renders at once."""
+        up = math.prod(self.strides)
+        return self.rows * up, self.columns * up
+
+    def numbers(self) -> list[int]:
+        """The configuration as integers, which `from_numbers` reads."""
+        own = [int(getattr(self, field.name)) for field in fields(self)[3:]]
+        return [self.rows, self.columns, len(self.strides), *self.strides, *own]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """What `numbers` gave. Raises BitstreamError for what is no network."""
+        names = [field.name for field in fields(cls)[3:]]
+        stages = numbers[2] if len(numbers) > 2 else 0
+        if not 1 <= stages <= MOST_STAGES or len(numbers) != 3 + stages + len(names):
+            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        own = dict(zip(names, numbers[3 + stages :], strict=True))
+        limits = {**dict.fromkeys(names, LARGEST_NUMBER), **cls.choices}
+        small = any(not (0 if name in cls.choices else 1) <= value < limits[name] for name, value in own.items())
+        if small or not all(1 <= value < LARGEST_NUMBER for value in numbers[: 3 + stages]):
+            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        return cls(numbers[0], numbers[1], tuple(numbers[3 : 3 + stages]), **own)
 
 
 @dataclass(frozen=True)
@@ -38,34 +132,26 @@ def choose_geometry(width: int, height: int) -> Geometry:
     return Geometry(math.ceil(height / total), math.ceil(width / total), STRIDES[total])
 
 
-class FrameNetwork(Protocol):
-    """A network that renders frames: indices `[B]` -> `[B, 3, height, width]` in 0..1."""
-
-    def __call__(self, indices: Tensor) -> Tensor:
-        """The frames with these indices."""
-        ...
-
-
 def count_parameters(network: nn.Module) -> int:
     """The number of parameters, all of which travel."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_macs(network: nn.Module, frames: Tensor) -> int:
-    """Multiply-accumulates of convolutions and linear layers for these frames, biases excluded."""
+def count_macs(network: Network, frames: int = 1) -> int:
+    """Multiply-accumulates for so many whole frames, biases excluded; the network may be on the meta device."""
     total = 0
 
     def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         weight = module.weight
         assert isinstance(weight, Tensor)
-        positions = output.numel() // weight.shape[0]
-        total += positions * weight.numel()
+        total += output.numel() // weight.shape[0] * weight.numel()
 
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     handles = [layer.register_forward_hook(hook) for layer in layers]
+    device = next(network.parameters()).device
     with torch.no_grad():
-        network(frames)
+        network(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.grid))
     for handle in handles:
         handle.remove()
     return total

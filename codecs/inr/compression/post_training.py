@@ -1,7 +1,8 @@
 """NeRV's compression after training: global pruning, per-channel quantization, entropy coding (NeRV, section 3.3)."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,14 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from .entropy import Symbols, decode_symbols, encode_symbols
+from ..network import Network
+from ..recipe import Stage
+from .entropy import CODERS, Symbols
+from .scheme import Scheme
 
 Masks = dict[str, Tensor]
 Array = npt.NDArray[Any]
+MOST_BITS = 12
 LARGEST_WEIGHT = 30_000.0
 DENSEST = 1024
 """Weights that one byte may stand for; keeps a small malicious file from asking for much memory (our choice)."""
@@ -69,42 +74,80 @@ def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
     return torch.from_numpy(values.reshape(tuple(shape)))
 
 
-def compress(network: nn.Module, bits: int) -> dict[str, bytes]:
-    """The sections `ranges`, `table` and `weights`: all parameters in their order, one table for all of them."""
-    quantized = [quantize(parameter, bits) for parameter in network.parameters()]
-    table, payload = encode_symbols(np.concatenate([symbols for symbols, _ in quantized]), alphabet(bits))
-    ranges = b"".join(pairs.astype("<f2").tobytes() for _, pairs in quantized)
-    return {"ranges": ranges, "table": table, "weights": payload}
+class PostTraining(Scheme):
+    """Weights held at zero while fine-tuning, then uniform quantization of each channel and entropy coding."""
+
+    sections = frozenset({"ranges", "table", "weights"})
+
+    def __init__(self, bits: int = 8, coder: str = "arithmetic", prunable: str = ".*") -> None:
+        self.bits, self.coder, self.prunable = bits, coder, prunable
+        self._masks: Masks = {}
+
+    def numbers(self) -> list[int]:
+        """Bits, and the number of the coder."""
+        return [self.bits, list(CODERS).index(self.coder)]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """The scheme with these numbers. Raises BitstreamError."""
+        if len(numbers) != 2 or not 2 <= numbers[0] <= MOST_BITS or numbers[1] >= len(CODERS):
+            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+        return cls(numbers[0], list(CODERS)[numbers[1]])
+
+    def enter(self, network: Network, stage: Stage) -> None:
+        """Prunes the weights whose names `prunable` matches to the stage's sparsity."""
+        names = [name for name, _ in network.named_parameters() if re.fullmatch(self.prunable, name)]
+        self._masks = prune_masks(network, names, stage.sparsity) if stage.sparsity else {}
+        self.after_step(network)
+
+    def after_step(self, network: Network) -> None:
+        """Masked weights stay zero."""
+        weights = dict(network.named_parameters())
+        with torch.no_grad():
+            for name, mask in self._masks.items():
+                weights[name].mul_(mask)
+
+    def state(self) -> dict[str, Tensor]:
+        """The masks."""
+        return self._masks
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """The masks of a checkpoint."""
+        self._masks = dict(state)
+
+    def write(self, network: Network) -> dict[str, bytes]:
+        """All parameters in their order, one table for all of them."""
+        quantized = [quantize(parameter, self.bits) for parameter in network.parameters()]
+        encode, _ = CODERS[self.coder]
+        table, payload = encode(np.concatenate([symbols for symbols, _ in quantized]), alphabet(self.bits))
+        ranges = b"".join(pairs.astype("<f2").tobytes() for _, pairs in quantized)
+        return {"ranges": ranges, "table": table, "weights": payload}
+
+    def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
+        """Weights of the sections, exact, so the same everywhere. Raises BitstreamError."""
+        total, channels = sum(p.numel() for p in network.parameters()), _channels(network)
+        misfit = "The bitstream's sections do not fit its network; encode the clip again."
+        if len(sections["ranges"]) != 4 * sum(channels):
+            raise BitstreamError(misfit)
+        if total > max(FREE_WEIGHTS, DENSEST * sum(len(data) for data in sections.values())):
+            raise BitstreamError(misfit)
+        ranges = np.frombuffer(sections["ranges"], "<f2").reshape(-1, 2)
+        if not np.isfinite(ranges).all():
+            raise BitstreamError(misfit)
+        _, decode = CODERS[self.coder]
+        symbols = decode(sections["table"], sections["weights"], total, alphabet(self.bits))
+        network.to_empty(device="cpu")
+        first = row = 0
+        with torch.no_grad():
+            for parameter, count in zip(list(network.parameters()), channels, strict=True):
+                part = symbols[first : first + parameter.numel()]
+                parameter.copy_(dequantize(part, ranges[row : row + count], parameter.shape))
+                first, row = first + parameter.numel(), row + count
 
 
 def alphabet(bits: int) -> int:
     """The number of symbols: zero, and 0 to 2^bits."""
     return (1 << bits) + 2
-
-
-def restore(network: nn.Module, sections: Mapping[str, bytes], bits: int) -> None:
-    """Gives the network, still on the meta device, memory on the CPU and the weights of the sections.
-
-    Raises BitstreamError where they do not fit it, before memory for the weights is taken.
-    """
-    total, channels = sum(p.numel() for p in network.parameters()), _channels(network)
-    misfit = "The bitstream's sections do not fit its network; encode the clip again."
-    if len(sections["ranges"]) != 4 * sum(channels):
-        raise BitstreamError(misfit)
-    if total > max(FREE_WEIGHTS, DENSEST * sum(len(data) for data in sections.values())):
-        raise BitstreamError(misfit)
-    ranges = np.frombuffer(sections["ranges"], "<f2").reshape(-1, 2)
-    if not np.isfinite(ranges).all():
-        raise BitstreamError(misfit)
-    network.to_empty(device="cpu")
-    parameters = list(network.parameters())
-    symbols = decode_symbols(sections["table"], sections["weights"], total, alphabet(bits))
-    first = row = 0
-    with torch.no_grad():
-        for parameter, count in zip(parameters, channels, strict=True):
-            part = symbols[first : first + parameter.numel()]
-            parameter.copy_(dequantize(part, ranges[row : row + count], parameter.shape))
-            first, row = first + parameter.numel(), row + count
 
 
 def _channels(network: nn.Module) -> list[int]:

@@ -1,1 +1,1 @@
-"""Building blocks of INR networks."""
+"""Blocks, encodings and grids that several networks are made of."""

@@ -1,31 +1,44 @@
-"""The training loop, pruning and quantization."""
+"""The training loop: recipes, stages, checkpoints, and the hooks of compression schemes."""
 
 import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 import torch
+from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor, nn
 
 from rdbench.codec import Workspace
-from rdbench.codecs.inr.compression.post_training import compress, dequantize, prune_masks, quantize, restore
-from rdbench.codecs.inr.fit import Fit, Stage
+from rdbench.codecs.inr.compression.post_training import PostTraining, dequantize, prune_masks, quantize
+from rdbench.codecs.inr.compression.scheme import Scheme
+from rdbench.codecs.inr.fit import Fit
+from rdbench.codecs.inr.losses import MIXES, loss_of
+from rdbench.codecs.inr.network import Network, NetworkConfig, Patches, render, tile
+from rdbench.codecs.inr.recipe import Stage, make_optimizer
 from rdbench.errors import BitstreamError, RdbenchError
 
 torch.set_num_threads(1)
 FRAMES = torch.arange(4 * 3 * 12 * 12, dtype=torch.int64).remainder(251).to(torch.uint8).view(4, 3, 12, 12)
+FIT = Stage("fit", 8, 0.05, batch=3, loss=MIXES["l2"])
 
 
-class Toy(nn.Module):
-    """A frame from a one-hot index."""
+class Toy(Network):
+    """Patches of 6x6 in a grid of 2x2, each from a one-hot code of frame and place."""
+
+    grid = (2, 2)
 
     def __init__(self) -> None:
-        super().__init__()
-        self.line = nn.Linear(4, 3 * 12 * 12)
+        super().__init__(NetworkConfig(6, 6, (1,)))
+        self.line = nn.Linear(16, 3 * 6 * 6)
 
-    def forward(self, indices: Tensor) -> Tensor:
-        out: Tensor = self.line(nn.functional.one_hot(indices, 4).float()).sigmoid()
-        return out.view(-1, 3, 12, 12)
+    def forward(self, at: Patches) -> Tensor:
+        cells = 4 * at.frames + 2 * at.rows + at.columns
+        out: Tensor = self.line(nn.functional.one_hot(cells, 16).float()).sigmoid()
+        return out.view(-1, 3, 6, 6)
 
 
 def toy() -> Toy:
@@ -33,16 +46,23 @@ def toy() -> Toy:
     return Toy()
 
 
+def fit(folder: Path, *stages: Stage, network: Toy | None = None, scheme: Scheme | None = None) -> Toy:
+    network = network or toy()
+    Fit(network, scheme or PostTraining(), FRAMES, Workspace(folder), stages).run()
+    return network
+
+
 def test_the_schedule_is_the_papers() -> None:
     stage = Stage("fit", 100, 5e-4)
     assert [stage.rate(e) for e in (0, 10, 20, 60, 100)] == pytest.approx([5e-5, 2.75e-4, 5e-4, 2.5e-4, 0.0])
     assert Stage("finetune", 100, 5e-4, warmup=0.0).rate(0) == 5e-4
+    assert Stage("fit", 100, 1.0, floor=0.075).rate(100) == pytest.approx(0.075)
 
 
 def test_a_fit_gets_better_and_says_so(tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
     workspace = Workspace(tmp_path, progress=lambda done, total, text: seen.append((done, total)))
-    Fit(toy(), FRAMES, workspace, 8).run(Stage("fit", 8, 0.05, batch=3, loss="l2"))
+    Fit(toy(), PostTraining(), FRAMES, workspace, [FIT]).run()
     with (tmp_path / "fit.csv").open() as file:
         quality = [float(row["psnr"]) for row in csv.DictReader(file)]
     assert len(quality) == 8
@@ -50,16 +70,187 @@ def test_a_fit_gets_better_and_says_so(tmp_path: Path) -> None:
     assert seen == [(done, 8) for done in range(1, 9)]
 
 
+def test_patches_tile_to_frames_and_are_targets_of_their_place(tmp_path: Path) -> None:
+    network = toy()
+    whole = render(network, torch.arange(4), network.grid, 12, 12)
+    assert whole.shape == (4, 3, 12, 12)
+    one = network(Patches(torch.tensor([2]), torch.tensor([1]), torch.tensor([0])))
+    assert torch.allclose(whole[2:3, :, 6:, :6], one, atol=1e-6)
+    assert torch.equal(tile(one, (1, 1)), one)
+    small = FRAMES[:, :, :11, :10]  # not a multiple of the patches: padded by its edge, cropped when rendered
+    samples = Fit(network, PostTraining(), small, Workspace(tmp_path), [FIT]).samples
+    at, target = samples.patches(torch.tensor([2 * 4 + 3]))
+    assert [int(v) for v in (at.frames, at.rows, at.columns)] == [2, 1, 1]
+    assert torch.equal(target[0, :, :5, :4], small[2, :, 6:, 6:].float() / 255)
+    assert torch.equal(target[0, :, 5, :4], small[2, :, 10, 6:].float() / 255)
+    assert samples.count(by_patches=True) == 16
+
+
+@pytest.mark.parametrize("by_patches", [False, True])
+def test_frames_and_patches_lead_to_the_same_place(tmp_path: Path, by_patches: bool) -> None:
+    network = fit(tmp_path, replace(FIT, epochs=150, lr=0.3, by_patches=by_patches, batch=4))
+    shown = render(network, torch.arange(4), network.grid, 12, 12)
+    assert (shown - FRAMES.float() / 255).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("mix", "by_hand"),
+    [
+        ("l1_ssim", lambda x, y: 0.7 * (x - y).abs().mean() + 0.3 * (1 - ssim(x, y, data_range=1.0))),
+        ("l1_ms_ssim", lambda x, y: 0.7 * (x - y).abs().mean() + 0.3 * (1 - ms_ssim(x, y, data_range=1.0))),
+        ("l1_l2", lambda x, y: 0.7 * (x - y).abs().mean() + 0.3 * (x - y).square().mean()),
+    ],
+)
+def test_losses_are_the_papers(mix: str, by_hand: object) -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(2, 3, 176, 176), torch.rand(2, 3, 176, 176)
+    assert callable(by_hand)
+    assert float(loss_of(MIXES[mix], x, y)) == pytest.approx(float(by_hand(x, y)), rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adan"])
+def test_optimizers_go_downhill(tmp_path: Path, optimizer: str) -> None:
+    betas = (0.98, 0.92, 0.99) if optimizer == "adan" else (0.9, 0.999)
+    stage = replace(FIT, epochs=30, optimizer=optimizer, betas=betas)  # type: ignore[arg-type]
+    fit(tmp_path, stage)
+    with (tmp_path / "fit.csv").open() as file:
+        quality = [float(row["psnr"]) for row in csv.DictReader(file)]
+    assert quality[-1] > quality[0] + 1
+
+
+def test_weight_decay_is_adams_or_decoupled() -> None:
+    for name, after in (("adam", 1 - 0.1), ("adamw", 1 - 0.1 * 0.5 - 0.1)):
+        weight = nn.Parameter(torch.ones(1))
+        stage = Stage("fit", 1, 0.1, optimizer=name, weight_decay=0.5)  # type: ignore[arg-type]
+        optimizer = make_optimizer(stage, [weight])
+        weight.grad = torch.ones(1)
+        optimizer.step()
+        assert float(weight) == pytest.approx(after, abs=1e-4)
+
+
+def test_a_stage_fits_only_what_it_names(tmp_path: Path) -> None:
+    network = fit(tmp_path, replace(FIT, trainable=r"line\.bias"))
+    assert torch.equal(network.line.weight, toy().line.weight)
+    assert not torch.equal(network.line.bias, toy().line.bias)
+
+
+def test_gradients_are_clipped_together() -> None:
+    network = toy()
+    stage = replace(FIT, clip_norm=1e-3)
+    engine = Fit(network, PostTraining(), FRAMES, Workspace(Path()), [stage])
+    optimizer, _ = engine.start(stage)
+    engine.step(stage, optimizer, torch.arange(3))
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in network.parameters() if p.grad is not None))
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_moving_average_is_what_a_stage_ends_with(tmp_path: Path) -> None:
+    network, shadow = toy(), toy()
+    stage = replace(FIT, epochs=1, batch=4, ema=0.9)
+    before = network.line.weight.detach().clone()
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    fit(tmp_path / "a", stage, network=network)
+    fit(tmp_path / "b", replace(stage, ema=None), network=shadow)
+    assert torch.allclose(network.line.weight, before + 0.1 * (shadow.line.weight - before), atol=1e-6)
+
+
 def test_masked_weights_stay_zero(tmp_path: Path) -> None:
     network = toy()
-    masks = prune_masks(network, ["line.weight"], 0.4)
-    kept = masks["line.weight"].bool()
-    smallest, largest = network.line.weight.detach().abs()[kept].min(), network.line.weight.detach().abs()[~kept].max()
+    kept = prune_masks(network, ["line.weight"], 0.4)["line.weight"].bool()
+    magnitudes = network.line.weight.detach().abs()
     assert (~kept).sum() == int(0.4 * kept.numel())
-    assert smallest >= largest
-    Fit(network, FRAMES, Workspace(tmp_path), 2).run(Stage("finetune", 2, 0.05, loss="l1"), masks)
+    assert magnitudes[kept].min() >= magnitudes[~kept].max()
+    scheme = PostTraining(prunable=".*weight")
+    fit(tmp_path, replace(FIT, epochs=2, sparsity=0.4), network=network, scheme=scheme)
     assert (network.line.weight[~kept] == 0).all()
     assert (network.line.weight[kept] != 0).all()
+
+
+class Rounded(Scheme):
+    """A learned step for all weights, straight-through rounding, and a rate under a Laplace-like model."""
+
+    sections = frozenset()
+
+    def __init__(self) -> None:
+        self.log_step = nn.Parameter(torch.tensor(-5.0))
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        return [self.log_step]
+
+    def substitute(self, network: Network) -> Mapping[str, Tensor]:
+        step = self.log_step.exp()
+        scaled = {name: p / step for name, p in network.named_parameters()}
+        return {name: step * (x + (x.round() - x).detach()) for name, x in scaled.items()}
+
+    def rate(self, network: Network) -> Tensor:
+        return torch.stack([(1 + p.abs() / self.log_step.exp()).log2().sum() for p in network.parameters()]).sum()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"log_step": self.log_step.detach()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.log_step.data.copy_(state["log_step"])
+
+    def numbers(self) -> list[int]:
+        return []
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        return cls()
+
+    def write(self, network: Network) -> dict[str, bytes]:
+        return {}
+
+    def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
+        return
+
+
+def test_a_scheme_can_quantize_and_constrain_the_rate_while_fitting(tmp_path: Path) -> None:
+    bits = {}
+    for weight in (0.0, 1e-4, 1e-2):
+        scheme, folder = Rounded(), tmp_path / str(weight)
+        folder.mkdir()
+        network = fit(folder, replace(FIT, epochs=40, rate_weight=weight), scheme=scheme)
+        bits[weight] = float(scheme.rate(network))
+        assert float(scheme.log_step) != -5.0
+    assert bits[0.0] > bits[1e-4] > bits[1e-2]
+
+
+@pytest.mark.parametrize("scheme", [PostTraining, Rounded])
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 9])
+def test_a_killed_fit_ends_as_one_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: type[Scheme], stop_after: int
+) -> None:
+    monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
+    stages = (
+        replace(FIT, epochs=4, ema=0.9, rate_weight=1e-4),
+        replace(FIT, name="again", epochs=6, sparsity=0.3, optimizer="adamw"),
+    )
+    (tmp_path / "whole").mkdir()
+    whole = fit(tmp_path / "whole", *stages, scheme=scheme())
+    calls = 0
+
+    def stop(done: float, total: float, text: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop_after:
+            raise KeyboardInterrupt
+
+    (tmp_path / "cut").mkdir()
+    engine = Fit(toy(), scheme(), FRAMES, Workspace(tmp_path / "cut", progress=stop), stages)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run()
+    engine._checkpoint.wait()
+    resumed = fit(tmp_path / "cut", *stages, network=Toy(), scheme=scheme())
+    for ours, theirs in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    curves = [
+        [(row["stage"], row["epoch"], row["psnr"]) for row in csv.DictReader((tmp_path / name / "fit.csv").open())]
+        for name in ("whole", "cut")
+    ]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 10
 
 
 def test_a_diverging_fit_is_an_error(tmp_path: Path) -> None:
@@ -67,16 +258,16 @@ def test_a_diverging_fit_is_an_error(tmp_path: Path) -> None:
     with torch.no_grad():
         network.line.bias[0] = torch.nan
     with pytest.raises(RdbenchError, match=r"diverged.*--seed"):
-        Fit(network, FRAMES, Workspace(tmp_path), 1).run(Stage("fit", 1, 0.05))
+        fit(tmp_path, FIT, network=network)
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(tmp_path: Path) -> None:
-    Fit(toy(), FRAMES, Workspace(tmp_path), 1).run(Stage("fit", 1, 0.05))
+    fit(tmp_path, FIT)
     with pytest.raises(RdbenchError, match="another recipe"):
-        Fit(toy(), FRAMES, Workspace(tmp_path), 1).run(Stage("fit", 1, 0.01))
+        fit(tmp_path, replace(FIT, lr=0.01))
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(RdbenchError, match="delete it"):
-        Fit(toy(), FRAMES, Workspace(tmp_path), 1)
+        fit(tmp_path, FIT)
 
 
 @pytest.mark.parametrize("bits", [2, 6, 8, 12])
@@ -98,14 +289,15 @@ def test_weights_beyond_float16_are_an_error() -> None:
         quantize(torch.tensor([[1e9, 1.0]]), 8)
 
 
-def test_a_network_comes_back_the_same_with_any_number_of_threads() -> None:
-    sections = compress(toy(), 8)
+@pytest.mark.parametrize("coder", ["arithmetic", "huffman"])
+def test_a_network_comes_back_the_same_with_any_number_of_threads(coder: str) -> None:
+    sections = PostTraining(8, coder).write(toy())
     restored = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         with torch.device("meta"):
             network = Toy()
-        restore(network, sections, 8)
+        PostTraining(8, coder).read(network, sections)
         restored.append(network.line.weight.detach())
     torch.set_num_threads(1)
     assert torch.equal(*restored)
@@ -113,4 +305,4 @@ def test_a_network_comes_back_the_same_with_any_number_of_threads() -> None:
     with torch.device("meta"):
         network = Toy()
     with pytest.raises(BitstreamError):
-        restore(network, {**sections, "ranges": b""}, 8)
+        PostTraining(8, coder).read(network, {**sections, "ranges": b""})

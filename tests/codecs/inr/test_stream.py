@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from rdbench.codec import Workspace
 from rdbench.codecs.inr import stream
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.compression import post_training
-from rdbench.codecs.inr.compression.entropy import decode_symbols, encode_symbols
+from rdbench.codecs.inr.compression.entropy import CODERS
+from rdbench.codecs.inr.compression.post_training import PostTraining
 from rdbench.codecs.nerv import NeRV, NeRVCodec, NeRVConfig
 from rdbench.errors import BitstreamError
 
 torch.set_num_threads(1)
 SECTIONS = {"config": b"\x01\x02", "weights": bytes(range(200)), "empty": b""}
-SMALL = NeRVConfig(9, 16, 1, stem=4, lower=2, frequencies=4, strides=(2,))
+SMALL = NeRVConfig(9, 16, (2,), channels=1, stem=4, lower=2, frequencies=4)
 CLIP = ClipHeader(32, 18, 5, 30000, 1001)
 
 
@@ -29,9 +29,12 @@ def sign(body: bytes) -> bytes:
 
 def nerv_sections() -> dict[str, bytes]:
     torch.manual_seed(3)
-    network = NeRV(SMALL, CLIP.width, CLIP.height, CLIP.frames)
-    header = [CLIP.width, CLIP.height, CLIP.frames, CLIP.rate_up, CLIP.rate_down, 8, *SMALL.numbers()]
-    return {"config": stream.pack_integers(header), **post_training.compress(network, 8)}
+    return {"config": stream.pack_integers(header(SMALL)), **PostTraining(8).write(NeRV(SMALL, CLIP.frames))}
+
+
+def header(config: NeRVConfig) -> list[int]:
+    """Clip; number of the scheme's integers, 8 bit, arithmetic coder; network."""
+    return [CLIP.width, CLIP.height, CLIP.frames, CLIP.rate_up, CLIP.rate_down, 2, 8, 0, *config.numbers()]
 
 
 def test_sections_come_back_and_the_ledger_adds_up(tmp_path: Path) -> None:
@@ -77,18 +80,32 @@ def test_endless_integers_are_refused(data: bytes) -> None:
         stream.unpack_integers(data)
 
 
-@given(st.lists(st.integers(0, 9), max_size=300))
-def test_symbols_come_back(values: list[int]) -> None:
-    symbols = np.array(values, dtype=np.int32)
-    table, payload = encode_symbols(symbols, 10)
-    assert decode_symbols(table, payload, len(values), 10).tolist() == values
+@pytest.mark.parametrize("coder", CODERS)
+@given(values=st.lists(st.integers(0, 9), max_size=300))
+def test_symbols_come_back(coder: str, values: list[int]) -> None:
+    encode, decode = CODERS[coder]
+    table, payload = encode(np.array(values, dtype=np.int32), 10)
+    assert decode(table, payload, len(values), 10).tolist() == values
 
 
+@pytest.mark.parametrize("coder", CODERS)
+def test_symbols_take_their_entropy(coder: str) -> None:
+    counts = np.array([500, 250, 125, 125])  # powers of two: Huffman is exact too
+    symbols = np.random.default_rng(0).permutation(np.repeat(np.arange(4), counts)).astype(np.int32)
+    encode, _ = CODERS[coder]
+    _, payload = encode(symbols, 4)
+    assert 8 * len(payload) == pytest.approx(1.75 * 1000, abs=64)
+
+
+@pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("payload", [b"", b"abc", b"\0\0\0\0", b"abcd" * 50])
-def test_symbols_that_do_not_fit_their_table_are_refused(payload: bytes) -> None:
-    table, _ = encode_symbols(np.array([0, 1, 2, 1], dtype=np.int32), 3)
+def test_symbols_that_do_not_fit_their_table_are_refused(coder: str, payload: bytes) -> None:
+    encode, decode = CODERS[coder]
+    table, _ = encode(np.array([0, 1, 2, 1] * 20, dtype=np.int32), 3)
+    if coder == "huffman" and payload == b"abcd" * 50:
+        return  # any bits are a message of this code; the container's checksum tells
     with pytest.raises(BitstreamError):
-        decode_symbols(table, payload, 4, 3)
+        decode(table, payload, 80, 3)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -114,9 +131,14 @@ def test_a_hostile_file_is_refused_or_rendered(tmp_path: Path, section: str, dat
         {2: 1 << 40},
         {0: 0},
         {4: 0},
-        {5: 40},
-        {9: 1 << 20},  # a wide stem
-        {13: 9},  # an unknown activation
+        {5: 3},  # more integers of the scheme than there are
+        {6: 40},  # 40 bit
+        {7: 2},  # an unknown coder
+        {10: 0},  # no stages
+        {11: 1 << 14},  # a stride beyond the frame
+        {12: 0},
+        {13: 1 << 15, 12: 1 << 15},  # a wide stem
+        {17: 9},  # an unknown activation
     ],
 )
 def test_an_impossible_header_is_refused(tmp_path: Path, changes: dict[int, int]) -> None:
@@ -130,13 +152,13 @@ def test_an_impossible_header_is_refused(tmp_path: Path, changes: dict[int, int]
 
 
 def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:
-    config = NeRVConfig(9, 16, 1, stem=1, lower=1, frequencies=1 << 20, strides=(2,))
-    table, payload = encode_symbols(np.zeros(9, dtype=np.int32), 258)
+    config = NeRVConfig(9, 16, (2,), channels=1, stem=100, lower=1, frequencies=60_000)
+    table, payload = CODERS["arithmetic"][0](np.zeros(9, dtype=np.int32), 258)
     with torch.device("meta"):
-        network = NeRV(config, 32, 18, 5)
+        network = NeRV(config, 5)
     rows = sum(p.shape[0] if p.dim() > 1 else 1 for p in network.parameters())
-    header = [32, 18, 5, 25, 1, 8, *config.numbers()]
-    sections = {"config": stream.pack_integers(header), "ranges": bytes(4 * rows), "table": table, "weights": payload}
+    packed = stream.pack_integers(header(config))
+    sections = {"config": packed, "ranges": bytes(4 * rows), "table": table, "weights": payload}
     stream.write_stream(tmp_path / "b", "nerv", sections)
     with pytest.raises(BitstreamError, match="do not fit"):
         NeRVCodec.decode(tmp_path / "b", Workspace(tmp_path))

@@ -1,0 +1,69 @@
+"""A compression scheme: how the weights of a network become bytes, and what it does while they are fitted."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from ..network import Network
+from ..recipe import Stage
+
+
+class Scheme(ABC):
+    """One of the ways to compress; the engine calls it at every stage and step of the fit.
+
+    Post-training schemes only hold masks and write at the end. Quantization-aware ones `substitute` the weights that
+    the forward pass sees; entropy-constrained ones have `parameters` of their own and a `rate` for the loss.
+    """
+
+    sections: ClassVar[frozenset[str]]
+    """The names of the sections that `write` gives and `read` needs."""
+
+    def enter(self, network: Network, stage: Stage) -> None:
+        """A stage begins, with these weights."""
+        return
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """What the scheme itself learns."""
+        return ()
+
+    def substitute(self, network: Network) -> Mapping[str, Tensor]:
+        """Weights by name that the forward pass sees in place of the network's own."""
+        return {}
+
+    def rate(self, network: Network) -> Tensor | None:
+        """The bits that the whole network takes under the scheme's model, or None where it models none."""
+        return None
+
+    def after_step(self, network: Network) -> None:
+        """The optimizer has changed the weights."""
+        return
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """What `state` gave."""
+        return
+
+    @abstractmethod
+    def numbers(self) -> list[int]:
+        """The scheme's choices as integers, which `from_numbers` reads; they travel."""
+
+    @classmethod
+    @abstractmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """The scheme with these choices. Raises BitstreamError for what is none."""
+
+    @abstractmethod
+    def write(self, network: Network) -> dict[str, bytes]:
+        """The sections that hold the network's weights."""
+
+    @abstractmethod
+    def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
+        """Gives the network, still on the meta device, memory on the CPU and the weights of the sections.
+
+        Raises BitstreamError where they do not fit it, before memory for the weights is taken.
+        """

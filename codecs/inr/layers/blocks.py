@@ -1,0 +1,45 @@
+"""Blocks of NeRV's family: `[B, C, h, w]` -> `[B, C', s h, s w]`."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+Activation = Callable[[], nn.Module]
+ACTIVATIONS: tuple[Activation, ...] = (nn.GELU, nn.SiLU)
+"""By the number that a bitstream holds."""
+
+
+def mlp(widths: Sequence[int], act: Activation) -> nn.Sequential:
+    """Linear layers between these widths, each followed by the activation, the last one too (NeRV, section 3.1)."""
+    layers = [(nn.Linear(a, b), act()) for a, b in pairwise(widths)]
+    return nn.Sequential(*(layer for pair in layers for layer in pair))
+
+
+class UpBlock(nn.Sequential):
+    """The NeRV block: convolution 3x3, pixel shuffle, activation (NeRV, figure 2)."""
+
+    def __init__(self, before: int, after: int, stride: int, act: Activation) -> None:
+        conv = nn.Conv2d(before, after * stride * stride, 3, padding=1)
+        super().__init__(conv, nn.PixelShuffle(stride), act())
+
+
+class AffineNorm(nn.Module):
+    """Instance normalization, then the channels' own scale and shift: x * gain + shift, both `[B, C]`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(channels)
+
+    def forward(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        """The modulated features."""
+        modulated: Tensor = self.norm(x) * gain[..., None, None] + shift[..., None, None]
+        return modulated
+
+
+def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:
+    """Channels after each stage: halved at each upsampling stage after the first, never below `lower` (NeRV)."""
+    widths = [first]
+    for stride in strides[1:]:
+        widths.append(max(widths[-1] // (1 if stride == 1 else 2), lower))
+    return widths

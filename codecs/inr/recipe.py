@@ -1,0 +1,69 @@
+"""Recipes as data: the stages of a fit, their losses, optimizers and schedules."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from .losses import MIXES, Mix
+
+OptimizerName = Literal["adam", "adamw", "adan"]
+WARMUP_START = 0.1
+"""The share of the learning rate that a warm-up begins with (NeRV)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a fit. The rate rises linearly over the `warmup` share of the epochs, then falls as a cosine."""
+
+    name: str
+    epochs: int
+    lr: float
+    warmup: float = 0.2
+    floor: float = 0.0
+    """The share of `lr` at the end of the cosine."""
+    batch: int = 1
+    """Frames in a step; patches where `by_patches` is set."""
+    by_patches: bool = False
+    """Steps take patches from everywhere instead of whole frames."""
+    loss: Mix = MIXES["l1_ssim"]
+    rate_weight: float = 0.0
+    """lambda of D + lambda R, R in bits per pixel as the compression scheme models it."""
+    optimizer: OptimizerName = "adam"
+    betas: tuple[float, ...] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    """The largest norm of all gradients together."""
+    ema: float | None = None
+    """The stage ends with this exponential moving average of the weights."""
+    trainable: str = ".*"
+    """The parameters that this regular expression matches in full are fitted, others stay."""
+    sparsity: float = 0.0
+    """The share of weights that the compression scheme holds at zero."""
+
+    def rate(self, epoch: float) -> float:
+        """The learning rate at a fractional epoch."""
+        warm = int(self.warmup * self.epochs)
+        if epoch < warm:
+            return self.lr * (WARMUP_START + (1 - WARMUP_START) * epoch / warm)
+        cosine = 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, self.epochs - warm)))
+        return self.lr * (self.floor + (1 - self.floor) * cosine)
+
+    def chosen(self, network: nn.Module) -> list[nn.Parameter]:
+        """The parameters of the network that this stage fits."""
+        return [p for name, p in network.named_parameters() if re.fullmatch(self.trainable, name)]
+
+
+def make_optimizer(stage: Stage, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer of a stage; the fused form of Adam and AdamW, in which a step is one kernel."""
+    options: dict[str, Any] = {"lr": stage.lr, "betas": stage.betas, "weight_decay": stage.weight_decay}
+    if stage.optimizer == "adan":
+        from pytorch_optimizer import Adan
+
+        return Adan(list(parameters), **options)
+    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[stage.optimizer]
+    return make(list(parameters), fused=True, **options)

@@ -1,0 +1,131 @@
+"""What every INR codec promises: sizes met, one seed one bitstream, resume, any resolution, damage refused."""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_y4m
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rdbench.codec import Clip, Source, Workspace
+from rdbench.codecs.inr.codec import ClipHeader, InrCodec
+from rdbench.codecs.inr.network import count_parameters
+from rdbench.conditions import find_conditions
+from rdbench.errors import BitstreamError
+from rdbench.readers import RgbVideo, open_video
+from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs, sniff
+
+torch.set_num_threads(1)
+NAMES = [
+    name for name in find_codecs() if find_card(name).kind == "INR" and find_card(name).load.startswith("rdbench.")
+]
+VARIANTS = [*NAMES, "nervpp[star]", "nerv[entropy=huffman]", "psnerv[patches=3]"]
+FAST = {"epochs": "3", "finetune_epochs": "2", "lr": "5e-3", "frequencies": "10"}
+CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"
+
+
+def make(name: str) -> InrCodec:
+    (spec,) = parse_specs(name)
+    return cast(InrCodec, create(spec.with_options(FAST)))
+
+
+def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -> bytes:
+    video, codec = open_video(clip), make(name)
+    folder.mkdir(exist_ok=True)
+    calls = 0
+
+    def progress(done: float, total: float, text: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop_after:
+            raise KeyboardInterrupt
+
+    workspace = Workspace(folder, progress=progress)
+    source = Source(video, RgbVideo(video, find_conditions("rgb601")))
+    codec.encode(source, codec.rate_point("6K", Clip(video.format, video.frames or 0)), folder / "b", workspace)
+    assert {"fit", "compress"} <= set(workspace.stopwatch.seconds)
+    return (folder / "b").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_y4m(tmp_path_factory.mktemp("clip") / "a.y4m", 33, 17, 4)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def coded(request: pytest.FixtureRequest, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
+    """The name of a codec, and the clip coded by it."""
+    return request.param, encode(request.param, clip, tmp_path_factory.mktemp("coded"))
+
+
+def decoder(name: str) -> type[InrCodec]:
+    return cast(type[InrCodec], load_codec(name.partition("[")[0]))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("width", "height"), [(320, 180), (1280, 720), (161, 91), (400, 100)])
+def test_the_width_meets_the_size(name: str, width: int, height: int) -> None:
+    clip = ClipHeader(width, height, 10, 25, 1)
+    for size in (10_000, 50_000, 400_000, 3_000_000):
+        codec = make(name)
+        with torch.device("meta"):
+            network, config = codec.build_for(clip, size)
+        assert count_parameters(network) == pytest.approx(size, rel=0.02)
+        assert count_parameters(codec.rebuild(clip, config.numbers())) == count_parameters(network)
+
+
+def test_one_seed_gives_one_bitstream_that_names_its_codec(
+    coded: tuple[str, bytes], clip: Path, tmp_path: Path
+) -> None:
+    name, bitstream = coded
+    assert encode(name, clip, tmp_path / "again") == bitstream
+    assert sniff(bitstream[:64]) == name.partition("[")[0]
+
+
+def test_a_killed_fit_ends_as_one_never_stopped(
+    coded: tuple[str, bytes], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, bitstream = coded
+    monkeypatch.setattr(CHECKPOINTS, 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        encode(name, clip, tmp_path, stop_after=4)
+    assert encode(name, clip, tmp_path) == bitstream
+
+
+def test_frames_have_the_clips_odd_size_and_do_not_depend_on_the_batch(
+    coded: tuple[str, bytes], tmp_path: Path
+) -> None:
+    name, bitstream = coded
+    (tmp_path / "b").write_bytes(bitstream)
+    decoded = [list(decoder(name).decode(tmp_path / "b", Workspace(tmp_path)).batches(size)) for size in (1, 3)]
+    assert [len(b) for b in decoded[1]] == [3, 1]
+    one, three = (np.concatenate([b.planes[0] for b in batches]) for batches in decoded)
+    assert one.shape == (4, 17, 33)
+    assert np.abs(one.astype(int) - three).max() <= 1
+    assert sum(decoder(name).ledger(tmp_path / "b").values()) == len(bitstream)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_bitstreams_are_refused(coded: tuple[str, bytes], tmp_path: Path, data: st.DataObject) -> None:
+    name, bitstream = coded
+    damaged = bytearray(bitstream)
+    if data.draw(st.booleans()):
+        damaged = damaged[: data.draw(st.integers(0, len(damaged) - 1))]
+    else:
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "b").write_bytes(damaged)
+    with pytest.raises(BitstreamError):
+        decoder(name).decode(tmp_path / "b", Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("width", "height", "frames"), [(20, 20, 1), (2, 2, 2), (64, 16, 2)])
+def test_single_frames_and_odd_shapes(name: str, width: int, height: int, frames: int, tmp_path: Path) -> None:
+    bitstream = encode(name, make_y4m(tmp_path / "c.y4m", width, height, frames), tmp_path / "w")
+    (tmp_path / "b").write_bytes(bitstream)
+    (batch,) = decoder(name).decode(tmp_path / "b", Workspace(tmp_path)).batches()
+    assert batch.planes[0].shape == (frames, height, width)
