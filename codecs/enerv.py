@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.layers.blocks import AffineNorm, UpBlock, halved_widths, mlp
+from .inr.layers.blocks import UpBlock, halved_widths, mlp, modulate
 from .inr.layers.encoding import sinusoids
 from .inr.network import Network, NetworkConfig, Patches, choose_geometry
 
@@ -89,7 +89,6 @@ class ENeRV(Network):
         (first, after), stride = stages[0]
         later = (UpBlock(a, b, s, nn.GELU) for (a, b), s in stages[1:])
         self.blocks = nn.ModuleList([FirstBlock(first, after, stride), *later])
-        self.norms = nn.ModuleList(AffineNorm(channels) for channels in widths[:-1])
         self.modulations = nn.ModuleList(
             nn.Sequential(nn.Linear(config.code, 2 * channels), nn.GELU()) for channels in widths[:-1]
         )
@@ -110,9 +109,9 @@ class ENeRV(Network):
         code = self.code(time)
         z = self.after(self.tokens(time.device) * self.time(time)[:, None])
         x = self.base(z).transpose(1, 2).unflatten(2, (self.config.rows, self.config.columns))
-        for norm, modulation, block in zip(self.norms, self.modulations, self.blocks, strict=True):
+        for modulation, block in zip(self.modulations, self.blocks, strict=True):
             gain, shift = modulation(code).chunk(2, dim=1)  # after a GELU: above -0.17, near 0 when the fit begins
-            x = block(norm(x, gain, shift))
+            x = block(modulate(x, gain, shift))
         return torch.sigmoid(self.head(x))
 
 

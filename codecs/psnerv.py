@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.layers.blocks import AffineNorm, UpBlock, halved_widths, mlp
+from .inr.layers.blocks import UpBlock, halved_widths, mlp, modulate
 from .inr.layers.encoding import sinusoids
 from .inr.network import Network, NetworkConfig, Patches, choose_geometry
 
@@ -50,7 +50,6 @@ class PSNeRV(Network):
         widths = [config.channels, *halved_widths(config.channels, config.strides, config.lower)]
         stages = zip(pairwise(widths), config.strides, strict=True)
         self.blocks = nn.ModuleList(UpBlock(a, b, stride, nn.GELU) for (a, b), stride in stages)
-        self.norms = nn.ModuleList(AffineNorm(channels) for channels in widths[:-1])
         self.modulations = nn.ModuleList(nn.Linear(config.style, 2 * channels) for channels in widths[:-1])
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
@@ -65,9 +64,9 @@ class PSNeRV(Network):
         embedding = self.embed(at)
         style = self.style(embedding)
         x = self.stem(embedding).view(-1, self.config.channels, self.config.rows, self.config.columns)
-        for norm, modulation, block in zip(self.norms, self.modulations, self.blocks, strict=True):
+        for modulation, block in zip(self.modulations, self.blocks, strict=True):
             gain, shift = modulation(style).chunk(2, dim=1)
-            x = block(norm(x, 1 + gain, shift))
+            x = block(modulate(x, 1 + gain, shift))
         return (torch.tanh(self.head(x)) + 1) / 2
 
 

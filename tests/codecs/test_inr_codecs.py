@@ -19,9 +19,8 @@ from rdbench.readers import RgbVideo, open_video
 from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs, sniff
 
 torch.set_num_threads(1)
-NAMES = [
-    name for name in find_codecs() if find_card(name).kind == "INR" and find_card(name).load.startswith("rdbench.")
-]
+CARDS = [find_card(name) for name in find_codecs()]
+NAMES = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
 VARIANTS = [*NAMES, "nervpp[star]", "nerv[entropy=huffman]", "psnerv[patches=3]"]
 FAST = {"epochs": "3", "finetune_epochs": "2", "lr": "5e-3", "frequencies": "10"}
 CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"

@@ -11,12 +11,10 @@ from rdbench.codecs.psnerv import PSNeRV, PSNeRVConfig
 def test_size_by_hand(channels: int, strides: tuple[int, ...]) -> None:
     with torch.device("meta"):
         network = PSNeRV(PSNeRVConfig(9, 16, strides, channels), 132)
-    widths = [channels, channels]
-    for _ in strides[1:]:
-        widths.append(max(widths[-1] // 2, 96))
+    widths = [channels, *(max(channels >> stage, 96) if stage else channels for stage in range(len(strides)))]
     fed = 2 * 80 + 4 * 16
     size = fed * 512 + 512 + 513 * 144 * channels + fed * 128 + 128 + 128 * 129
-    for before, after, stride in zip(widths, widths[1:], strides, strict=True):
+    for before, after, stride in zip(widths[:-1], widths[1:], strides, strict=True):
         size += 129 * 2 * before + (9 * before + 1) * after * stride**2
     assert count_parameters(network) == size + 3 * widths[-1] + 3
 

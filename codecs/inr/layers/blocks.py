@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 Activation = Callable[[], nn.Module]
@@ -24,17 +25,11 @@ class UpBlock(nn.Sequential):
         super().__init__(conv, nn.PixelShuffle(stride), act())
 
 
-class AffineNorm(nn.Module):
-    """Instance normalization, then the channels' own scale and shift: x * gain + shift, both `[B, C]`."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.InstanceNorm2d(channels)
-
-    def forward(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-        """The modulated features."""
-        modulated: Tensor = self.norm(x) * gain[..., None, None] + shift[..., None, None]
-        return modulated
+def modulate(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """AdaIN: instance normalization, then `x * gain + shift`, both `[B, C]` (Huang and Belongie, ICCV 2017)."""
+    # torch's module refuses a plane of one pixel, whose normalized value is zero
+    normed = torch.instance_norm(x, None, None, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled)
+    return normed * gain[..., None, None] + shift[..., None, None]
 
 
 def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:
