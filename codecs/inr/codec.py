@@ -19,6 +19,7 @@ from rdbench.video import Video, VideoFormat
 
 from . import stream
 from .compression.scheme import Scheme
+from .encoder import Encoder
 from .fit import Fit
 from .network import Network, NetworkConfig, count_macs, count_parameters
 from .recipe import Stage
@@ -102,6 +103,10 @@ class InrCodec(Codec):
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> Network:
         """The network, in the memory of torch's current device."""
 
+    def encoder(self, network: Network, clip: ClipHeader) -> Encoder | None:
+        """The encoder network that is fitted along with a network and does not travel, where there is one."""
+        return None
+
     @abstractmethod
     def recipe(self) -> Sequence[Stage]:
         """The stages of the fit."""
@@ -171,14 +176,17 @@ class InrCodec(Codec):
         macs = count_macs(self.rebuild(clip, config.numbers()))
         workspace.report["kmacs_per_pixel"] = macs / (1000 * clip.pixels)
         network.to(workspace.device, memory_format=torch.channels_last)  # a third faster than torch's own order
-        return Prepared(frames, clip, network, config, macs)
+        encoder = self.encoder(network, clip)
+        if encoder is not None:
+            encoder.to(workspace.device, memory_format=torch.channels_last)
+        return Prepared(frames, clip, network, config, macs, encoder)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """Fits a network of the rate point's size and writes it."""
         ready = self.prepare(source, point, workspace)
         scheme = self.compression()
         with workspace.stopwatch.part("fit"):
-            Fit(ready.network, scheme, ready.frames, workspace, self.recipe()).run()
+            Fit(ready.network, scheme, ready.frames, workspace, self.recipe(), ready.encoder).run()
             synchronize(ready.frames.device)
         with workspace.stopwatch.part("compress"):
             clip, chosen = ready.clip, scheme.numbers()
@@ -221,6 +229,7 @@ class Prepared:
     config: NetworkConfig
     macs: int
     """Multiply-accumulates of one frame."""
+    encoder: Encoder | None
 
 
 def _stacked(video: Video) -> Tensor:

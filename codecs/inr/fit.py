@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,16 @@ from rdbench.errors import RdbenchError
 
 from .checkpoint import Checkpoint
 from .compression.scheme import Scheme
+from .encoder import Encoder
 from .losses import loss_of
 from .network import Network, Patches, render
 from .recipe import Stage, make_optimizer
 
 CHECKPOINT_SECONDS = 20.0
 """At most so much work is lost when a fit is killed (our choice)."""
+
+SETTLE_FRAMES = 8
+"""Frames that an encoder takes at once in the end (our choice)."""
 
 
 @dataclass
@@ -67,9 +71,18 @@ class Fit:
     """A fit that survives being killed: what a checkpoint holds is not done again, and the end is the same."""
 
     def __init__(
-        self, network: Network, scheme: Scheme, frames: Tensor, workspace: Workspace, stages: Sequence[Stage]
+        self,
+        network: Network,
+        scheme: Scheme,
+        frames: Tensor,
+        workspace: Workspace,
+        stages: Sequence[Stage],
+        encoder: Encoder | None = None,
     ) -> None:
         self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
+        self.encoder = encoder
+        if encoder is not None and any(stage.by_patches for stage in stages):
+            raise ValueError("An encoder network sees whole frames; its stages cannot take patches.")
         self.samples = Samples(frames, network)
         self.device = frames.device
         self.curve, self._seconds = Curve(), 0.0
@@ -100,6 +113,7 @@ class Fit:
             self.curve.rows.append((stage.name, epoch + 1, round(self._seconds, 3), round(psnr, 4)))
             if epoch + 1 == stage.epochs:
                 average.finish()
+                self._settle()
             if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
                 self._save(number, epoch + 1, optimizer, average)
                 saved_at = time.perf_counter()
@@ -108,8 +122,16 @@ class Fit:
 
     def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
         """The optimizer and the moving average of a stage."""
-        parameters = [*stage.chosen(self.network), *self.scheme.parameters()]
+        parameters = [*stage.chosen(self._fitted()), *self.scheme.parameters()]
         return make_optimizer(stage, parameters), Average(parameters, stage.ema)
+
+    def _fitted(self) -> dict[str, nn.Parameter]:
+        """All that an optimizer may change, by name; what an encoder makes is not among it."""
+        own = dict(self.network.named_parameters())
+        if self.encoder is None:
+            return own
+        named = {f"encoder.{name}": parameter for name, parameter in self.encoder.named_parameters()}
+        return {name: p for name, p in own.items() if name not in self.encoder.makes} | named
 
     def _epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", epoch: int) -> float:
         """One pass over all samples, which only seed, stage and epoch decide; returns the PSNR in dB."""
@@ -133,10 +155,11 @@ class Fit:
     def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
         """One step of the optimizer; returns the mean squared error before it, on the device: nothing waits for it."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            output, target = self._compare(stage, chosen)
+            tensors = self._tensors(chosen)
+            output, target = self._compare(stage, chosen, tensors)
         output = output.float()
         loss = loss_of(stage.loss, output, target)
-        if stage.rate_weight and (bits := self.scheme.rate(self.network)) is not None:
+        if stage.rate_weight and (bits := self.scheme.rate(tensors)) is not None:
             frames = self.samples.frames
             loss = loss + stage.rate_weight * bits / (frames.numel() // 3)
         optimizer.zero_grad(set_to_none=True)
@@ -147,8 +170,27 @@ class Fit:
         self.scheme.after_step(self.network)
         return (output.detach() - target).square().mean()
 
-    def _compare(self, stage: Stage, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        weights = dict(self.scheme.substitute(self.network))
+    def _tensors(self, chosen: Tensor) -> dict[str, Tensor]:
+        """What travels, by name; for frames that the batch reads an encoder's rows are made anew and stored."""
+        tensors: dict[str, Tensor] = dict(self.network.named_parameters())
+        if self.encoder is not None:
+            frames = self.encoder.reach(chosen)
+            for name, rows in self.encoder(self.samples.whole, frames).items():
+                stored = tensors[name].detach()
+                stored.index_copy_(0, frames, rows.detach().to(stored.dtype))
+                tensors[name] = stored.index_copy(0, frames, rows.to(stored.dtype))
+        return tensors
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Stores what the encoder makes of every frame, so that the network stands alone."""
+        if self.encoder is not None:
+            for at in range(0, len(self.samples.frames), SETTLE_FRAMES):
+                self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + SETTLE_FRAMES])
+
+    def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        made = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
+        weights = {**made, **self.scheme.substitute(tensors)}
 
         def network(at: Patches) -> Tensor:
             output: Tensor = torch.func.functional_call(self.network, weights, (at,)) if weights else self.network(at)
@@ -166,6 +208,7 @@ class Fit:
                 "recipe": repr(self.stages), "stage": number, "epoch": epoch, "seconds": self._seconds,
                 "curve": self.curve.rows, "network": self.network.state_dict(), "scheme": self.scheme.state(),
                 "optimizer": optimizer.state_dict(), "average": average.state(),
+                "encoder": self.encoder.state_dict() if self.encoder else {},
             }
         )  # fmt: skip
 
@@ -178,7 +221,9 @@ class Fit:
             raise self._checkpoint.misfit()
         try:
             self.network.load_state_dict(saved["network"])
-        except RuntimeError as error:
+            if self.encoder is not None:
+                self.encoder.load_state_dict(saved["encoder"])
+        except (RuntimeError, KeyError) as error:
             raise self._checkpoint.misfit() from error
         self.curve.rows = [tuple(row) for row in saved["curve"]]
         self._seconds = float(saved["seconds"])

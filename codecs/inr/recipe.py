@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,7 +41,8 @@ class Stage:
     ema: float | None = None
     """The stage ends with this exponential moving average of the weights."""
     trainable: str = ".*"
-    """The parameters that this regular expression matches in full are fitted, others stay."""
+    """The parameters that this regular expression matches in full are fitted, others stay; those of an encoder
+    network begin with `encoder.`."""
     sparsity: float = 0.0
     """The share of weights that the compression scheme holds at zero."""
 
@@ -53,9 +54,9 @@ class Stage:
         cosine = 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, self.epochs - warm)))
         return self.lr * (self.floor + (1 - self.floor) * cosine)
 
-    def chosen(self, network: nn.Module) -> list[nn.Parameter]:
-        """The parameters of the network that this stage fits."""
-        return [p for name, p in network.named_parameters() if re.fullmatch(self.trainable, name)]
+    def chosen(self, parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
+        """Those of the named parameters that this stage fits."""
+        return [p for name, p in parameters.items() if re.fullmatch(self.trainable, name)]
 
 
 def make_optimizer(stage: Stage, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

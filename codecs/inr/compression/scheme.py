@@ -28,12 +28,15 @@ class Scheme(ABC):
         """What the scheme itself learns."""
         return ()
 
-    def substitute(self, network: Network) -> Mapping[str, Tensor]:
-        """Weights by name that the forward pass sees in place of the network's own."""
+    def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the forward pass sees in place of these tensors, all that travel by name; those not named stay."""
         return {}
 
-    def rate(self, network: Network) -> Tensor | None:
-        """The bits that the whole network takes under the scheme's model, or None where it models none."""
+    def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """The bits that these tensors, all that travel, take under the scheme's model; None where it models none.
+
+        Called right after `substitute`, with the same tensors.
+        """
         return None
 
     def after_step(self, network: Network) -> None:

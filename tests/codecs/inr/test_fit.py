@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.compression.post_training import PostTraining, dequantize, prune_masks, quantize
 from rdbench.codecs.inr.compression.scheme import Scheme
+from rdbench.codecs.inr.encoder import Encoder, Video
 from rdbench.codecs.inr.fit import Fit
 from rdbench.codecs.inr.losses import MIXES, loss_of
 from rdbench.codecs.inr.network import Network, NetworkConfig, Patches, render, tile
@@ -178,13 +179,13 @@ class Rounded(Scheme):
     def parameters(self) -> Sequence[nn.Parameter]:
         return [self.log_step]
 
-    def substitute(self, network: Network) -> Mapping[str, Tensor]:
+    def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         step = self.log_step.exp()
-        scaled = {name: p / step for name, p in network.named_parameters()}
+        scaled = {name: tensor / step for name, tensor in tensors.items()}
         return {name: step * (x + (x.round() - x).detach()) for name, x in scaled.items()}
 
-    def rate(self, network: Network) -> Tensor:
-        return torch.stack([(1 + p.abs() / self.log_step.exp()).log2().sum() for p in network.parameters()]).sum()
+    def rate(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([(1 + t.abs() / self.log_step.exp()).log2().sum() for t in tensors.values()]).sum()
 
     def state(self) -> dict[str, Tensor]:
         return {"log_step": self.log_step.detach()}
@@ -212,9 +213,62 @@ def test_a_scheme_can_quantize_and_constrain_the_rate_while_fitting(tmp_path: Pa
         scheme, folder = Rounded(), tmp_path / str(weight)
         folder.mkdir()
         network = fit(folder, replace(FIT, epochs=40, rate_weight=weight), scheme=scheme)
-        bits[weight] = float(scheme.rate(network))
-        assert float(scheme.log_step) != -5.0
+        bits[weight] = float(scheme.rate(dict(network.named_parameters())).detach())
+        assert float(scheme.log_step.detach()) != -5.0
     assert bits[0.0] > bits[1e-4] > bits[1e-2]
+
+
+class Codes(Network):
+    """Frames of one code each, which an encoder makes."""
+
+    def __init__(self) -> None:
+        super().__init__(NetworkConfig(12, 12, (1,)))
+        self.codes = nn.Parameter(torch.zeros(4, 8))
+        self.line = nn.Linear(8, 3 * 12 * 12)
+
+    def forward(self, at: Patches) -> Tensor:
+        return self.line(self.codes[at.frames]).sigmoid().view(-1, 3, 12, 12)
+
+
+class Pooling(Encoder):
+    """A code from each frame and the one before it."""
+
+    makes = frozenset({"codes"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(2 * 27, 8)
+
+    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+        both = [nn.functional.avg_pool2d(video(at), 4).flatten(1) for at in (frames, (frames - 1).clamp(min=0))]
+        return {"codes": self.line(torch.cat(both, 1))}
+
+
+def test_an_encoder_is_fitted_and_the_network_ends_with_what_it_made(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, encoder = Codes(), Pooling()
+    first = encoder.line.weight.detach().clone()
+    stage = replace(FIT, epochs=60, lr=0.1)
+    engine = Fit(network, PostTraining(), FRAMES, Workspace(tmp_path), [stage], encoder)
+    engine.run()
+    assert not torch.equal(encoder.line.weight, first)
+    with torch.no_grad():
+        made = encoder(engine.samples.whole, torch.arange(4))["codes"]
+        shown = network(Patches.of_frames(torch.arange(4), (1, 1)))
+    assert torch.allclose(network.codes, made, atol=1e-6)
+    assert (shown - FRAMES.float() / 255).abs().mean() < 0.1
+    again = Codes()
+    Fit(again, PostTraining(), FRAMES, Workspace(tmp_path), [stage], Pooling()).run()  # all from the checkpoint
+    assert torch.equal(again.codes, network.codes)
+
+
+def test_a_stage_can_leave_the_encoder_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, encoder = Codes(), Pooling()
+    first = encoder.line.weight.detach().clone()
+    stage = replace(FIT, trainable=r"(?!encoder\.).*")
+    Fit(network, PostTraining(), FRAMES, Workspace(tmp_path), [stage], encoder).run()
+    assert torch.equal(encoder.line.weight, first)
 
 
 @pytest.mark.parametrize("scheme", [PostTraining, Rounded])
