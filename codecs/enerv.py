@@ -51,11 +51,12 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The tokens."""
-        batch, tokens, _ = x.shape
-        q, k, v = self.queries_keys_values(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        batch, count, _ = x.shape
+        q, k, v = self.queries_keys_values(x).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + self.out(mixed)
-        return x + self.feed_forward(x)
+        tokens: Tensor = x + self.feed_forward(x)
+        return tokens
 
 
 class FirstBlock(nn.Sequential):

@@ -21,7 +21,7 @@ from . import stream
 from .compression.scheme import Scheme
 from .encoder import Encoder
 from .fit import Fit
-from .network import Network, NetworkConfig, count_macs, count_parameters
+from .network import Network, NetworkConfig, count_macs, count_parameters, place
 from .recipe import Stage
 from .render import RenderedVideo, synchronize
 from .width import solve_width
@@ -175,10 +175,10 @@ class InrCodec(Codec):
         workspace.report["parameters"] = count_parameters(network)
         macs = count_macs(self.rebuild(clip, config.numbers()))
         workspace.report["kmacs_per_pixel"] = macs / (1000 * clip.pixels)
-        network.to(workspace.device, memory_format=torch.channels_last)  # a third faster than torch's own order
+        place(network, workspace.device)
         encoder = self.encoder(network, clip)
         if encoder is not None:
-            encoder.to(workspace.device, memory_format=torch.channels_last)
+            place(encoder, workspace.device)
         return Prepared(frames, clip, network, config, macs, encoder)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
@@ -209,7 +209,7 @@ class InrCodec(Codec):
             network = cls.rebuild(clip, numbers[end:])
             scheme.read(network, sections)
         workspace.report["parameters"] = count_parameters(network)
-        network.to(workspace.device, memory_format=torch.channels_last)
+        place(network, workspace.device)
         return RenderedVideo(network.eval(), clip, workspace)
 
     @classmethod

@@ -163,7 +163,7 @@ class Fit:
             frames = self.samples.frames
             loss = loss + stage.rate_weight * bits / (frames.numel() // 3)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if stage.clip_norm is not None:
             nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], stage.clip_norm)
         optimizer.step()

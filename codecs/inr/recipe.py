@@ -65,6 +65,7 @@ def make_optimizer(stage: Stage, parameters: Iterable[nn.Parameter]) -> torch.op
     if stage.optimizer == "adan":
         from pytorch_optimizer import Adan
 
-        return Adan(list(parameters), **options)
-    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[stage.optimizer]
+        adan: torch.optim.Optimizer = Adan(list(parameters), **options)
+        return adan
+    make = torch.optim.Adam if stage.optimizer == "adam" else torch.optim.AdamW
     return make(list(parameters), fused=True, **options)
