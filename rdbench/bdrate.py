@@ -198,7 +198,8 @@ def _all_methods(
             values[method] = value if math.isfinite(value) else None
         except (UsageError, OverflowError) as error:
             values[method] = None
-            notes.append(f"{NOT_COMPARABLE}: {error}" if method == METHODS[0] else str(error))
+            if not any(str(error) in note for note in notes):
+                notes.append(f"{NOT_COMPARABLE}: {error}" if method == METHODS[0] else str(error))
     return values
 
 

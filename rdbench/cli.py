@@ -151,16 +151,18 @@ def plot(
     published: Annotated[list[Path] | None, typer.Option("--published", help="Published curves to overlay.")] = None,
     ledger: Annotated[bool, typer.Option("--ledger", help="Where the bytes go, stacked.")] = False,
 ) -> None:
-    """RD curves, or with --ledger where the bytes go."""
+    """RD curves (with --x encode_seconds quality over time), or with --ledger where the bytes go."""
     from .published import load_any, load_published
     from .report import plots, tables
+    from .results import load_fits
 
     frame = tables.only(load_any(folders), dataset)
     if ledger:
         plots.ledger_plot(frame, output)
     else:
         overlay = tables.only(load_published(published), dataset) if published else None
-        plots.rd_plot(frame, output, x=x, metric=metric, per_sequence=per_sequence, published=overlay)
+        fits = load_fits(folders) if x == "encode_seconds" else {}
+        plots.rd_plot(frame, output, x, metric, per_sequence, overlay, fits)
     print(f"Wrote {output}")
 
 
@@ -253,6 +255,25 @@ def decode(
     from .session import decode_clip
 
     decode_clip(bitstream, output, codec, frames, device or "auto", threads, ffmpeg)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="fit or decode.")],
+    codec: Annotated[str, typer.Argument(help="nerv, hinerv[epochs=300], x265, ...")],
+    dataset: Annotated[str, typer.Option("--dataset", help="One clip.")] = "bunny@320x180",
+    frames: Annotated[int, typer.Option("--frames", help="Only the first N frames.")] = 16,
+    rate_point: Annotated[str | None, typer.Option("--rate-point", help="Its label; default: the middle one.")] = None,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of each stage, or decodings.")] = 20,
+    format_: Format = "table", preset: Preset = None, seed: Seed = 0, device: Device = "auto",
+    threads: Threads = None, data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+) -> None:  # fmt: skip
+    """Steps a second, frames a second, floating-point operations, and the share of the machine's peak."""
+    from .session import bench_codec
+
+    options = {"preset": preset, "frames": frames, "seed": seed, "device": device, "threads": threads}
+    more = {**options, "data_root": data_root, "ffmpeg": ffmpeg}
+    bench_codec(what, codec, dataset, rate_point, steps, format_, more)
 
 
 @app.command()

@@ -19,6 +19,10 @@ Kind = Literal["INR", "conventional", "learned"]
 Progress = Callable[[float, float, str], None]
 """`progress(done, total, text)`: how far the work is."""
 
+FIT_CURVE = "fit.csv"
+"""The file in its workspace's folder in which a codec may keep how a fit went, with these columns (PSNR in dB)."""
+FIT_COLUMNS = ("stage", "epoch", "seconds", "psnr")
+
 
 @dataclass(frozen=True)
 class RatePoint:
@@ -54,6 +58,21 @@ class Host:
 
     ffmpeg: str | None = None
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long equal pieces of work took, for `rdbench bench`; warm-up is left out."""
+
+    name: str
+    seconds: tuple[float, ...]
+    """Of one piece each."""
+    frames: float
+    """Frames of the clip in a piece."""
+    flops: float | None = None
+    """Floating-point operations of the network in a piece, two for each multiply-accumulate."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What most of them are computed in."""
 
 
 class Stopwatch:
@@ -142,6 +161,14 @@ class Codec(ABC):
     def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
         """A rough encode time for `rdbench plan`; None where nobody knows."""
         return None
+
+    def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
+        """Times so many steps of each stage of the fit, for `rdbench bench fit`; nothing for a codec without one."""
+        return ()
+
+    def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
+        """Writes a bitstream whose decoding takes as long as that of a good one; override where a fit is needed."""
+        self.encode(source, point, bitstream, workspace)
 
     @abstractmethod
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:

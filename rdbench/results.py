@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .codec import FIT_COLUMNS, FIT_CURVE
 from .errors import RdbenchError
 
 Number = float | None
@@ -110,3 +111,19 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
         names = ", ".join(str(folder) for folder in folders)
         raise RdbenchError(f"There are no records in {names}; rdbench run writes them.")
     return to_frame(records.values())
+
+
+def load_fits(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """The curves that fits left beside their records, by the records' id; columns stage, epoch, seconds, psnr.
+
+    Raises RdbenchError for a damaged one.
+    """
+    fits: dict[str, pd.DataFrame] = {}
+    for path in (path for folder in folders for path in sorted(folder.rglob(FIT_CURVE))):
+        if not path.with_name("record.json").exists():
+            continue
+        try:
+            fits[read_record(path.with_name("record.json")).id] = pd.read_csv(path)[list(FIT_COLUMNS)]
+        except (ValueError, KeyError, OSError) as error:
+            raise RdbenchError(f"The curve {path} is damaged ({error}); run its job again, or delete it.") from error
+    return fits

@@ -104,15 +104,15 @@ def show_plan(options: dict[str, Any]) -> None:
     print(f"{len(jobs)} rate points, about {total / 60:.1f} minutes of encoding one after the other{more}.")
 
 
-def encode_clip(name: str, clip: str, output: Path, label: str | None, options: dict[str, Any]) -> None:
-    """Encodes one clip into one file, in this process."""
-    from . import dataset, worker
+def single_job(name: str, clip: str, label: str | None, options: dict[str, Any]) -> Job:
+    """One codec at one rate point (the middle one where none is named) on one clip."""
+    from . import dataset
     from .codec import Clip, Host
     from .registry import create, parse_specs
 
     specs = parse_specs(name)
     if len(specs) != 1:
-        raise UsageError("encode takes one codec.")
+        raise UsageError(f"{name} is {len(specs)} codecs; name one.")
     codec = create(specs[0], options["preset"])
     if reason := codec.missing(Host(options["ffmpeg"])):
         raise UsageError(f"{specs[0].name} cannot run here: {reason}")
@@ -127,11 +127,36 @@ def encode_clip(name: str, clip: str, output: Path, label: str | None, options: 
     given = {"codecs": name, "dataset": clip, "rate_points": label, "metrics": "psnr"}
     values = {key: value for key, value in {**options, **given}.items() if value is not None}
     (job,) = plan(_sweep(values, 1), shlex.join(["rdbench", *sys.argv[1:]]))
-    _encode_job(worker, job, output)
+    return job
 
 
-def _encode_job(worker: Any, job: Job, output: Path) -> None:
+def encode_clip(name: str, clip: str, output: Path, label: str | None, options: dict[str, Any]) -> None:
+    """Encodes one clip into one file, in this process."""
+    _encode_job(single_job(name, clip, label, options), output)
+
+
+def bench_codec(
+    what: str, name: str, clip: str, label: str | None, steps: int, format_: str, options: dict[str, Any]
+) -> None:
+    """Prints how fast a codec fits or decodes."""
+    import json
+
+    from .bench import bench
+    from .report import tables
+
+    report = bench(what, single_job(name, clip, label, options), steps)
+    if format_ == "json":
+        print(json.dumps(report.as_dict(), indent=1))
+        return
+    print(tables.render(report.table(), format_))
+    if format_ == "table":
+        print("\n".join(report.lines()))
+
+
+def _encode_job(job: Job, output: Path) -> None:
     import tempfile
+
+    from . import worker
 
     console = Console(stderr=True)
     lines = Lines(console, job.name)

@@ -80,7 +80,8 @@ def resolve_device(device: str, codec: str) -> str:
     return device
 
 
-def _prepare(codec: str, device: str, threads: int) -> str:
+def prepare(codec: str, device: str, threads: int) -> str:
+    """Gives torch its threads where the codec computes with it; returns the device that it computes on."""
     if find_card(codec).kind != "conventional":
         import torch
 
@@ -94,7 +95,7 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[
 
     cls = load_codec(job.codec)
     codec = cls(cls.Settings(**job.settings))
-    device = _prepare(job.codec, job.device, job.threads)
+    device = prepare(job.codec, job.device, job.threads)
     video = job.clip.open(job.ffmpeg, job.frames)
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
     workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg), progress)
@@ -114,7 +115,7 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[
 def decode_timed(codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None) -> dict[str, Any]:
     """Decodes and throws the frames away; the clock stops when the last one is in host memory."""
     cls = load_codec(codec)
-    device = _prepare(codec, device, threads)
+    device = prepare(codec, device, threads)
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg))
         frames, first = 0, None
@@ -138,7 +139,7 @@ def decode_timed(codec: str, bitstream: Path, device: str, threads: int, ffmpeg:
 def send_frames(codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, out: IO[bytes]) -> int:
     """Decodes the bitstream and writes its frames for a PipedVideo; returns their number."""
     cls = load_codec(codec)
-    device = _prepare(codec, device, threads)
+    device = prepare(codec, device, threads)
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg))
         return send_video(cls.decode(bitstream, workspace), out)

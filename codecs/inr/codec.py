@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, Source, Workspace
+from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, Source, Timing, Workspace
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video, VideoFormat
 
@@ -24,6 +24,7 @@ from .fit import Fit
 from .network import Network, NetworkConfig, count_macs, count_parameters, place
 from .recipe import Stage
 from .render import RenderedVideo, synchronize
+from .timing import time_stages
 from .width import solve_width
 
 LARGEST_SIDE = 1 << 15
@@ -186,13 +187,25 @@ class InrCodec(Codec):
         ready = self.prepare(source, point, workspace)
         scheme = self.compression()
         with workspace.stopwatch.part("fit"):
-            Fit(ready.network, scheme, ready.frames, workspace, self.recipe(), ready.encoder).run()
+            ready.fit(scheme, workspace, self.recipe()).run()
             synchronize(ready.frames.device)
         with workspace.stopwatch.part("compress"):
-            clip, chosen = ready.clip, scheme.numbers()
-            header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, len(chosen), *chosen)
-            config = stream.pack_integers([*header, *ready.config.numbers()])
-            stream.write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
+            self._write(ready, scheme, bitstream)
+
+    def _write(self, ready: "Prepared", scheme: Scheme, bitstream: Path) -> None:
+        clip, chosen = ready.clip, scheme.numbers()
+        header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, len(chosen), *chosen)
+        config = stream.pack_integers([*header, *ready.config.numbers()])
+        stream.write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
+
+    def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
+        """Steps of every stage, one after the other, from the first one's weights."""
+        ready = self.prepare(source, point, workspace)
+        return time_stages(ready.fit(self.compression(), workspace, self.recipe()), steps, ready.macs)
+
+    def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
+        """The network before its fit."""
+        self._write(self.prepare(source, point, workspace), self.compression(), bitstream)
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
@@ -230,6 +243,10 @@ class Prepared:
     macs: int
     """Multiply-accumulates of one frame."""
     encoder: Encoder | None
+
+    def fit(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Fit:
+        """The fit."""
+        return Fit(self.network, scheme, self.frames, workspace, stages, self.encoder)
 
 
 def _stacked(video: Video) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rdbench.codec import Workspace
+from rdbench.codec import FIT_COLUMNS, FIT_CURVE, Workspace
 from rdbench.errors import RdbenchError
 
 from .checkpoint import Checkpoint
@@ -38,7 +38,7 @@ class Curve:
     def write(self, path: Path) -> None:
         """The rows as CSV."""
         with path.open("w", newline="") as file:
-            csv.writer(file).writerows([("stage", "epoch", "seconds", "psnr"), *self.rows])
+            csv.writer(file).writerows([FIT_COLUMNS, *self.rows])
 
 
 class Samples:
@@ -95,7 +95,7 @@ class Fit:
         for number in range(first, len(self.stages)):
             self._run_stage(number, saved if number == first else None)
         self._checkpoint.wait()
-        self.curve.write(self.workspace.folder / "fit.csv")
+        self.curve.write(self.workspace.folder / FIT_CURVE)
 
     def _run_stage(self, number: int, saved: dict[str, Any] | None) -> None:
         stage = self.stages[number]

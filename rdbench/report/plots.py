@@ -1,6 +1,8 @@
 """RD curves and byte ledgers, legible in print and for the color-blind (Okabe-Ito colors, one marker each)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -24,8 +26,13 @@ def rd_plot(
     metric: str = "psnr_rgb",
     per_sequence: bool = False,
     published: pd.DataFrame | None = None,
+    fits: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> None:
-    """Quality over rate (or encode time): a row of panels for each sequence, or one row for their averages."""
+    """Quality over rate (or encode time): a row of panels for each sequence, or one row for their averages.
+
+    Over encode time, `fits` (by record id, as `results.load_fits` gives them) show how each fit got to its point, in
+    panels of one sequence: PSNR of the frames that the network renders while it is fitted, before it is compressed.
+    """
     if x not in AXES:
         raise UsageError(f"There is no axis {x!r}; there are {', '.join(AXES)}.")
     if metric not in QUALITY:
@@ -44,6 +51,8 @@ def rd_plot(
     for r, (title, part) in enumerate(rows):
         for c, name in enumerate(metrics):
             _draw_panel(axes[r][c], part, x, name, styles)
+            if (x, name) == ("encode_seconds", "psnr_rgb") and part["sequence"].nunique() == 1:
+                _draw_fits(axes[r][c], data[data["sequence"] == part["sequence"].iloc[0]], fits, styles)
             axes[r][c].set_title(title, fontsize=10)
     _legend(figure, axes)
     _save(figure, output)
@@ -95,7 +104,8 @@ def _averaged(part: pd.DataFrame) -> pd.DataFrame:
     both = both.assign(source=both["source"].fillna("") if "source" in both else "")
     keys = ["curve", "rate_point"]
     sources = both.groupby(keys, sort=False)["source"].first()
-    mean = both.groupby(keys, sort=False)[values].mean().assign(source=sources).reset_index()
+    names = both.groupby(keys, sort=False)["sequence"].agg(lambda s: s.iloc[0] if s.nunique() == 1 else None)
+    mean = both.groupby(keys, sort=False)[values].mean().assign(source=sources, sequence=names).reset_index()
     most = total.max() if len(total) else 0
     fewer = {str(name): f"{n} of {most} sequences" for name, n in total.items() if n < most}
     return mean.assign(extent=[fewer.get(str(name), "") for name in mean["curve"]])
@@ -132,6 +142,13 @@ def _draw_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict
     axis.set_ylabel(LABELS.get(metric, metric), fontsize=9)
     axis.tick_params(labelsize=9)
     axis.grid(True, which="both", linewidth=0.3, alpha=0.6)
+
+
+def _draw_fits(axis: Any, rows: pd.DataFrame, fits: Mapping[str, pd.DataFrame], styles: dict[str, int]) -> None:
+    for name, record in zip(rows["curve"], rows["id"], strict=True):
+        if record in fits:
+            color = COLORS[styles[str(name)] % len(COLORS)]
+            axis.plot(fits[record]["seconds"], fits[record]["psnr"], color=color, linewidth=0.8, alpha=0.6)
 
 
 def ledger_plot(frame: pd.DataFrame, output: Path) -> None:

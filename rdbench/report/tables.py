@@ -195,6 +195,22 @@ def render(frame: pd.DataFrame, format: str) -> str:
         return json.dumps([_plain(row) for row in frame.to_dict("records")], indent=1, default=str)
     if format == "csv":
         return frame.map(lambda v: json.dumps(v) if isinstance(v, dict) else v).to_csv(index=False).rstrip("\n")
+    if format == "table" and "notes" in frame:
+        numbered, below = _footnotes(frame)
+        return "\n".join([_grid(numbered, format), *below])
+    return _grid(frame, format)
+
+
+def _footnotes(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Notes as numbers, and what the numbers stand for: a terminal is too narrow for sentences in a column."""
+    texts = [note for note in dict.fromkeys(frame["notes"]) if note]
+    numbers = {note: str(number) for number, note in enumerate(texts, 1)}
+    return frame.assign(notes=frame["notes"].map(lambda note: numbers.get(note, ""))), [
+        f"{number}: {note}" for note, number in numbers.items()
+    ]
+
+
+def _grid(frame: pd.DataFrame, format: str) -> str:
     styles = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
     texts = [
         [_text(column, value) for column, value in zip(frame.columns, row, strict=True)]

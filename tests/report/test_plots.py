@@ -98,3 +98,17 @@ def test_refusals(tmp_path: Path) -> None:
         ledger_plot(frame.assign(ledger=None), tmp_path / "l.png")
     with pytest.raises(RdbenchError, match="cannot be written"):
         rd_plot(frame, tmp_path / "absent" / "rd.png")
+
+
+def test_fits_are_drawn_over_time_where_a_panel_shows_one_sequence(tmp_path: Path) -> None:
+    one = make("nerv").assign(id=["a", "b", "c", "d"])
+    fits = {"b": pd.DataFrame({"stage": "fit", "epoch": [1, 2], "seconds": [0.5, 1.5], "psnr": [20.0, 28.0]})}
+
+    def lines(frame: pd.DataFrame, x: str) -> int:
+        rd_plot(frame, tmp_path / "p.svg", x=x, fits=fits)
+        return len(re.findall(r'stroke-width: 0\.8[^"]*stroke-opacity: 0\.6', (tmp_path / "p.svg").read_text()))
+
+    drawn = lines(one, "encode_seconds")
+    assert drawn == lines(one, "bpp") + 1
+    both = pd.concat([one, make("nerv", "B")])
+    assert lines(both, "encode_seconds") == drawn - 1

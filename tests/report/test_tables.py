@@ -140,3 +140,12 @@ def test_rd_table_is_sorted_and_without_empty_columns(three: pd.DataFrame) -> No
     assert table["sequence"].tolist() == sorted(table["sequence"])
     assert table["bpp"].tolist()[:4] == [0.05, 0.1, 0.2, 0.4]
     assert "0.0500" in render(table, "table")
+
+
+def test_a_terminal_gets_notes_below_the_table_and_others_in_their_column(three: pd.DataFrame) -> None:
+    short = bd_table(frames(curve("x265", "A"), curve("new", "A", 0.1, frames=4)), "x265")
+    text = render(short, "table").splitlines()
+    assert text[2].split()[-1] == "1"
+    assert text[3].startswith("1: Numbers of frames differ")
+    assert "Numbers of frames differ" in render(short, "csv").splitlines()[1]
+    assert len(render(bd_table(three, "x265"), "table").splitlines()) == 3
