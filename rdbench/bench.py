@@ -5,7 +5,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Report:
     device: str
     threads: int
     timings: list[Timing]
-    peaks: dict[str, float]
+    peaks: Mapping[str, float]
 
     def table(self) -> pd.DataFrame:
         """A row for each timing: medians, and the 25th and 75th percentile of the seconds."""
@@ -86,8 +86,8 @@ def bench(what: str, job: Job, steps: int) -> Report:
         workspace = Workspace(Path(scratch), device, job.threads, job.seed, Host(job.ffmpeg))
         measure = _fit if what == "fit" else _decode
         timings = measure(codec, source, point, workspace, steps, job)
-    used = sorted({timing.precision for timing in timings if timing.flops is not None})
-    peaks = {name: measure_peak(device, name) for name in used}
+    used: set[str] = {timing.precision for timing in timings if timing.flops is not None}
+    peaks = {name: measure_peak(device, name) for name in sorted(used)}
     label = f"{job.clip.label}:{job.clip.name}, {job.frames} frames"
     return Report(job.name, job.point, label, device, job.threads, list(timings), peaks)
 

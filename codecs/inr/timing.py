@@ -48,5 +48,5 @@ def _time_stage(fit: Fit, stage: Stage, steps: int, macs: int) -> Timing:
         synchronize(fit.device)
         samples.append((time.perf_counter() - started) / (last - first))
     frames = batch / (math.prod(fit.network.grid) if stage.by_patches else 1)
-    precision = "bfloat16" if fit.device.type == "cuda" else "float32"
-    return Timing(stage.name, tuple(samples), frames, 2 * PASSES * macs * frames, precision)
+    flops = 2 * PASSES * macs * frames
+    return Timing(stage.name, tuple(samples), frames, flops, "bfloat16" if fit.device.type == "cuda" else "float32")

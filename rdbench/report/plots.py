@@ -104,7 +104,7 @@ def _averaged(part: pd.DataFrame) -> pd.DataFrame:
     both = both.assign(source=both["source"].fillna("") if "source" in both else "")
     keys = ["curve", "rate_point"]
     sources = both.groupby(keys, sort=False)["source"].first()
-    names = both.groupby(keys, sort=False)["sequence"].agg(lambda s: s.iloc[0] if s.nunique() == 1 else None)
+    names = both.groupby(keys, sort=False)["sequence"].agg(lambda names: " ".join(sorted(set(names))))
     mean = both.groupby(keys, sort=False)[values].mean().assign(source=sources, sequence=names).reset_index()
     most = total.max() if len(total) else 0
     fewer = {str(name): f"{n} of {most} sequences" for name, n in total.items() if n < most}

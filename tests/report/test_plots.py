@@ -106,7 +106,7 @@ def test_fits_are_drawn_over_time_where_a_panel_shows_one_sequence(tmp_path: Pat
 
     def lines(frame: pd.DataFrame, x: str) -> int:
         rd_plot(frame, tmp_path / "p.svg", x=x, fits=fits)
-        return len(re.findall(r'stroke-width: 0\.8[^"]*stroke-opacity: 0\.6', (tmp_path / "p.svg").read_text()))
+        return len(re.findall(r"stroke-opacity: 0\.6; stroke-width: 0\.8", (tmp_path / "p.svg").read_text()))
 
     drawn = lines(one, "encode_seconds")
     assert drawn == lines(one, "bpp") + 1
