@@ -8,7 +8,6 @@ tokens' width, the encodings in float64.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
 
 import torch
 from pydantic import Field
@@ -129,13 +128,6 @@ class ENeRVCodec(IndexCodec):
     reference = "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022"
     Settings = ENeRVSettings
     config = ENeRVConfig
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 5e-3, "frequencies": 40},
-        }
-    )
 
     def scaled(self, clip: ClipHeader, share: float) -> ENeRVConfig:
         """Stages in proportion; stem and tokens shrink only below a third, as in the 3M models of the literature."""

@@ -70,13 +70,6 @@ class NeRVCodec(IndexCodec):
     revision = 2
     Settings = NeRVSettings
     config = NeRVConfig
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 6e-3, "frequencies": 40},
-        }
-    )
 
     def scaled(self, clip: ClipHeader, share: float) -> NeRVConfig:
         """From NeRV-S up only the base channels grow, as in the paper; below, all widths shrink (our choice)."""

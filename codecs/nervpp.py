@@ -104,13 +104,6 @@ class NeRVppCodec(IndexCodec):
     reference = "Ghorbel et al., NeRV++: An Enhanced Implicit Neural Video Representation, arXiv 2402.18305"
     Settings = NeRVppSettings
     config = NeRVppConfig
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 5e-3},
-        }
-    )
 
     def scaled(self, clip: ClipHeader, share: float) -> NeRVppConfig:
         """From S up only the base channels grow, as in the paper; below, all widths shrink (our choice)."""

@@ -8,7 +8,6 @@ sees the borders of the patches.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
 
 import torch
 from pydantic import Field
@@ -85,13 +84,6 @@ class PSNeRVCodec(IndexCodec):
     reference = "Bai et al., PS-NeRV: Patch-wise Stylized Neural Representations for Videos, ICIP 2023"
     Settings = PSNeRVSettings
     config = PSNeRVConfig
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 6e-3, "frequencies": 40},
-        }
-    )
 
     def scaled(self, clip: ClipHeader, share: float) -> PSNeRVConfig:
         """Widths as `nerv` scales them."""

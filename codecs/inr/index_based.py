@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -41,6 +42,13 @@ class IndexCodec(InrCodec):
     """A network of the frame's index: fitted, pruned, fitted again without warm-up, quantized to 8 bit and coded."""
 
     scheme = PostTraining
+    presets = MappingProxyType(
+        {
+            "paper": {},
+            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 5e-3},
+            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 6e-3, "frequencies": 40},
+        }
+    )
     prunable: ClassVar[str] = r"(?!head\.).*weight"
     """The weights that pruning looks at: neither head nor biases (NeRV's code)."""
 
