@@ -4,6 +4,7 @@ from rdbench.codec import CodecCard, Host
 from rdbench.errors import MediaError
 from rdbench.media import ffmpeg_encoders, find_ffmpeg
 
+from . import reference_programs
 from .inr.stream import signature
 
 
@@ -68,6 +69,28 @@ VVENC = CodecCard(
     "rdbench.codecs.ffmpeg:VvencCodec",
     (b"\x00\x00\x00\x01\x00\x79",),
     lambda host: lacks_encoder(host, "libvvenc"),
+)
+HM = CodecCard(
+    "hm",
+    "conventional",
+    "H.265 by the reference software HM, random access; configuration=ldb, ldp or ai, profile=main or main10",
+    "ITU-T H.265 | ISO/IEC 23008-2",
+    "qp0-51; qp37,32,27,22 by default, 36 to 16 in steps of 4 with qps=papers",
+    "rdbench.codecs.reference_software:HmCodec",
+    (),  # the same as x265's: ffmpeg decodes both
+    lambda host: reference_programs.lacks(reference_programs.HM, host),
+    lambda host: reference_programs.found(reference_programs.HM, host),
+)
+VTM = CodecCard(
+    "vtm",
+    "conventional",
+    "H.266 by the reference software VTM, random access, main10; configuration=ldb, ldp or ai",
+    "ITU-T H.266 | ISO/IEC 23090-3",
+    "qp0-63; qp37,32,27,22 by default, 36 to 16 in steps of 4 with qps=papers",
+    "rdbench.codecs.reference_software:VtmCodec",
+    (),  # the same as vvenc's: ffmpeg decodes both
+    lambda host: reference_programs.lacks(reference_programs.VTM, host),
+    lambda host: reference_programs.found(reference_programs.VTM, host),
 )
 
 

@@ -199,11 +199,12 @@ def list_codecs(ffmpeg: Ffmpeg = None) -> None:
         try:
             card = find_card(name)
             reason = card.missing(Host(ffmpeg=ffmpeg))
+            found = card.found(Host(ffmpeg=ffmpeg)) if reason is None else ""
         except RdbenchError as error:
             print(f"{name:<8} not usable: {error}")
             continue
         print(f"{name:<8} {card.kind}: {card.summary} ({card.reference}). Rate points: {card.rate_points}.")
-        print(f"{'':<8} {'ready' if reason is None else 'cannot run here: ' + reason}")
+        print(f"{'':<8} {'cannot run here: ' + reason if reason else 'ready' + (found and ': ' + found)}")
 
 
 @datasets_app.callback()

@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Host:
-    """What a codec may use of this machine: the ffmpeg program, and paths of other programs by name."""
+    """What a codec may use of this machine: the ffmpeg program, and by name the paths that `Codec.programs` told."""
 
     ffmpeg: str | None = None
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -136,6 +136,15 @@ class Codec(ABC):
     def __init__(self, settings: SettingsBase) -> None:
         self.settings: Any = settings
 
+    @property
+    def programs(self) -> Mapping[str, str]:
+        """Paths on this machine that the settings name (programs, weights), by a name of the codec's choice.
+
+        They come back in `Host.programs`, for `decode` too, which sees no settings. Their fields are declared with
+        `Field(exclude=True)`: where a thing lies does not decide the result, so it is no part of names and ids.
+        """
+        return {}
+
     @classmethod
     @abstractmethod
     def missing(cls, host: Host) -> str | None:
@@ -200,3 +209,5 @@ class CodecCard:
     """How bitstreams begin, for `rdbench decode`."""
     missing: Callable[[Host], str | None] = lambda host: None
     """As `Codec.missing`, without loading the codec."""
+    found: Callable[[Host], str] = lambda host: ""
+    """What was found of programs that do not come with rdbench: the version, and where; for `rdbench codecs`."""

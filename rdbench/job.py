@@ -117,7 +117,7 @@ def _encode(job: Job, stage: "_Stage", bitstream: Path) -> dict[str, Any]:
 def _decode(job: Job, stage: "_Stage", bitstream: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty:
         shutil.copyfile(bitstream, Path(empty) / "bitstream.bin")
-        command = decoder_command("decode", job.codec, job.device, job.threads, job.ffmpeg)
+        command = decoder_command("decode", job)
         return stage.run("decode", command, Path(empty))
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,19 +14,33 @@ from .codec import Codec, CodecCard, Value
 from .errors import RdbenchError, UsageError, did_you_mean
 
 GROUP = "rdbench.codecs"
-_SPEC = re.compile(r"([A-Za-z0-9_.-]+)(?:\[([^\[\]]*)\])?")
+FILES = "rdbench.codec_files"
+"""Entry points by the end of a file's name, as `toml`: functions that make a Codec class of such a file."""
+_SPEC = re.compile(r"([A-Za-z0-9_.-]+|[^\[\]]+\.[a-z]+)(?:\[([^\[\]]*)\])?")
 
 
 @dataclass(frozen=True)
 class CodecSpec:
-    """A codec as the user wrote it: `x265[preset=medium,bframes=0]`; an option without `=` is switched on."""
+    """A codec as the user wrote it: `x265[preset=medium,bframes=0]`; an option without `=` is switched on.
+
+    The name of a codec declared in a file is the file's absolute path.
+    """
 
     name: str
     options: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def label(self) -> str:
+        """The name that people see: of a file its own, without folder and ending."""
+        return Path(self.name).stem if "/" in self.name else self.name
+
     def __str__(self) -> str:
         inner = ",".join(f"{key}={value}" for key, value in self.options)
-        return f"{self.name}[{inner}]" if inner else self.name
+        return f"{self.label}[{inner}]" if inner else self.label
+
+    def without(self, names: Iterable[str]) -> "CodecSpec":
+        """The same codec without these options."""
+        return CodecSpec(self.name, tuple((key, value) for key, value in self.options if key not in set(names)))
 
     def with_options(self, more: Mapping[str, str]) -> "CodecSpec":
         """The same codec with further options; later ones win."""
@@ -37,7 +52,11 @@ def parse_specs(text: str) -> list[CodecSpec]:
     parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
     if not all(parts):
         raise UsageError(f"The list of codecs {text!r} has an empty name; write names separated by single commas.")
-    return [_parse_spec(part) for part in parts]
+    specs = [_parse_spec(part) for part in parts]
+    for spec in specs:
+        if twin := next((other for other in specs if other.label == spec.label and other.name != spec.name), None):
+            raise UsageError(f"{spec.name} and {twin.name} are two codecs of one name; rename one of the files.")
+    return specs
 
 
 def _parse_spec(text: str) -> CodecSpec:
@@ -46,7 +65,13 @@ def _parse_spec(text: str) -> CodecSpec:
         raise UsageError(f"{text!r} is not a codec; write a name, or a name with options as in x265[preset=medium].")
     options = [option.strip() for option in (match[2] or "").split(",") if option.strip()]
     pairs = (option.partition("=") for option in options)
-    return CodecSpec(match[1], tuple((key.strip(), value.strip() if eq else "true") for key, eq, value in pairs))
+    name = str(Path(match[1]).expanduser().absolute()) if _file_reader(match[1]) else match[1]
+    return CodecSpec(name, tuple((key.strip(), value.strip() if eq else "true") for key, eq, value in pairs))
+
+
+def _file_reader(name: str) -> EntryPoint | None:
+    """What makes a codec of a file with such a name; None for the name of an installed codec."""
+    return next((point for point in entry_points(group=FILES) if name.endswith(f".{point.name}")), None)
 
 
 def find_codecs() -> dict[str, EntryPoint]:
@@ -64,6 +89,10 @@ def find_codecs() -> dict[str, EntryPoint]:
 
 def _load_entry(name: str) -> Any:
     codecs = find_codecs()
+    if reader := _file_reader(name):
+        if Path(name).stem in codecs:
+            raise UsageError(f"{name} has the name of an installed codec; rename the file.")
+        return reader.load()(Path(name))
     if name not in codecs:
         raise UsageError(f"There is no codec {name!r}{did_you_mean(name, codecs)}")
     try:
@@ -80,7 +109,7 @@ def find_card(name: str) -> CodecCard:
     cls = _checked(name, entry)
     summary = (cls.__doc__ or "").strip().split("\n")[0]
     load = f"{cls.__module__}:{cls.__qualname__}"
-    return CodecCard(name, cls.kind, summary, cls.reference, "", load, missing=cls.missing)
+    return CodecCard(name, cls.kind, summary, cls.reference, "see rdbench plan", load, missing=cls.missing)
 
 
 def load_codec(name: str) -> type[Codec]:
@@ -115,8 +144,8 @@ def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
     first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
     if first["type"] == "extra_forbidden":
-        return f"{spec.name} has no option {field!r}{did_you_mean(field, cls.Settings.model_fields)}"
-    return f"The option {field!r} of {spec.name} cannot be {first['input']!r}: {first['msg'].lower()}."
+        return f"{spec.label} has no option {field!r}{did_you_mean(field, cls.Settings.model_fields)}"
+    return f"The option {field!r} of {spec.label} cannot be {first['input']!r}: {first['msg'].lower()}."
 
 
 def sniff(head: bytes) -> str:

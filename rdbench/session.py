@@ -114,8 +114,8 @@ def single_job(name: str, clip: str, label: str | None, options: dict[str, Any])
     if len(specs) != 1:
         raise UsageError(f"{name} is {len(specs)} codecs; name one.")
     codec = create(specs[0], options["preset"])
-    if reason := codec.missing(Host(options["ffmpeg"])):
-        raise UsageError(f"{specs[0].name} cannot run here: {reason}")
+    if reason := codec.missing(Host(options["ffmpeg"], codec.programs)):
+        raise UsageError(f"{specs[0].label} cannot run here: {reason}")
     root = Path(options["data_root"]) if options["data_root"] else None
     sequences = dataset.resolve(clip, root, options["ffmpeg"])
     if len(sequences) != 1:
@@ -205,7 +205,7 @@ def decode_clip(
 
     from .codec import Host, Workspace
     from .readers import write_y4m
-    from .registry import load_codec, sniff
+    from .registry import create, parse_specs, sniff
     from .worker import resolve_device
 
     try:
@@ -213,16 +213,17 @@ def decode_clip(
     except OSError as error:
         raise UsageError(f"The bitstream {bitstream} cannot be read ({error.strerror}); check its path.") from error
     verify_checksum(bitstream)
-    name = codec or sniff(head)
+    spec = parse_specs(codec or sniff(head))[0]
+    name, chosen = spec.name, create(spec)
     with tempfile.TemporaryDirectory() as scratch:
         device = resolve_device(device, name)
-        workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg))
-        video = load_codec(name).decode(bitstream, workspace)
+        workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg, chosen.programs))
+        video = chosen.decode(bitstream, workspace)
         partial = output.with_name(output.name + ".partial")
         with writable(output):
             count = write_y4m(partial, _span(video, span))
             partial.replace(output)
-    print(f"{output}: {count} frames of {video.format.width}x{video.format.height}, decoded by {name}")
+    print(f"{output}: {count} frames of {video.format.width}x{video.format.height}, decoded by {spec.label}")
 
 
 def _span(video: Any, text: str | None) -> Any:

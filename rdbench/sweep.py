@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ class Job:
     threads: int = 1
     timeout: float | None = None
     ffmpeg: str | None = None
+    programs: dict[str, str] = field(default_factory=dict)
+    """Paths on this machine that the codec's settings name."""
     estimate: float | None = field(default=None, compare=False)
 
     @property
@@ -123,8 +125,8 @@ def plan(sweep: Sweep, command: str) -> list[Job]:
     codecs = [(spec, registry.create(spec, sweep.preset)) for spec in _specs(sweep)]
     host = Host(ffmpeg=sweep.ffmpeg)
     for spec, codec in codecs:
-        if reason := codec.missing(host):
-            raise UsageError(f"{spec.name} cannot run here: {reason}")
+        if reason := codec.missing(replace(host, programs=codec.programs)):
+            raise UsageError(f"{spec.label} cannot run here: {reason}")
     root = Path(sweep.data_root) if sweep.data_root else None
     jobs: list[Job] = []
     for sequence in dataset.resolve(sweep.dataset, root, sweep.ffmpeg):
@@ -141,7 +143,7 @@ def _check_labels(sweep: Sweep, jobs: Sequence[Job]) -> None:
     for label in (label.strip() for label in sweep.rate_points.split(",")):
         if label.lower() not in used:
             raise UsageError(f"No codec of {sweep.codecs} has a rate point {label!r}; see rdbench codecs.")
-    if idle := [str(spec) for spec in _specs(sweep) if str(spec) not in {job.name for job in jobs}]:
+    if idle := [str(spec) for spec in _specs(sweep) if str(_named(spec)) not in {job.name for job in jobs}]:
         raise UsageError(f"{idle[0]} has none of the rate points {sweep.rate_points}; see rdbench codecs.")
 
 
@@ -162,10 +164,16 @@ def _specs(sweep: Sweep) -> list[CodecSpec]:
         key, equals, value = rest.partition("=")
         if not (dot and equals and key):
             raise UsageError(f"--set {setting} is not of the form codec.option=value, as in --set nerv.epochs=30.")
-        if name not in {spec.name for spec in specs}:
+        if name not in {spec.label for spec in specs}:
             raise UsageError(f"--set {setting} names a codec that is not in --codecs {sweep.codecs}.")
-        specs = [spec.with_options({key: value}) if spec.name == name else spec for spec in specs]
+        specs = [spec.with_options({key: value}) if spec.label == name else spec for spec in specs]
     return list(dict.fromkeys(specs))
+
+
+def _named(spec: CodecSpec) -> CodecSpec:
+    """The codec as records show it: without the options that say where something lies on this machine."""
+    fields = registry.load_codec(spec.name).Settings.model_fields
+    return spec.without(name for name, field in fields.items() if field.exclude)
 
 
 def _jobs_of(
@@ -181,8 +189,8 @@ def _jobs_of(
             jobs.append(
                 Job(
                     codec=spec.name,
-                    name=str(spec),
-                    codec_version=codec.version(host),
+                    name=str(_named(spec)),
+                    codec_version=codec.version(replace(host, programs=codec.programs)),
                     settings=codec.settings.model_dump(mode="json"),
                     sequence=sequence.to_dict(),
                     format=format_to_dict(clip.format),
@@ -198,6 +206,7 @@ def _jobs_of(
                     threads=sweep.threads,
                     timeout=sweep.timeout,
                     ffmpeg=sweep.ffmpeg,
+                    programs=dict(codec.programs),
                     estimate=codec.estimate_seconds(clip, point, sweep.device),
                 )
             )

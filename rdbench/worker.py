@@ -98,7 +98,7 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[
     device = prepare(job.codec, job.device, job.threads)
     video = job.clip.open(job.ffmpeg, job.frames)
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
-    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg), progress)
+    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg, job.programs), progress)
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
     start = time.perf_counter()
     codec.encode(source, point, bitstream, workspace)
@@ -112,12 +112,14 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[
     }
 
 
-def decode_timed(codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None) -> dict[str, Any]:
+def decode_timed(
+    codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, programs: dict[str, str]
+) -> dict[str, Any]:
     """Decodes and throws the frames away; the clock stops when the last one is in host memory."""
     cls = load_codec(codec)
     device = prepare(codec, device, threads)
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg))
+        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg, programs))
         frames, first = 0, None
         start = time.perf_counter()
         for batch in cls.decode(bitstream, workspace).batches():
@@ -136,19 +138,21 @@ def decode_timed(codec: str, bitstream: Path, device: str, threads: int, ffmpeg:
     }
 
 
-def send_frames(codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, out: IO[bytes]) -> int:
+def send_frames(
+    codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, programs: dict[str, str], out: IO[bytes]
+) -> int:
     """Decodes the bitstream and writes its frames for a PipedVideo; returns their number."""
     cls = load_codec(codec)
     device = prepare(codec, device, threads)
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg))
+        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg, programs))
         return send_video(cls.decode(bitstream, workspace), out)
 
 
-def decoder_command(verb: str, codec: str, device: str, threads: int, ffmpeg: str | None) -> list[str]:
+def decoder_command(verb: str, job: Job) -> list[str]:
     """The command line of a decoding process; the bitstream is `bitstream.bin` in its working folder."""
-    options = json.dumps({"device": device, "threads": threads, "ffmpeg": ffmpeg})
-    return [sys.executable, "-m", "rdbench.worker", verb, codec, options]
+    options = {"device": job.device, "threads": job.threads, "ffmpeg": job.ffmpeg, "programs": job.programs}
+    return [sys.executable, "-m", "rdbench.worker", verb, job.codec, json.dumps(options)]
 
 
 def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str
     reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
     with tempfile.TemporaryDirectory() as empty:
         shutil.copyfile(bitstream, Path(empty) / "bitstream.bin")
-        command = decoder_command("send", job.codec, job.device, job.threads, job.ffmpeg)
+        command = decoder_command("send", job)
         with subprocess.Popen(command, cwd=empty, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             try:
