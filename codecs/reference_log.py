@@ -8,7 +8,7 @@ from rdbench.errors import BitstreamError
 _PICTURE = re.compile(r"^POC\s+(\d+) .*?\s(\d+) bits\b", re.MULTILINE)
 _SUMMARY = re.compile(r"^\s*(\d+)\s+a\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)", re.MULTILINE)
 _TIME = re.compile(r"Total Time:\s+([\d.]+)\s*sec")
-_DECODED = re.compile(r"^POC\s+\d+ .*?\[(?:(?:MD5|CRC|Checksum):[0-9a-f]*)?[:,]?,?\((OK|unk|\*\*\*ERROR\*\*\*)\)", re.M)
+_DECODED = re.compile(r"^POC\s+\d+ .*\[(?:MD5|CRC|Checksum)?:[0-9a-f,]*\((OK|unk|\*\*\*ERROR\*\*\*)\)\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
