@@ -274,8 +274,9 @@ class VtmCodec(ReferenceCodec):
         return 10
 
     def own_options(self, fmt: VideoFormat) -> Mapping[str, object]:
-        """Full range needs two switches."""
-        return dict.fromkeys(("VuiParametersPresent", "VideoFullRange") if fmt.full_range else (), 1)
+        """Every frame is coded (VTM's all-intra file keeps one of eight); full range needs two switches."""
+        switches = ("VuiParametersPresent", "VideoFullRange") if fmt.full_range else ()
+        return {"TemporalSubsampleRatio": 1, **dict.fromkeys(switches, 1)}
 
 
 def ctc_intra_period(rate: Fraction, gop: int) -> int:

@@ -1,0 +1,180 @@
+"""A codec declared in a TOML file: what the file may say, and the check of its command templates.
+
+A template is a list of arguments, never a line for a shell; `{name}` in an argument stands for a value, `{{` for a brace.
+"""
+
+import hashlib
+import re
+import string
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rdbench.codec import Kind, Value
+from rdbench.errors import UsageError, did_you_mean
+
+FileKind = Literal["yuv", "y4m", "png"]
+
+SHARED = ("python", "ffmpeg", "threads", "device", "scratch", "here")
+"""Fields that every command may use; `here` is the folder of the TOML file."""
+ENCODING = ("input", "bitstream", "rate", "width", "height", "fps", "fps_num", "fps_den", "frames", "last", "chroma",
+            "depth", "seed")  # fmt: skip
+DECODING = ("bitstream", "output")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VersionPart(_Part):
+    """How the program tells its version: the first group of `pattern` in what `command` prints."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    pattern: str
+
+
+class SettingPart(_Part):
+    """An option of the codec. With `path` it names a file or folder of this machine, which decoding sees too."""
+
+    default: Value | None = None
+    choices: tuple[Value, ...] = ()
+    path: bool = False
+    help: str = ""
+
+
+class RatePart(_Part):
+    """The rate points: `label` with {rate} in it, `points` from few bits to many; `range` allows more of them."""
+
+    label: str
+    points: tuple[int | float, ...] = Field(min_length=1)
+    range: tuple[float, float] | None = None
+
+
+class InputPart(_Part):
+    """What the encoder reads: raw planes, y4m, or a folder of 8-bit RGB images; `name` is the file's name."""
+
+    format: FileKind
+    name: str = ""
+    chroma: tuple[Literal["420", "422", "444", "gray"], ...] = ("420",)
+    depth: tuple[int, ...] = (8,)
+    multiple: int = Field(1, ge=1)
+    """What width and height must be multiples of."""
+
+
+class OutputPart(_Part):
+    """What the decoder writes; raw planes have the format of the input, which 18 bytes before the bitstream tell."""
+
+    format: FileKind
+    name: str = ""
+
+
+class CommandPart(_Part):
+    """A command line, the folder it runs in, more environment, and how its log tells the frames done."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    folder: str = "{scratch}"
+    environment: dict[str, str] = {}
+    progress: str | None = None
+
+    def templates(self) -> Iterable[str]:
+        """Every text that may hold fields."""
+        return (*self.command, self.folder, *self.environment.values())
+
+
+class Declaration(_Part):
+    """The whole file."""
+
+    summary: str
+    reference: str = ""
+    kind: Kind = "conventional"
+    version: VersionPart
+    settings: dict[str, SettingPart] = {}
+    rate: RatePart
+    input: InputPart
+    encode: CommandPart
+    decode: CommandPart
+    output: OutputPart
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The settings that name files or folders of this machine."""
+        return tuple(name for name, setting in self.settings.items() if setting.path)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Declaration":
+        for name, setting in self.settings.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in (*SHARED, *ENCODING, *DECODING):
+                raise ValueError(f"the setting {name!r} needs another name")
+            if setting.path and not isinstance(setting.default, str | None):
+                raise ValueError(f"the default of the path {name!r} is not a text")
+            if not setting.path and setting.default is None:
+                raise ValueError(f"the setting {name!r} has no default")
+        geometry = ("width", "height", "fps", "chroma", "depth")
+        _check_fields("rate.label", [self.rate.label], ("rate",))
+        _check_fields("input.name", [self.input.name], geometry)
+        _check_fields("output.name", [self.output.name], ())
+        _check_fields("version.command", self.version.command, (*SHARED, *self.paths))
+        _check_fields("encode", self.encode.templates(), (*SHARED, *ENCODING, *self.settings))
+        _check_fields("decode", self.decode.templates(), (*SHARED, *DECODING, *self.paths))
+        for pattern in (self.version.pattern, self.encode.progress, self.decode.progress):
+            _check_pattern(pattern)
+        return self
+
+
+def _check_fields(where: str, templates: Iterable[str], known: Iterable[str]) -> None:
+    for template in templates:
+        try:
+            parsed = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{where} has a template that is not understood, {template!r} ({error})") from error
+        for _, name, spec, conversion in parsed:
+            if name is None:
+                continue
+            if name not in known or spec or conversion:
+                raise ValueError(f"{where} has the unknown field {{{name}}}{did_you_mean(name, known)}".rstrip("."))
+
+
+def _check_pattern(pattern: str | None) -> None:
+    if pattern is None:
+        return
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"the pattern {pattern!r} is no regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"the pattern {pattern!r} has {groups} groups; it needs exactly one")
+
+
+def fill(templates: Iterable[str], values: Mapping[str, object]) -> list[str]:
+    """The arguments with the values in the place of their fields, each still one argument."""
+    return [template.format_map(values) for template in templates]
+
+
+def read_declaration(path: Path) -> tuple[Declaration, str]:
+    """The declaration in a TOML file, and eight hex digits of the file's hash. Raises UsageError."""
+    try:
+        raw = path.read_bytes()
+        values = tomllib.loads(raw.decode())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"The codec {path} cannot be read ({error}); check the file.") from error
+    try:
+        return Declaration(**values), hashlib.sha256(raw).hexdigest()[:8]
+    except ValidationError as error:
+        raise UsageError(f"The codec {path} is not right: {_explain(error)}.") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first: Any = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"it has the unknown key {where!r}"
+    if first["type"] == "missing":
+        return f"it lacks {where!r}"
+    if first["type"] == "tuple_type":
+        return f"{where!r} must be a list, not one line for a shell"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    return f"{where!r} cannot be {first['input']!r} ({first['msg'].lower()})"

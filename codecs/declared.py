@@ -1,0 +1,249 @@
+"""Codecs made of TOML declarations: any program that encodes and decodes files, without a line of Python."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, create_model
+
+from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
+from rdbench.errors import BitstreamError, EncoderError, MediaError, RdbenchError, UsageError
+from rdbench.media import find_ffmpeg
+from rdbench.pipe import read_log_tail
+from rdbench.video import Video
+
+from .declaration import CommandPart, Declaration, fill, read_declaration
+from .declared_files import (
+    HEADER_BYTES,
+    convert_to,
+    read_output,
+    split_header,
+    target_format,
+    write_header,
+    write_input,
+)
+from .program_process import ProgramFailed, Task, describe_status, run_all
+
+SHIPPED = Path(__file__).parent / "declarations"
+
+
+class DeclaredCodec(Codec):
+    """What all declared codecs have in common; `load` makes a class of each file."""
+
+    name: ClassVar[str]
+    declaration: ClassVar[Declaration]
+    digest: ClassVar[str]
+    here: ClassVar[Path]
+
+    @property
+    def programs(self) -> Mapping[str, str]:
+        """The paths that the settings name."""
+        named = {name: getattr(self.settings, name) for name in self.declaration.paths}
+        return {name: path for name, path in named.items() if path is not None}
+
+    @classmethod
+    def missing(cls, host: Host) -> str | None:
+        """None, or which path is not given or not there, or why the program does not tell its version."""
+        try:
+            cls.version(host)
+        except RdbenchError as error:
+            return str(error)
+        return None
+
+    @classmethod
+    def version(cls, host: Host) -> str:
+        """As `kvazaar 9.0.2 (declared 1f2e3d4c)`: the file decides the result too. Raises EncoderError."""
+        values = cls._paths(host)
+        told = _ask(tuple(fill(cls.declaration.version.command, values)))
+        match = re.search(cls.declaration.version.pattern, told)
+        if match is None:
+            raise EncoderError(
+                f"{values_shown(cls.declaration.version.command, values)} does not tell the version of {cls.name}; "
+                f"give the right program, or mend version.pattern."
+            )
+        return f"{cls.name} {match[1]} (declared {cls.digest})"
+
+    def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
+        """The points of the declaration."""
+        return [self._point(value) for value in self.declaration.rate.points]
+
+    def rate_point(self, label: str, clip: Clip) -> RatePoint:
+        """A point of the declaration, or one in its range. Raises UsageError."""
+        rate = self.declaration.rate
+        before, _, after = rate.label.partition("{rate}")
+        digits = label.removeprefix(before).removesuffix(after)
+        if rate.range and re.fullmatch(r"-?\d+(\.\d+)?", digits) and before + digits + after == label:
+            value = float(digits) if "." in digits else int(digits)
+            if rate.range[0] <= value <= rate.range[1] and self._point(value).label == label:
+                return self._point(value)
+        return super().rate_point(label, clip)
+
+    def _point(self, value: int | float) -> RatePoint:
+        return RatePoint(self.declaration.rate.label.format(rate=value), MappingProxyType({"rate": value}))
+
+    def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
+        """Writes the input file, runs the encoder, keeps what it wrote. Raises UsageError, EncoderError."""
+        declared = self.declaration
+        target = target_format(declared.input, source, self.name)
+        scratch = workspace.folder.absolute()
+        video = source.rgb if declared.input.format == "png" else convert_to(source.video, target)
+        path, frames = write_input(declared.input, video, scratch, workspace.host.ffmpeg)
+        written = scratch / "stream.bin"
+        written.unlink(missing_ok=True)
+        values = {
+            **self._values(workspace), **self.settings.model_dump(exclude=set(declared.paths)),
+            "input": path, "bitstream": written, "rate": point.settings["rate"], "width": target.width,
+            "height": target.height, "fps": max(1, round(target.frame_rate)), "fps_num": target.frame_rate.numerator,
+            "fps_den": target.frame_rate.denominator, "frames": frames, "last": frames - 1, "chroma": target.chroma,
+            "depth": target.bit_depth, "seed": workspace.seed,
+        }  # fmt: skip
+        self._run("encode", declared.encode, values, scratch, _shown(workspace, frames), EncoderError)
+        workspace.report["command"] = shlex.join(fill(declared.encode.command, values))
+        if not written.is_file() or written.stat().st_size == 0:
+            raise EncoderError(f"The encoder of {self.name} ended without an error but wrote no {{bitstream}}.")
+        with bitstream.open("wb") as out:
+            if declared.output.format == "yuv":
+                out.write(write_header(target))
+            out.write(written.read_bytes())
+
+    @classmethod
+    def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
+        """What the decoder writes from the bitstream. Raises BitstreamError."""
+        declared, scratch = cls.declaration, workspace.folder.absolute()
+        raw, fmt = bitstream.read_bytes(), None
+        if declared.output.format == "yuv":
+            fmt, raw = split_header(raw, cls.name)
+        stream, folder = scratch / "stream.bin", scratch / "output"
+        stream.write_bytes(raw)
+        folder.mkdir(exist_ok=True)
+        name = declared.output.name or {"yuv": "out.yuv", "y4m": "out.y4m", "png": "im%05d.png"}[declared.output.format]
+        values = {**cls._values(workspace), "bitstream": stream, "output": folder / name}
+        cls._run("decode", declared.decode, values, scratch, lambda log: None, BitstreamError)
+        try:
+            return read_output(declared.output.format, folder / name, fmt, workspace.host.ffmpeg)
+        except (MediaError, OSError) as error:
+            raise BitstreamError(
+                f"The decoder of {cls.name} ended without an error, but its output is not right ({error}); "
+                "check the decode command, or encode again."
+            ) from error
+
+    @classmethod
+    def ledger(cls, bitstream: Path) -> Mapping[str, int]:
+        """Our header where there is one, and the program's stream."""
+        size = bitstream.stat().st_size
+        return {"header": HEADER_BYTES, "payload": size - HEADER_BYTES} if cls._has_header() else {"payload": size}
+
+    @classmethod
+    def _has_header(cls) -> bool:
+        return cls.declaration.output.format == "yuv"
+
+    @classmethod
+    def _paths(cls, host: Host) -> dict[str, object]:
+        """The fields that need no clip: programs and paths. Raises EncoderError for a path that is missing."""
+        values: dict[str, object] = {
+            "python": sys.executable, "ffmpeg": find_ffmpeg(host.ffmpeg), "here": cls.here, "threads": 1,
+            "device": "cpu", "scratch": ".",
+        }  # fmt: skip
+        for name in cls.declaration.paths:
+            setting = cls.declaration.settings[name]
+            given = host.programs.get(name, setting.default)
+            if given is None:
+                help_ = f" ({setting.help})" if setting.help else ""
+                raise EncoderError(f"{cls.name} needs {name}{help_}; give it with {cls.name}[{name}=PATH].")
+            path = Path(str(given)).expanduser()
+            found = shutil.which(str(given)) if "/" not in str(given) else None
+            if found is None and not path.exists():
+                raise EncoderError(
+                    f"There is no {given}, the {name} of {cls.name}; give it with {cls.name}[{name}=PATH]."
+                )
+            values[name] = found or path.absolute()
+        return values
+
+    @classmethod
+    def _values(cls, workspace: Workspace) -> dict[str, object]:
+        scratch = workspace.folder.absolute()
+        found = {"threads": workspace.threads, "device": workspace.device, "scratch": scratch}
+        return {**cls._paths(workspace.host), **found}
+
+    @classmethod
+    def _run(
+        cls, what: str, part: CommandPart, values: Mapping[str, object], scratch: Path,
+        show: Callable[[str | None], None], error: type[RdbenchError],
+    ) -> None:  # fmt: skip
+        log = scratch / f"{what}.log"
+        task = Task(fill(part.command, values), Path(fill([part.folder], values)[0]), log)
+        environment = dict(zip(part.environment, fill(part.environment.values(), values), strict=True))
+        try:
+            run_all([task], 1, lambda: show(_last(part.progress, log)), environment)
+        except OSError as problem:
+            raise error(
+                f"{task.command[0]}, the program of {cls.name}, cannot be run ({problem}); check it."
+            ) from problem
+        except ProgramFailed as failed:
+            status = describe_status(failed.status)
+            raise error(
+                f"{what} of {cls.name} ended with {status}; its whole log is {log}: {read_log_tail(log)}"
+            ) from failed
+
+
+def values_shown(templates: Sequence[str], values: Mapping[str, object]) -> str:
+    """A command line as a person would type it."""
+    return shlex.join(fill(templates, values))
+
+
+def _last(pattern: str | None, log: Path) -> str | None:
+    found = re.findall(pattern, log.read_text(errors="replace")) if pattern and log.exists() else []
+    return found[-1] if found else None
+
+
+def _shown(workspace: Workspace, frames: int) -> Callable[[str | None], None]:
+    def show(done: str | None) -> None:
+        if done is not None and done.isdecimal():
+            count = min(int(done), frames)
+            workspace.progress(count, frames, f"{count} of {frames} frames coded")
+
+    return show
+
+
+@lru_cache(maxsize=32)
+def _ask(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EncoderError(f"{command[0]} cannot be run ({error}); install it, or give its path.") from error
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+def load(path: Path) -> type[DeclaredCodec]:
+    """The codec that a TOML file declares; its name is the file's. Raises UsageError."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
+        raise UsageError(f"{path} cannot be a codec's name; use letters, digits, dots and dashes.")
+    declaration, digest = read_declaration(path)
+    fields: dict[str, Any] = {name: _field(declaration, name) for name in declaration.settings}
+    members = {
+        "__doc__": declaration.summary, "kind": declaration.kind, "reference": declaration.reference,
+        "Settings": create_model("DeclaredSettings", __base__=Settings, **fields),
+        "name": path.stem, "declaration": declaration, "digest": digest, "here": path.absolute().parent,
+    }  # fmt: skip
+    return type("DeclaredCodec", (DeclaredCodec,), members)
+
+
+def _field(declaration: Declaration, name: str) -> tuple[Any, Any]:
+    setting = declaration.settings[name]
+    if setting.path:
+        return str | None, Field(setting.default, exclude=True)
+    kind: Any = Literal[setting.choices] if setting.choices else type(setting.default)
+    return kind, Field(setting.default)
+
+
+KVAZAAR = load(SHIPPED / "kvazaar.toml")
+DCVC_DC = load(SHIPPED / "dcvc-dc.toml")
+DCVC_FM = load(SHIPPED / "dcvc-fm.toml")
+COOL_CHIC = load(SHIPPED / "cool-chic.toml")
