@@ -1,6 +1,7 @@
 """A codec declared in a TOML file: what the file may say, and the check of its command templates.
 
-A template is a list of arguments, never a line for a shell; `{name}` in an argument stands for a value, `{{` for a brace.
+A template is a list of arguments, never a line for a shell; in an argument `{name}` stands for a value, `{{` for a
+brace.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The reference software that users build themselves, HM and VTM: where it lies, which version it is, its cfg folder."""
+"""The reference software that users build themselves, HM and VTM: where it lies, its version, its cfg folder."""
 
 import hashlib
 import os
@@ -73,7 +73,7 @@ def find_decoder(software: Software, host: Host) -> Program:
 
 
 def find_cfg(software: Software, host: Host, encoder: Program) -> Path:
-    """The software's cfg folder: the one that was given, or the one in a folder above the encoder. Raises EncoderError."""
+    """The software's cfg folder: the given one, or the one in a folder above the encoder. Raises EncoderError."""
     given = host.programs.get(f"{software.name}.cfg")
     above = list(encoder.path.resolve().parents)[:_LEVELS]
     folders = [Path(given).expanduser()] if given else [parent / "cfg" for parent in above]

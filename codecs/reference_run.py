@@ -66,8 +66,8 @@ def _check_log(software: Software, encoder: Program, log: Path, piece: Piece) ->
     summary, pictures = read_summary(text), count_pictures(text)
     if summary is None or pictures != piece.frames or summary.frames != piece.frames:
         raise EncoderError(
-            f"The log of {software.title} {encoder.version} is in an unknown format or incomplete: it tells of {pictures} "
-            f"pictures where {piece.frames} were to be coded ({log}); use a release build of the software."
+            f"The log of {software.title} {encoder.version} is in an unknown format or incomplete: it tells of "
+            f"{pictures} pictures where {piece.frames} were to be coded ({log}); use a release build of the software."
         )
     return summary.seconds
 
@@ -96,7 +96,7 @@ def decode_alone(software: Software, decoder: Program, bitstream: Path, output: 
 def check_reconstruction(
     software: Software, decoder: Program, stream: Path, outputs: Sequence[tuple[Piece, Path]], fmt: VideoFormat
 ) -> None:
-    """Decodes the stream alone: every MD5 right, and every sample as the encoder reconstructed it. Raises BitstreamError."""
+    """Decodes the stream alone: every MD5 right, every sample as the encoder rebuilt it. Raises BitstreamError."""
     decoded = stream.with_suffix(".decoded.yuv")
     verified = check_verdicts(decode_alone(software, decoder, stream, decoded), software.title)
     frames = sum(piece.frames for piece, _ in outputs) - (len(outputs) - 1)

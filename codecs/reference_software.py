@@ -2,7 +2,8 @@
 
 The software's own cfg files give the configuration; what we add to them is in `arguments`. The encoder writes the MD5
 of every picture into the stream. The decoder, run alone on it, must confirm each of them and give the encoder's own
-reconstruction to the bit; only then the MD5s are taken out, so that the rate does not count them (`keep_md5` leaves them).
+reconstruction to the bit; only then the MD5s are taken out, so that the rate does not count them (`keep_md5` leaves
+them).
 """
 
 import shlex
@@ -135,7 +136,7 @@ class ReferenceCodec(Codec):
             return ctc_intra_period(rate, gop) if self.settings.configuration == "ra" else None
         if wanted == 0 or (wanted > 0 and wanted % gop):
             raise UsageError(
-                f"The intra period {wanted} is no multiple of the GOP of {gop} frames; set intra_period to one, or to -1."
+                f"The intra period {wanted} is no multiple of the GOP of {gop} frames; set another, or -1."
             )
         return wanted
 
@@ -169,7 +170,7 @@ class ReferenceCodec(Codec):
         return cut(frames, period, self.settings.segments)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """Writes the stream of `source.video`, checked by the decoder. Raises UsageError, EncoderError, BitstreamError."""
+        """Writes the stream of `source.video`, checked by the decoder. Raises RdbenchError."""
         target = self.target(source.video.format)
         encoder = find_encoder(self.software, workspace.host)
         cfg = find_cfg(self.software, workspace.host, encoder)
@@ -282,8 +283,8 @@ class VtmCodec(ReferenceCodec):
 def ctc_intra_period(rate: Fraction, gop: int) -> int:
     """About one second: 32 frames at 24 to 30 frames/s, 64 at 50 and 60, 96 at 100, 128 at 120.
 
-    Source: the reference encoders' own rule for `IntraPeriod: -32` (HM after 18.0, VTM 23). A GOP that does not divide 32
-    takes its place (our choice).
+    Source: the reference encoders' own rule for `IntraPeriod: -32` (HM after 18.0, VTM 23). A GOP that does not divide
+    32 takes its place (our choice).
     """
     base = gop if CTC_PERIOD % gop else CTC_PERIOD
     return max(int((rate + Fraction(base, 2)) // base), 1) * base
@@ -295,7 +296,7 @@ def read_cfg(path: Path) -> dict[str, str]:
         lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
         raise UsageError(
-            f"The configuration {path} cannot be read ({error.strerror}); give the software's whole cfg folder with cfg=DIR."
+            f"The configuration {path} cannot be read ({error.strerror}); give the whole cfg folder as cfg=DIR."
         ) from error
     pairs = (line.partition("#")[0].partition(":") for line in lines)
     return {name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()}

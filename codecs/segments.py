@@ -7,6 +7,7 @@ numbers that piece's pictures on, as the tools of HM and VTM that the common tes
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from rdbench.errors import EncoderError
@@ -29,11 +30,11 @@ class Piece:
 
 
 def cut(frames: int, period: int, pieces: int) -> list[Piece]:
-    """At most `pieces` pieces of nearly equally many intra periods; each but the last ends with the next one's first frame."""
+    """At most `pieces` pieces of about equally many intra periods, each ending with the first frame of the next."""
     periods = max(1, -(-(frames - 1) // period))
     pieces = min(pieces, periods)
     edges = [period * (index * periods // pieces) for index in range(pieces)] + [frames - 1]
-    return [Piece(first, last - first + 1) for first, last in zip(edges, edges[1:], strict=False)]
+    return [Piece(first, last - first + 1) for first, last in pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _hevc_poc(payload: bytes, kind: int) -> int | None:
 
 
 def _vvc_poc(payload: bytes, kind: int) -> int | None:
-    """Where ph_pic_order_cnt_lsb begins (ITU-T H.266, 7.3.2.8); None for a slice whose picture header is its own unit."""
+    """Where ph_pic_order_cnt_lsb begins (ITU-T H.266, 7.3.2.8); None for a slice with its picture header elsewhere."""
     bits = _Bits(payload)
     if kind != 19 and not bits.flag():
         return None
