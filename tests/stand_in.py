@@ -18,8 +18,8 @@ FAIL = os.environ.get("STAND_IN_FAIL", "")
 SIZE = 64 * 48 * 3 // 2
 # Parameter sets and a flat IDR slice of 64x48, so that ffmpeg can tell the format.
 FIRST = bytes.fromhex("0000000140010c08ffff016000000300000300000300000300ba0000bc8a5731262c09000000014201080160000003000003"
-    "00000300000300ba0000a02083165bc8a5731262e491b60b384210c23c4f97ecfd7cd9e5fe8f329c97dfe8f3672febc284308e2797b6400000000"
-    "14401c1a55811200000012601af0860f195cef78538")
+    "00000300000300ba0000a02083165bc8a5731262e491b60b384210c23c4f97ecfd7cd9e5fe8f329c97dfe8f3672febc284308e2797b64"
+    "0000000014401c1a55811200000012601af0860f195cef78538")
 def escape(data): return re.sub(rb"\\x00\\x00(?=[\\x00-\\x03])", b"\\0\\0\\3", data)
 def unescape(data): return data.replace(b"\\0\\0\\3", b"\\0\\0")
 def header(*codes):
@@ -46,7 +46,8 @@ with open(options["BitstreamFile"], "wb") as stream, open(options["ReconFile"], 
             sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)
         poc = format(i % 256, "08b")
         if i == 0: unit = FIRST + escape(picture) + b"\\x80"
-        elif i % period == 0: unit = b"\\0\\0\\1" + escape(b"\\x2a\\1" + header("1", "0", "1", "011", poc) + picture + b"\\x80")
+        elif i % period == 0:
+            unit = b"\\0\\0\\1" + escape(b"\\x2a\\1" + header("1", "0", "1", "011", poc) + picture + b"\\x80")
         else: unit = b"\\0\\0\\1" + escape(b"\\2\\1" + header("1", "1", "1", poc) + picture + b"\\x80")
         stream.write(unit + sei(picture if FAIL != "md5" or i != 3 else b""))
         recon.write(picture if FAIL != "recon" or i != 3 else picture[::-1])

@@ -106,7 +106,7 @@ def test_damaged_streams(tmp_path: Path) -> None:
         with pytest.raises(BitstreamError, match="encode it again"):
             decode(path, workspace)
     path.write_bytes(data[:-3000])
-    with pytest.raises(BitstreamError, match="HM 18.0 cannot decode .*; it is cut short or damaged"):
+    with pytest.raises(BitstreamError, match=r"HM 18.0 cannot decode .*; it is cut short or damaged"):
         decode(path, workspace)
     path.write_bytes(data[:-2000] + b"\x55" + data[-1999:])
     with pytest.raises(BitstreamError, match="1 of 5 pictures that HM decoded differ from their MD5"):
