@@ -1,5 +1,6 @@
 """Real HM and VTM binaries, wherever RDBENCH_HM and RDBENCH_VTM name some: `pytest -m reference_software`."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,17 +90,20 @@ def test_pieces_decode_as_the_whole_does(cls: type[ReferenceCodec], tmp_path: Pa
         assert cut.read_bytes() == whole.read_bytes()
 
 
+def outcome(cls: type[ReferenceCodec], path: Path, workspace: Workspace) -> int | str:
+    """The number of frames, or `refused` with a sentence: a stream cut between two pictures decodes, but lacks some."""
+    try:
+        return len(planes(cls.decode(path, workspace))[0])
+    except RdbenchError as error:
+        return "refused" if re.search("encode it again|cut short", str(error)) else str(error)
+
+
 def test_damage_is_found(cls: type[ReferenceCodec], tmp_path: Path) -> None:
     path, workspace = code(cls, waves(VideoFormat(64, 64), 5), tmp_path, "qp22", keep_md5=True)
     data = path.read_bytes()
     for damaged in (b"", b"junk" * 100, data[:40], data[: len(data) // 2], data[:-60]):
         path.write_bytes(damaged)
-        try:
-            frames = len(planes(cls.decode(path, workspace))[0])
-        except RdbenchError as error:
-            assert "encode it again" in str(error) or "cut short" in str(error)
-        else:
-            assert frames < 5
+        assert outcome(cls, path, workspace) in ("refused", *range(5))
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 0x10
     path.write_bytes(flipped)

@@ -2,12 +2,10 @@
 
 import pytest
 
-from rdbench.codecs.reference_log import (
-    check_verdicts, count_pictures, describe_time, read_summary, read_verdicts,
-)  # fmt: skip
+from rdbench.codecs.reference_log import check_verdicts, count_pictures, describe_time, read_summary, read_verdicts
 from rdbench.errors import BitstreamError
 
-# ruff: noqa: E501
+# ruff: noqa: E101, E501
 HM_ENCODER = """
 HM software: Encoder Version [18.0] (including RExt)[Linux][GCC 12.2.0][64 bit]
 POC    0 TId: 0 ( I-SLICE, nQP 29 QP 29 )       8392 bits [Y 34.0476 dB    U 35.7482 dB    V 38.7308 dB] [ET     0 ] [L0 ] [L1 ] [MD5:896999f2f0980d5d6aca54f6cc362c13,9dabcd007e1ea82c98a5506e0f5964c5,6d1230171c13590d7ffd1d2d026ca31a]
