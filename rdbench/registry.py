@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -38,9 +38,9 @@ class CodecSpec:
         inner = ",".join(f"{key}={value}" for key, value in self.options)
         return f"{self.label}[{inner}]" if inner else self.label
 
-    def without(self, names: Iterable[str]) -> "CodecSpec":
+    def without(self, names: Collection[str]) -> "CodecSpec":
         """The same codec without these options."""
-        return CodecSpec(self.name, tuple((key, value) for key, value in self.options if key not in set(names)))
+        return CodecSpec(self.name, tuple((key, value) for key, value in self.options if key not in names))
 
     def with_options(self, more: Mapping[str, str]) -> "CodecSpec":
         """The same codec with further options; later ones win."""
@@ -109,7 +109,7 @@ def find_card(name: str) -> CodecCard:
     cls = _checked(name, entry)
     summary = (cls.__doc__ or "").strip().split("\n")[0]
     load = f"{cls.__module__}:{cls.__qualname__}"
-    return CodecCard(name, cls.kind, summary, cls.reference, "see rdbench plan", load, missing=cls.missing)
+    return CodecCard(name, cls.kind, summary, cls.reference, "see rdbench plan", load, (), cls.missing, cls.version)
 
 
 def load_codec(name: str) -> type[Codec]:

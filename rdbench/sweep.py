@@ -173,7 +173,7 @@ def _specs(sweep: Sweep) -> list[CodecSpec]:
 def _named(spec: CodecSpec) -> CodecSpec:
     """The codec as records show it: without the options that say where something lies on this machine."""
     fields = registry.load_codec(spec.name).Settings.model_fields
-    return spec.without(name for name, field in fields.items() if field.exclude)
+    return spec.without([name for name, field in fields.items() if field.exclude])
 
 
 def _jobs_of(
