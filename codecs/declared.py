@@ -44,9 +44,9 @@ class DeclaredCodec(Codec):
 
     @property
     def programs(self) -> Mapping[str, str]:
-        """The paths that the settings name."""
+        """The paths that the settings name, absolute because jobs run in folders of their own."""
         named = {name: getattr(self.settings, name) for name in self.declaration.paths}
-        return {name: path for name, path in named.items() if path is not None}
+        return {name: _absolute(path) for name, path in named.items() if path is not None}
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
@@ -191,6 +191,12 @@ class DeclaredCodec(Codec):
             raise error(
                 f"{what} of {cls.name} ended with {status}; its whole log is {log}: {read_log_tail(log)}"
             ) from failed
+
+
+def _absolute(given: str) -> str:
+    """A path; the name of a program on PATH stays as it is."""
+    path = Path(given).expanduser()
+    return str(path.absolute()) if "/" in given or path.exists() else given
 
 
 def values_shown(templates: Sequence[str], values: Mapping[str, object]) -> str:

@@ -129,6 +129,8 @@ def _locate(software: Software, host: Host, names: tuple[str, ...]) -> Path:
             raise EncoderError(f"There is no {software.title} ({names[0]}); {software.remedy}.")
         return Path(on_path)
     folder = Path(place[0]).expanduser()
+    if not folder.is_absolute():
+        raise EncoderError(f"{place[1]} names {folder}, but jobs run in folders of their own; give an absolute path.")
     for inside in (folder, folder / "bin"):
         for name in names:
             if (inside / name).is_file():

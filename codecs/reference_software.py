@@ -75,9 +75,9 @@ class ReferenceCodec(Codec):
 
     @property
     def programs(self) -> Mapping[str, str]:
-        """The folders that the settings name."""
+        """The folders that the settings name, absolute because jobs run in folders of their own."""
         named = {self.software.name: self.settings.path, f"{self.software.name}.cfg": self.settings.cfg}
-        return {name: path for name, path in named.items() if path}
+        return {name: str(Path(path).expanduser().absolute()) for name, path in named.items() if path}
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
@@ -275,8 +275,8 @@ class VtmCodec(ReferenceCodec):
         return 10
 
     def own_options(self, fmt: VideoFormat) -> Mapping[str, object]:
-        """Every frame is coded (VTM's all-intra file keeps one of eight); full range needs two switches."""
-        switches = ("VuiParametersPresent", "VideoFullRange") if fmt.full_range else ()
+        """Every frame is coded (VTM's all-intra file keeps one of eight); full range needs three switches."""
+        switches = ("VuiParametersPresent", "ColourDescriptionPresent", "VideoFullRange") if fmt.full_range else ()
         return {"TemporalSubsampleRatio": 1, **dict.fromkeys(switches, 1)}
 
 

@@ -133,6 +133,8 @@ def test_where_the_programs_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path:
     host = Host(programs=make(HmCodec, path=str(make_hm(tmp_path / "d", "16.4"))).programs)
     assert found(HM, host).startswith("HM 16.4 ")
     assert HmCodec.missing(host) is None
+    monkeypatch.setenv("RDBENCH_HM", "builds/hm")
+    assert "RDBENCH_HM names builds/hm, but jobs run in folders of their own" in (lacks(HM, Host()) or "")
     (tmp_path / "config" / "rdbench" / "config.toml").write_text("hm = 3\n")
     monkeypatch.delenv("RDBENCH_HM")
     assert 'write hm = "/path"' in (lacks(HM, Host()) or "")
@@ -223,7 +225,10 @@ def test_command_lines(tmp_path: Path) -> None:
     assert (options["InputBitDepth"], options["OutputBitDepthC"]) == ("8", "10")
     files, options = command(make(VtmCodec, configuration="ldb"), full, tmp_path)
     assert files == ["encoder_lowdelay_vtm.cfg", "444/yuv444.cfg"]
-    assert options.items() >= {"OutputBitDepth": "10", "VideoFullRange": "1", "TemporalSubsampleRatio": "1"}.items()
+    assert options.items() >= {
+        "OutputBitDepth": "10", "VuiParametersPresent": "1", "ColourDescriptionPresent": "1", "VideoFullRange": "1",
+        "TemporalSubsampleRatio": "1",
+    }.items()  # fmt: skip
     assert "VideoSignalTypePresent" not in options
 
 
