@@ -17,12 +17,12 @@ from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Worksp
 from rdbench.errors import BitstreamError, EncoderError, MediaError, RdbenchError, UsageError
 from rdbench.media import find_ffmpeg
 from rdbench.pipe import read_log_tail
+from rdbench.readers import ConvertedVideo
 from rdbench.video import Video
 
 from .declaration import CommandPart, Declaration, fill, read_declaration
 from .declared_files import (
     HEADER_BYTES,
-    convert_to,
     read_output,
     split_header,
     target_format,
@@ -93,7 +93,7 @@ class DeclaredCodec(Codec):
         declared = self.declaration
         target = target_format(declared.input, source, self.name)
         scratch = workspace.folder.absolute()
-        video = source.rgb if declared.input.format == "png" else convert_to(source.video, target)
+        video = source.rgb if declared.input.format == "png" else ConvertedVideo(source.video, target)
         path, frames = write_input(declared.input, video, scratch, workspace.host.ffmpeg)
         written = scratch / "stream.bin"
         written.unlink(missing_ok=True)

@@ -2,18 +2,14 @@
 
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from rdbench.codec import Source
-from rdbench.color import convert
 from rdbench.errors import BitstreamError, MediaError, UsageError
 from rdbench.media import find_ffmpeg
-from rdbench.readers import ImageFolder, RawVideo, open_video, write_y4m
-from rdbench.video import BATCH, Chroma, Frames, Video, VideoFormat
+from rdbench.readers import ImageFolder, RawVideo, open_video, write_raw, write_y4m
+from rdbench.video import Chroma, Video, VideoFormat
 
 from .declaration import FileKind, InputPart
 
@@ -62,25 +58,6 @@ def target_format(wanted: InputPart, source: Source, name: str) -> VideoFormat:
     return VideoFormat(fmt.width, fmt.height, chroma, depth, fmt.frame_rate, full)
 
 
-class Converted(Video):
-    """The video in another chroma or bit depth."""
-
-    def __init__(self, video: Video, target: VideoFormat) -> None:
-        self.format, self.frames = target, video.frames
-        self._video = video
-
-    def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """The converted frames."""
-        for batch in self._video.batches(size):
-            yield convert(batch, self._video.format, self.format)
-
-
-def convert_to(video: Video, target: VideoFormat) -> Video:
-    """The video as it is where nothing needs to change."""
-    same = (video.format.chroma, video.format.bit_depth) == (target.chroma, target.bit_depth)
-    return video if same else Converted(video, target)
-
-
 def write_input(wanted: InputPart, video: Video, scratch: Path, ffmpeg: str | None) -> tuple[Path, int]:
     """The file (or the numbered images) for the encoder, and the number of frames."""
     fmt = video.format
@@ -95,16 +72,8 @@ def write_input(wanted: InputPart, video: Video, scratch: Path, ffmpeg: str | No
     if wanted.format == "y4m":
         return path, write_y4m(path, video)
     if wanted.format == "yuv":
-        with path.open("wb") as file:
-            return path, sum(_write_planes(file.write, batch, (0, 1, 2)) for batch in video.batches())
+        return path, write_raw(path, video)
     return path, _write_images(path, video, ffmpeg)
-
-
-def _write_planes(write: Callable[[memoryview], object], batch: Frames, order: tuple[int, ...]) -> int:
-    for index in range(len(batch)):
-        for plane in order[: len(batch.planes)]:
-            write(np.ascontiguousarray(batch.planes[plane][index]).data)
-    return len(batch)
 
 
 def _write_images(pattern: Path, video: Video, ffmpeg: str | None) -> int:
@@ -114,7 +83,11 @@ def _write_images(pattern: Path, video: Video, ffmpeg: str | None) -> int:
                "-pixel_format", "gbrp", "-i", "pipe:0", "-pix_fmt", "rgb24", f"file:{pattern}"]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        count = sum(_write_planes(process.stdin.write, batch, (1, 2, 0)) for batch in video.batches())
+        count = 0
+        for batch in video.batches():
+            for red, green, blue in zip(*batch.planes, strict=True):
+                process.stdin.write(b"".join(plane.tobytes() for plane in (green, blue, red)))
+            count += len(batch)
     if process.returncode != 0:
         raise MediaError(f"The images {pattern} cannot be written; see that the disk has room.")
     return count

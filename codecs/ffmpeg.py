@@ -8,7 +8,7 @@ bytes do not depend on the number of threads either.
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +20,8 @@ from pydantic import Field
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Value, Workspace
 from rdbench.errors import BitstreamError, EncoderError, MediaError, UsageError, did_you_mean
 from rdbench.media import ffmpeg_version, find_ffmpeg
-from rdbench.readers import FfmpegVideo
-from rdbench.video import Chroma, Frames, Video, VideoFormat
+from rdbench.readers import ConvertedVideo, FfmpegVideo
+from rdbench.video import Chroma, Video, VideoFormat
 
 from .elementary import LEDGERS
 from .encoder_process import feed, read_reason, show_progress
@@ -205,7 +205,7 @@ class FfmpegCodec(Codec):
         program = find_ffmpeg(workspace.host.ffmpeg)
         command = self.arguments(target, point, bitstream, progress, workspace.threads, program)
         workspace.report |= {"command": shlex.join(command), "pix_fmt": _pixels_name(target)}
-        frames = _converted(video, target, self.settings.matrix)
+        frames = ConvertedVideo(video, target, self.settings.matrix).batches()
         with log.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors) as process:
             try:
                 taken = feed(process, frames, lambda: show_progress(progress, video.frames, workspace))
@@ -347,18 +347,6 @@ def _parse_pixels(name: str) -> tuple[Chroma, int]:
 def _pixels_name(fmt: VideoFormat) -> str:
     tail = "" if fmt.bit_depth == 8 else f"{fmt.bit_depth}le"
     return ("gray" if fmt.chroma == "gray" else f"yuv{fmt.chroma}p") + tail
-
-
-def _converted(video: Video, target: VideoFormat, matrix: str) -> Iterator[Frames]:
-    """The frames in the chroma and bit depth that are coded."""
-    fmt = video.format
-    if (fmt.chroma, fmt.bit_depth) == (target.chroma, target.bit_depth):
-        yield from video.batches()
-        return
-    from rdbench.color import convert  # torch: seconds that most jobs need not wait
-
-    for batch in video.batches():
-        yield convert(batch, fmt, target, matrix)
 
 
 @lru_cache(maxsize=32)

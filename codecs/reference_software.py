@@ -8,21 +8,19 @@ them).
 
 import shlex
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
-from rdbench.color import convert
 from rdbench.errors import BitstreamError, MediaError, UsageError
 from rdbench.media import find_ffmpeg, probe
-from rdbench.readers import RawVideo
-from rdbench.video import Frames, Video, VideoFormat
+from rdbench.readers import ConvertedVideo, RawVideo, write_raw
+from rdbench.video import Video, VideoFormat
 
 from .elementary import LEDGERS
 from .reference_log import check_verdicts
@@ -175,7 +173,8 @@ class ReferenceCodec(Codec):
         encoder = find_encoder(self.software, workspace.host)
         cfg = find_cfg(self.software, workspace.host, encoder)
         raw = workspace.folder.absolute() / "source.yuv"
-        pieces = self.pieces(write_raw(raw, source.video, target, self.settings.matrix), target, cfg)
+        count = write_raw(raw, ConvertedVideo(source.video, target, self.settings.matrix))
+        pieces = self.pieces(count, target, cfg)
         outputs = [raw.with_name(f"piece{index}") for index in range(len(pieces))]
         commands = [
             self.arguments(encoder.path, cfg, target, point, piece, raw, output)
@@ -300,21 +299,3 @@ def read_cfg(path: Path) -> dict[str, str]:
         ) from error
     pairs = (line.partition("#")[0].partition(":") for line in lines)
     return {name.strip(): value.strip() for name, colon, value in pairs if colon and name.strip()}
-
-
-def write_raw(path: Path, video: Video, target: VideoFormat, matrix: str) -> int:
-    """Writes the frames as planar raw video in the format `target`; returns their number."""
-    count = 0
-    with path.open("wb") as file:
-        for batch in _converted(video, target, matrix):
-            for index in range(len(batch)):
-                for plane in batch.planes:
-                    file.write(np.ascontiguousarray(plane[index]).data)
-            count += len(batch)
-    return count
-
-
-def _converted(video: Video, target: VideoFormat, matrix: str) -> Iterator[Frames]:
-    same = (video.format.chroma, video.format.bit_depth) == (target.chroma, target.bit_depth)
-    for batch in video.batches():
-        yield batch if same else convert(batch, video.format, target, matrix)

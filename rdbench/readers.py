@@ -191,6 +191,18 @@ def write_y4m(path: Path, video: Video) -> int:
     return count
 
 
+def write_raw(path: Path, video: Video) -> int:
+    """Writes the planes of the frames, one after the other, without a header; returns the number of frames."""
+    count = 0
+    with path.open("wb") as file:
+        for batch in video.batches():
+            for index in range(len(batch)):
+                for plane in batch.planes:
+                    file.write(np.ascontiguousarray(plane[index]).data)
+            count += len(batch)
+    return count
+
+
 class MemoryVideo(Video):
     """Frames that are in memory already."""
 
@@ -290,6 +302,25 @@ class RgbVideo(Video):
 
         for batch in self._video.batches(size):
             yield to_rgb(batch, self._video.format, self._conditions)
+
+
+class ConvertedVideo(Video):
+    """The video in the chroma and bit depth of `target`; its own frames where neither needs to change."""
+
+    def __init__(self, video: Video, target: VideoFormat, matrix: str = "bt601") -> None:
+        self.format, self.frames = target, video.frames
+        self._video, self._matrix = video, matrix
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The converted frames."""
+        source, target = self._video.format, self.format
+        if (source.chroma, source.bit_depth) == (target.chroma, target.bit_depth):
+            yield from self._video.batches(size)
+            return
+        from .color import convert  # torch: seconds that most jobs need not wait
+
+        for batch in self._video.batches(size):
+            yield convert(batch, source, target, self._matrix)
 
 
 def sha256_of(video: Video) -> str:
