@@ -29,7 +29,7 @@ from .reference_run import check_reconstruction, decode_alone, encode_pieces
 from .segments import Piece, Syntax, cut, join, strip_hashes
 
 CTC_PERIOD = 32
-"""The intra period is the multiple of this nearest to one second: the rule of HM's and VTM's own `IntraPeriod: -32`."""
+"""The intra period is the multiple of this nearest to one second: `IntraPeriod: -32` of HM's cfg files after 18.0."""
 
 
 class ReferenceSettings(Settings):
@@ -282,8 +282,8 @@ class VtmCodec(ReferenceCodec):
 def ctc_intra_period(rate: Fraction, gop: int) -> int:
     """About one second: 32 frames at 24 to 30 frames/s, 64 at 50 and 60, 96 at 100, 128 at 120.
 
-    Source: the reference encoders' own rule for `IntraPeriod: -32` (HM after 18.0, VTM 23). A GOP that does not divide
-    32 takes its place (our choice).
+    Source: how HM after 18.0 reads `IntraPeriod: -32`, with the CTC's table beside it. A GOP that does not divide 32
+    takes its place (our choice).
     """
     base = gop if CTC_PERIOD % gop else CTC_PERIOD
     return max(int((rate + Fraction(base, 2)) // base), 1) * base

@@ -1,6 +1,7 @@
 """Codecs declared in TOML: what is read, written and run, and a sentence for each thing that is wrong."""
 
 import json
+import re
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -284,6 +285,18 @@ def test_kvazaar(tmp_path: Path) -> None:
         X265Codec.decode(tmp_path / "qp22" / "out.bin", workspace),
         KVAZAAR.decode(tmp_path / "qp22" / "out.bin", workspace),
     )
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (tmp_path / "my_codec.toml").write_text(
+        next(b for b in re.findall(r"```toml\n(.*?)```", readme, re.S) if "[rate]" in b)
+    )
+    cls, video = load(tmp_path / "my_codec.toml"), waves(VideoFormat(64, 48), 5)
+    workspace = code(cls, video, tmp_path / "work", "q2")
+    decoded = cls.decode(tmp_path / "work" / "out.bin", workspace)
+    assert decoded.format.width == 64
+    assert np.mean((planes(decoded)[0].astype(float) - planes(video)[0]) ** 2) < 10
 
 
 def test_shipped_examples_say_what_they_need(tmp_path: Path) -> None:
