@@ -122,7 +122,8 @@ class DeclaredCodec(Codec):
             fmt, raw = split_header(raw, cls.name)
         stream, folder = scratch / "stream.bin", scratch / "output"
         stream.write_bytes(raw)
-        folder.mkdir(exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier decoding, which must not pass for this one's output
+        folder.mkdir()
         name = declared.output.name or {"yuv": "out.yuv", "y4m": "out.y4m", "png": "im%05d.png"}[declared.output.format]
         values = {**cls._values(workspace), "bitstream": stream, "output": folder / name}
         cls._run("decode", declared.decode, values, scratch, lambda log: None, BitstreamError)

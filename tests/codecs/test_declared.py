@@ -245,13 +245,14 @@ def test_programs_that_fail(toml: Path, tmp_path: Path, monkeypatch: pytest.Monk
         code(cls, video, tmp_path / "work")
     monkeypatch.delenv("FAIL")
     workspace, path = code(cls, video, tmp_path / "work"), tmp_path / "work" / "out.bin"
+    assert same(cls.decode(path, workspace), video)
     data = path.read_bytes()
     monkeypatch.setenv("FAIL", "decode")
     with pytest.raises(BitstreamError, match=r"decode of copier ended with exit status 1.*disk on fire"):
         cls.decode(path, workspace)
     monkeypatch.setenv("FAIL", "silent")
     with pytest.raises(BitstreamError, match="its output is not right"):
-        cls.decode(path, Workspace(tmp_path, host=workspace.host))
+        cls.decode(path, workspace)
     monkeypatch.delenv("FAIL")
     for damaged in (b"", data[:18], b"x" + data[1:], data[:-1], data[:4] + b"\0\0" + data[6:]):
         path.write_bytes(damaged)
