@@ -11,7 +11,18 @@ from conftest import make_y4m
 
 from rdbench.errors import MediaError
 from rdbench.media import find_ffmpeg
-from rdbench.readers import Cropped, Cut, MemoryVideo, Scaled, open_video, sha256_of, write_y4m
+from rdbench.readers import (
+    ConvertedVideo,
+    Cropped,
+    Cut,
+    MemoryVideo,
+    RawVideo,
+    Scaled,
+    open_video,
+    sha256_of,
+    write_raw,
+    write_y4m,
+)
 from rdbench.video import Frames, VideoFormat
 
 
@@ -38,6 +49,17 @@ def test_ffmpeg_files_keep_their_planes(tmp_path: Path, pix_fmt: str) -> None:
     if pix_fmt == "gbrp":
         first = b"".join(batches[0].planes[i][0].tobytes() for i in (1, 2, 0))
     assert first == raw[: count // 3]
+
+
+def test_raw_planes_and_more_bits(tmp_path: Path) -> None:
+    fmt, deep = VideoFormat(6, 4), VideoFormat(6, 4, bit_depth=10)
+    raw = bytes(range(2 * 36))
+    (tmp_path / "in.yuv").write_bytes(raw)
+    video = RawVideo(tmp_path / "in.yuv", fmt, 2)
+    assert write_raw(tmp_path / "same.yuv", ConvertedVideo(video, fmt)) == 2
+    assert (tmp_path / "same.yuv").read_bytes() == raw
+    write_raw(tmp_path / "deep.yuv", ConvertedVideo(video, deep))
+    assert np.fromfile(tmp_path / "deep.yuv", "<u2").tolist() == [4 * value for value in raw]
 
 
 def test_odd_sizes_round_trip_through_y4m(tmp_path: Path) -> None:
