@@ -83,7 +83,7 @@ def bench(what: str, job: Job, steps: int) -> Report:
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch), device, job.threads, job.seed, Host(job.ffmpeg))
+        workspace = Workspace(Path(scratch), device, job.threads, job.seed, Host(job.ffmpeg, job.programs))
         measure = _fit if what == "fit" else _decode
         timings = measure(codec, source, point, workspace, steps, job)
     used: set[str] = {timing.precision for timing in timings if timing.flops is not None}
@@ -107,9 +107,10 @@ def _decode(
     """The whole, its parts, and the way to the first frame; one decoding to warm up."""
     bitstream = workspace.folder / "sample.bin"
     codec.write_sample(source, point, bitstream, workspace)
-    results = [decode_timed(job.codec, bitstream, workspace.device, job.threads, job.ffmpeg) for _ in range(steps + 1)][
-        1:
-    ]
+    results = [
+        decode_timed(job.codec, bitstream, workspace.device, job.threads, job.ffmpeg, job.programs)
+        for _ in range(steps + 1)
+    ][1:]
     frames = float(results[0]["frames"])
     pixels = source.video.format.width * source.video.format.height
     kmacs = workspace.report.get("kmacs_per_pixel")
