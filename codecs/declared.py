@@ -20,8 +20,8 @@ from rdbench.pipe import read_log_tail
 from rdbench.readers import ConvertedVideo
 from rdbench.video import Video
 
-from .declaration import CommandPart, Declaration, fill, read_declaration
-from .declared_files import (
+from .programs.declaration import CommandPart, Declaration, fill, read_declaration
+from .programs.declared_files import (
     HEADER_BYTES,
     read_output,
     split_header,
@@ -29,7 +29,7 @@ from .declared_files import (
     write_header,
     write_input,
 )
-from .program_process import ProgramFailed, Task, describe_status, run_all
+from .programs.process import ProgramFailed, Task, describe_status, run_all
 
 SHIPPED = Path(__file__).parent / "declarations"
 

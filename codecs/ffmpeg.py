@@ -23,9 +23,9 @@ from rdbench.media import ffmpeg_version, find_ffmpeg
 from rdbench.readers import ConvertedVideo, FfmpegVideo
 from rdbench.video import Chroma, Video, VideoFormat
 
-from .elementary import LEDGERS
-from .encoder_process import feed, read_reason, show_progress
 from .menu import lacks_encoder
+from .programs.elementary import LEDGERS
+from .programs.encoder_process import feed, read_reason, show_progress
 
 Options = Mapping[str, Value]
 Speed = Literal[

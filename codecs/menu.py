@@ -4,8 +4,8 @@ from rdbench.codec import CodecCard, Host
 from rdbench.errors import MediaError
 from rdbench.media import ffmpeg_encoders, find_ffmpeg
 
-from . import reference_programs
 from .inr.stream import signature
+from .programs import reference_programs
 
 
 def lacks_encoder(host: Host, encoder: str) -> str | None:

@@ -22,11 +22,11 @@ from rdbench.media import find_ffmpeg, probe
 from rdbench.readers import ConvertedVideo, RawVideo, write_raw
 from rdbench.video import Video, VideoFormat
 
-from .elementary import LEDGERS
-from .reference_log import check_verdicts
-from .reference_programs import HM, VTM, Software, describe, find_cfg, find_decoder, find_encoder, lacks
-from .reference_run import check_reconstruction, decode_alone, encode_pieces
-from .segments import Piece, Syntax, cut, join, strip_hashes
+from .programs.elementary import LEDGERS
+from .programs.reference_log import check_verdicts
+from .programs.reference_programs import HM, VTM, Software, describe, find_cfg, find_decoder, find_encoder, lacks
+from .programs.reference_run import check_reconstruction, decode_alone, encode_pieces
+from .programs.segments import Piece, Syntax, cut, join, strip_hashes
 
 CTC_PERIOD = 32
 """The intra period is the multiple of this nearest to one second: `IntraPeriod: -32` of HM's cfg files after 18.0."""

@@ -112,7 +112,7 @@ def test_damage_is_found(cls: type[ReferenceCodec], tmp_path: Path) -> None:
 
 
 def test_binaries_without_their_cfg_folder(cls: type[ReferenceCodec], tmp_path: Path) -> None:
-    from rdbench.codecs.reference_programs import find_decoder, find_encoder
+    from rdbench.codecs.programs.reference_programs import find_decoder, find_encoder
 
     for program in (find_encoder(cls.software, Host()), find_decoder(cls.software, Host())):
         shutil.copy(program.path, tmp_path / program.path.name)

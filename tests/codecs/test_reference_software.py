@@ -9,9 +9,9 @@ import pytest
 from stand_in import HEIGHT, WIDTH, make_hm, waves, write_program
 
 from rdbench.codec import Clip, Host, Source, Value, Workspace
-from rdbench.codecs.reference_programs import HM, VTM, found, lacks
+from rdbench.codecs.programs.reference_programs import HM, VTM, found, lacks
+from rdbench.codecs.programs.segments import Piece, split_units
 from rdbench.codecs.reference_software import HmCodec, ReferenceCodec, VtmCodec, ctc_intra_period, read_cfg
-from rdbench.codecs.segments import Piece, split_units
 from rdbench.errors import BitstreamError, EncoderError, RdbenchError, UsageError
 from rdbench.video import VideoFormat
 

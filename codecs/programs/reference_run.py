@@ -10,7 +10,7 @@ from rdbench.errors import BitstreamError, EncoderError
 from rdbench.pipe import read_log_tail
 from rdbench.video import VideoFormat
 
-from .program_process import ProgramFailed, Task, describe_status, run_all
+from .process import ProgramFailed, Task, describe_status, run_all
 from .reference_log import check_verdicts, count_pictures, describe_time, read_summary
 from .reference_programs import Program, Software
 from .segments import Piece

@@ -2,7 +2,13 @@
 
 import pytest
 
-from rdbench.codecs.reference_log import check_verdicts, count_pictures, describe_time, read_summary, read_verdicts
+from rdbench.codecs.programs.reference_log import (
+    check_verdicts,
+    count_pictures,
+    describe_time,
+    read_summary,
+    read_verdicts,
+)
 from rdbench.errors import BitstreamError
 
 # ruff: noqa: E101, E501

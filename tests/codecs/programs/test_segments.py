@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdbench.codecs.segments import Piece, Syntax, cut, escape, join, split_units, strip_hashes, unescape
+from rdbench.codecs.programs.segments import Piece, Syntax, cut, escape, join, split_units, strip_hashes, unescape
 from rdbench.errors import EncoderError
 
 

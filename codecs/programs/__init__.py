@@ -1,0 +1,1 @@
+"""What the codecs that run other programs share."""
