@@ -124,3 +124,9 @@ NERVPP = inr_card(
     "Ghorbel et al., NeRV++: An Enhanced Implicit Neural Video Representation, arXiv 2402.18305",
     "nervpp:NeRVppCodec",
 )
+HNERV = inr_card(
+    "hnerv",
+    "An encoder network makes a tiny embedding of each frame, which travels; a decoder of even widths renders it",
+    "Chen et al., HNeRV: A Hybrid Neural Representation for Videos, CVPR 2023",
+    "hnerv:HNeRVCodec",
+)

@@ -47,6 +47,8 @@ class Network(nn.Module, ABC):
 
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of patches in a frame."""
+    per_frame: ClassVar[frozenset[str]] = frozenset()
+    """The names of the parameters that hold each frame's embedding; their first axis counts frames."""
 
     def __init__(self, config: "NetworkConfig") -> None:
         super().__init__()
@@ -120,16 +122,18 @@ class Geometry:
     strides: tuple[int, ...]
 
 
-def choose_geometry(width: int, height: int) -> Geometry:
-    """The strides whose base grid is nearest to 9x16 cells and pads the frame least (our choice beyond 16:9)."""
+def choose_geometry(
+    width: int, height: int, table: Mapping[int, tuple[int, ...]] = STRIDES, base: int = BASE_CELLS
+) -> Geometry:
+    """The strides whose base grid is nearest to `base` cells and pads the frame least (our choice beyond 16:9)."""
 
     def misfit(total: int) -> float:
         rows, columns = math.ceil(height / total), math.ceil(width / total)
         padding = rows * columns * total * total / (width * height) - 1
-        return abs(math.log(rows * columns / BASE_CELLS)) + 4 * padding
+        return abs(math.log(rows * columns / base)) + 4 * padding
 
-    total = min(STRIDES, key=misfit)
-    return Geometry(math.ceil(height / total), math.ceil(width / total), STRIDES[total])
+    total = min(table, key=misfit)
+    return Geometry(math.ceil(height / total), math.ceil(width / total), table[total])
 
 
 def place(module: nn.Module, device: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
@@ -13,30 +13,69 @@ STEPS = 28
 """Bisections; the share of the paper's widths is then known to 1e-7."""
 
 
+class _Search(Generic[C]):
+    """Configurations and their numbers of parameters; networks are built without memory."""
+
+    def __init__(self, size: int, build: Callable[[C], Network]) -> None:
+        self.size, self._build = size, build
+        self.counts: dict[C, int] = {}
+
+    def below(self, config: C) -> bool:
+        """Whether it has fewer parameters than the size."""
+        if config not in self.counts:
+            with torch.device("meta"):
+                self.counts[config] = count_parameters(self._build(config))
+        return self.counts[config] < self.size
+
+    def miss(self, config: C) -> int:
+        """By how many parameters it misses the size."""
+        return abs(self.counts[config] - self.size)
+
+    def nearest(self) -> C:
+        """Of those seen."""
+        return min(self.counts, key=self.miss)
+
+    def scale(self, scaled: Callable[[float], C]) -> None:
+        """Sees the configurations around the share that meets the size."""
+        low, high = 1 / 1024, 64.0
+        for _ in range(STEPS):
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if self.below(scaled(middle)) else (low, middle)
+
+    def turn(self, near: C, dial: str, first: int, last: int) -> None:
+        """Sees the configurations around the value of one width, in this range, that meets the size."""
+        while first < last:
+            half = (first + last) // 2
+            if self.below(replace(near, **{dial: half})):  # type: ignore[arg-type]
+                first = half + 1
+            else:
+                last = half
+
+
 def solve_width(size: int, scaled: Callable[[float], C], build: Callable[[C], Network], dial: str) -> C:
     """The configuration with nearest to `size` parameters.
 
     First the share in which all widths of the paper's network shrink or grow, then the one width that is named by
-    `dial`, which takes up the rest (our choice; the papers name a few sizes). Networks are built without memory.
+    `dial`, which takes up the rest (our choice; the papers name a few sizes).
     """
-    counts: dict[C, int] = {}
+    search = _Search(size, build)
+    search.scale(scaled)
+    near = search.nearest()
+    search.turn(near, dial, 1, 2 * int(getattr(near, dial)) + 1)
+    return search.nearest()
 
-    def count(config: C) -> int:
-        if config not in counts:
-            with torch.device("meta"):
-                counts[config] = count_parameters(build(config))
-        return counts[config]
 
-    low, high = 1 / 1024, 64.0
-    for _ in range(STEPS):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if count(scaled(middle)) < size else (low, middle)
-    near = min(counts, key=lambda config: abs(counts[config] - size))
-    first, last = 1, 2 * int(getattr(near, dial)) + 1
-    while first < last:
-        half = (first + last) // 2
-        if count(replace(near, **{dial: half})) < size:  # type: ignore[arg-type]
-            first = half + 1
-        else:
-            last = half
-    return min(counts, key=lambda config: abs(counts[config] - size))
+def grow_width(size: int, scaled: Callable[[float], C], build: Callable[[C], Network], dial: str, slack: float) -> C:
+    """The paper's network where one misses the size by at most the share `slack`.
+
+    Else the largest below the size, whose width named by `dial` takes up the rest (our choice).
+    """
+    search = _Search(size, build)
+    search.scale(scaled)
+    near, smaller = search.nearest(), [config for config, count in search.counts.items() if count < size]
+    if search.miss(near) <= slack * size or not smaller:
+        return near
+    largest = max(smaller, key=lambda config: search.counts[config])
+    value = int(getattr(largest, dial))
+    search.turn(largest, dial, value, 8 * value)
+    return search.nearest()

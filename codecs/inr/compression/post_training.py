@@ -24,6 +24,14 @@ DENSEST = 1024
 """Weights that one byte may stand for; keeps a small malicious file from asking for much memory (our choice)."""
 FREE_WEIGHTS = 1 << 20
 """So many weights are allowed whatever the size of the file."""
+MISFIT = "The bitstream's sections do not fit its network; encode the clip again."
+
+
+def refuse_bloat(network: nn.Module, sections: Mapping[str, bytes]) -> None:
+    """Raises BitstreamError for a network that is far too large for the bytes that hold it."""
+    total = sum(p.numel() for p in network.parameters())
+    if total > max(FREE_WEIGHTS, DENSEST * sum(len(data) for data in sections.values())):
+        raise BitstreamError(MISFIT)
 
 
 def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Masks:
@@ -126,14 +134,12 @@ class PostTraining(Scheme):
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
         """Weights of the sections, exact, so the same everywhere. Raises BitstreamError."""
         total, channels = sum(p.numel() for p in network.parameters()), _channels(network)
-        misfit = "The bitstream's sections do not fit its network; encode the clip again."
         if len(sections["ranges"]) != 4 * sum(channels):
-            raise BitstreamError(misfit)
-        if total > max(FREE_WEIGHTS, DENSEST * sum(len(data) for data in sections.values())):
-            raise BitstreamError(misfit)
+            raise BitstreamError(MISFIT)
+        refuse_bloat(network, sections)
         ranges = np.frombuffer(sections["ranges"], "<f2").reshape(-1, 2)
         if not np.isfinite(ranges).all():
-            raise BitstreamError(misfit)
+            raise BitstreamError(MISFIT)
         _, decode = CODERS[self.coder]
         symbols = decode(sections["table"], sections["weights"], total, alphabet(self.bits))
         network.to_empty(device="cpu")

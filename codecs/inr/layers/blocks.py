@@ -18,10 +18,10 @@ def mlp(widths: Sequence[int], act: Activation) -> nn.Sequential:
 
 
 class UpBlock(nn.Sequential):
-    """The NeRV block: convolution 3x3, pixel shuffle, activation (NeRV, figure 2)."""
+    """The NeRV block: convolution, 3x3 unless said otherwise, pixel shuffle, activation (NeRV, figure 2)."""
 
-    def __init__(self, before: int, after: int, stride: int, act: Activation) -> None:
-        conv = nn.Conv2d(before, after * stride * stride, 3, padding=1)
+    def __init__(self, before: int, after: int, stride: int, act: Activation, kernel: int = 3) -> None:
+        conv = nn.Conv2d(before, after * stride * stride, kernel, padding=kernel // 2)
         super().__init__(conv, nn.PixelShuffle(stride), act())
 
 
@@ -38,3 +38,11 @@ def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:
     for stride in strides[1:]:
         widths.append(max(widths[-1] // (1 if stride == 1 else 2), lower))
     return widths
+
+
+def tapered_widths(first: int, stages: int, reduction: float, lower: int) -> list[int]:
+    """Channels after each stage, divided by `reduction` every time, never below `lower` (HNeRV, section 3.2)."""
+    widths = [first]
+    for _ in range(stages):
+        widths.append(max(round(widths[-1] / reduction), lower))
+    return widths[1:]
