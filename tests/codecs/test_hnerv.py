@@ -1,6 +1,5 @@
 """HNeRV: the counts of its official models, what travels, and what each frame size becomes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +130,7 @@ class Kept(HNeRVCodec):
 
 
 @pytest.fixture(scope="module")
-def coded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kept, np.ndarray, Path]]:
+def coded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Kept, np.ndarray, Path]:
     """The codec after a fit, the frames, and the bitstream."""
     folder = tmp_path_factory.mktemp("coded")
     video = open_video(make_y4m(folder / "c.y4m", 64, 48, 4))
@@ -140,7 +139,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kept, np.n
     point = codec.rate_point("20K", Clip(video.format, 4))
     codec.encode(Source(video, rgb), point, folder / "b", Workspace(folder))
     (batch,) = rgb.batches()
-    yield codec, np.stack(batch.planes, axis=1), folder / "b"
+    return codec, np.stack(batch.planes, axis=1), folder / "b"
 
 
 def test_decoding_needs_no_encoder(
