@@ -50,7 +50,7 @@ class HNeRVConfig(NetworkConfig):
 class HNeRV(Network):
     """Layer 0, stages with growing kernels and slowly falling widths, head (section 3.2)."""
 
-    per_frame = frozenset({"embeddings"})
+    latents = per_frame = frozenset({"embeddings"})
 
     def __init__(self, config: HNeRVConfig, frames: int) -> None:
         super().__init__(config)

@@ -130,3 +130,9 @@ HNERV = inr_card(
     "Chen et al., HNeRV: A Hybrid Neural Representation for Videos, CVPR 2023",
     "hnerv:HNeRVCodec",
 )
+FFNERV = inr_card(
+    "ffnerv",
+    "Features from grids over time; neighboring frames are bent along flows and blended in",
+    "Lee et al., FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos, ACM Multimedia 2023",
+    "ffnerv:FFNeRVCodec",
+)

@@ -19,7 +19,7 @@ from .checkpoint import Checkpoint
 from .compression.scheme import Scheme
 from .encoder import Encoder
 from .losses import loss_of
-from .network import Network, Patches, render
+from .network import Fitted, Network, Patches, tile
 from .recipe import Stage, make_optimizer
 
 CHECKPOINT_SECONDS = 20.0
@@ -27,6 +27,9 @@ CHECKPOINT_SECONDS = 20.0
 
 SETTLE_FRAMES = 8
 """Frames that an encoder takes at once in the end (our choice)."""
+
+Outputs = Sequence[tuple[float, Tensor]]
+"""Of a network, each with the weight of its loss."""
 
 
 @dataclass
@@ -80,7 +83,7 @@ class Fit:
         encoder: Encoder | None = None,
     ) -> None:
         self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
-        self.encoder = encoder
+        self.encoder, self._called = encoder, Fitted(network)
         if encoder is not None and any(stage.by_patches for stage in stages):
             raise ValueError("An encoder network sees whole frames; its stages cannot take patches.")
         self.samples = Samples(frames, network)
@@ -156,9 +159,9 @@ class Fit:
         """One step of the optimizer; returns the mean squared error before it, on the device: nothing waits for it."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             tensors = self._tensors(chosen)
-            output, target = self._compare(stage, chosen, tensors)
-        output = output.float()
-        loss = loss_of(stage.loss, output, target)
+            outputs, target = self._compare(stage, chosen, tensors)
+        losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]
+        loss = torch.stack(losses).sum()
         if stage.rate_weight and (bits := self.scheme.rate(tensors)) is not None:
             frames = self.samples.frames
             loss = loss + stage.rate_weight * bits / (frames.numel() // 3)
@@ -168,7 +171,7 @@ class Fit:
             nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], stage.clip_norm)
         optimizer.step()
         self.scheme.after_step(self.network)
-        return (output.detach() - target).square().mean()
+        return (outputs[0][1].detach().float() - target).square().mean()
 
     def _tensors(self, chosen: Tensor) -> dict[str, Tensor]:
         """What travels, by name; for frames that the batch reads an encoder's rows are made anew and stored."""
@@ -188,19 +191,19 @@ class Fit:
             for at in range(0, len(self.samples.frames), SETTLE_FRAMES):
                 self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + SETTLE_FRAMES])
 
-    def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Outputs, Tensor]:
         made = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
-        weights = {**made, **self.scheme.substitute(tensors)}
-
-        def network(at: Patches) -> Tensor:
-            output: Tensor = torch.func.functional_call(self.network, weights, (at,)) if weights else self.network(at)
-            return output
-
+        weights = {f"network.{name}": tensor for name, tensor in {**made, **self.scheme.substitute(tensors)}.items()}
+        at, target = (
+            self.samples.patches(chosen)
+            if stage.by_patches
+            else (Patches.of_frames(chosen, self.samples.grid), self.samples.whole(chosen))
+        )
+        outputs: Outputs = torch.func.functional_call(self._called, weights, (at,))
         if stage.by_patches:
-            at, target = self.samples.patches(chosen)
-            return network(at), target
-        target = self.samples.whole(chosen)
-        return render(network, chosen, self.samples.grid, target.shape[2], target.shape[3]), target
+            return outputs, target
+        height, width = target.shape[2:]
+        return [(weight, tile(o, self.samples.grid)[..., :height, :width]) for weight, o in outputs], target
 
     def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
         self._checkpoint.save(

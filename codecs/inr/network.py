@@ -47,8 +47,10 @@ class Network(nn.Module, ABC):
 
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of patches in a frame."""
-    per_frame: ClassVar[frozenset[str]] = frozenset()
-    """The names of the parameters that hold each frame's embedding; their first axis counts frames."""
+    latents: frozenset[str] = frozenset()
+    """The names of parameters that hold content (embeddings, grids) and are coded apart from the weights."""
+    per_frame: frozenset[str] = frozenset()
+    """Those of them whose first axis counts frames."""
 
     def __init__(self, config: "NetworkConfig") -> None:
         super().__init__()
@@ -57,6 +59,34 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, at: Patches) -> Tensor:
         """The patches `[B, 3, h, w]` in 0..1; tiled they cover the frame, and what is too much is cropped."""
+
+    def fitted(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+        """What a fit compares with the patches, each with the weight of its loss; `forward`'s come first."""
+        return [(1.0, self(at))]
+
+    def one_pass(self, at: Patches) -> None:
+        """All work for these patches but what is reused of others; its cost is counted, on the meta device too."""
+        self(at)
+
+    def parts(self) -> dict[tuple[str, str], list[str]]:
+        """The names of the parameters by the sections that hold their probability table and their symbols."""
+        names = [name for name, _ in self.named_parameters()]
+        return {
+            ("table", "weights"): [name for name in names if name not in self.latents],
+            ("latent_table", "latents"): [name for name in names if name in self.latents],
+        }
+
+
+class Fitted(nn.Module):
+    """A network whose `fitted` is its call, so that other tensors can stand in for its parameters."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+        """What the network's `fitted` gives."""
+        return self.network.fitted(at)
 
 
 def render(
@@ -160,7 +190,7 @@ def count_macs(network: Network, frames: int = 1) -> int:
     handles = [layer.register_forward_hook(hook) for layer in layers]
     device = next(network.parameters()).device
     with torch.no_grad():
-        network(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.grid))
+        network.one_pass(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.grid))
     for handle in handles:
         handle.remove()
     return total

@@ -159,7 +159,7 @@ def test_what_travels_is_in_the_ledger(coded: tuple[Kept, np.ndarray, Path]) -> 
     network, ledger = codec.fitted[0], HNeRVCodec.ledger(bitstream)
     assert set(ledger) == {"config", "container", *BestAxis.sections}
     weights = count_parameters(network) - network.embeddings.numel()
-    assert 0.6 * network.embeddings.numel() < ledger["embeddings"] < 1.02 * network.embeddings.numel()
+    assert 0.6 * network.embeddings.numel() < ledger["latents"] < 1.02 * network.embeddings.numel()
     assert 0.6 * weights < ledger["weights"] < 1.02 * weights
 
 
@@ -205,7 +205,7 @@ def test_ranges_that_fit_no_network_are_refused() -> None:
     torch.manual_seed(0)
     ours = HNeRV(HNeRVConfig(2, 4, (2, 2), 6, 6), 3)
     sections = BestAxis(8, 6).write(ours)
-    changed = {"axes": bytes([9, *sections["axes"][1:]]), "ranges": sections["ranges"][:-4], "embeddings": b"1234"}
+    changed = {"axes": bytes([9, *sections["axes"][1:]]), "ranges": sections["ranges"][:-4], "latents": b"1234"}
     for name, data in changed.items():
         with pytest.raises(BitstreamError):
             BestAxis(8, 6).read(network(640, 3, 6), {**sections, name: data})

@@ -21,7 +21,14 @@ from rdbench.registry import create, find_card, find_codecs, load_codec, parse_s
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
 NAMES = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
-VARIANTS = [*NAMES, "nervpp[star]", "nerv[entropy=huffman]", "psnerv[patches=3]", "hnerv[entropy=huffman]"]
+VARIANTS = [
+    *NAMES,
+    "nervpp[star]",
+    "nerv[entropy=huffman]",
+    "psnerv[patches=3]",
+    "hnerv[entropy=huffman]",
+    "ffnerv[blocks=conv]",
+]
 FAST = {"epochs": "3", "finetune_epochs": "2", "lr": "5e-3", "frequencies": "10"}
 CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"
 
@@ -90,8 +97,9 @@ def test_a_killed_fit_ends_as_one_never_stopped(
 ) -> None:
     name, bitstream = coded
     monkeypatch.setattr(CHECKPOINTS, 0.0)
+    epochs = sum(stage.epochs for stage in make(name).recipe())
     with pytest.raises(KeyboardInterrupt):
-        encode(name, clip, tmp_path, stop_after=4)
+        encode(name, clip, tmp_path, stop_after=epochs - 1)
     assert encode(name, clip, tmp_path) == bitstream
 
 

@@ -98,7 +98,7 @@ def _values(symbols: Symbols, low: Array, scale: Array) -> Array:
 class BestAxis(PostTraining):
     """Weights held at zero while fine-tuning, then HNeRV's quantizer and entropy coding."""
 
-    sections = frozenset({"axes", "ranges", "table", "weights", "embedding_table", "embeddings"})
+    sections = frozenset({"axes", "ranges", "table", "weights", "latent_table", "latents"})
 
     def __init__(self, bits: int, embedding_bits: int, coder: str = "arithmetic", prunable: str = ".*") -> None:
         super().__init__(bits, coder, prunable)
@@ -123,7 +123,7 @@ class BestAxis(PostTraining):
             "axes": pack_integers([each.axis for each in coded.values()]),
             "ranges": b"".join(each.ranges for each in coded.values()),
         }
-        for (table, payload), names in _parts(network).items():
+        for (table, payload), names in network.parts().items():
             symbols = [np.zeros(0, np.int32), *(coded[name].symbols for name in names)]
             sections[table], sections[payload] = encode(np.concatenate(symbols), self._alphabet(payload))
         return sections
@@ -135,7 +135,7 @@ class BestAxis(PostTraining):
         ranges = _read_ranges(parameters, sections)
         _, decode = CODERS[self.coder]
         symbols: dict[str, Symbols] = {}
-        for (table, payload), names in _parts(network).items():
+        for (table, payload), names in network.parts().items():
             counts = [parameters[name].numel() for name in names]
             part = decode(sections[table], sections[payload], sum(counts), self._alphabet(payload))
             symbols |= dict(zip(names, np.split(part, np.cumsum(counts)[:-1]), strict=True))
@@ -145,19 +145,10 @@ class BestAxis(PostTraining):
                 parameter.copy_(dequantize(Quantized(symbols[name], *ranges[name]), parameter.shape))
 
     def _bits(self, network: Network, name: str) -> int:
-        return self.embedding_bits if name in network.per_frame else self.bits
+        return self.embedding_bits if name in network.latents else self.bits
 
     def _alphabet(self, payload: str) -> int:
-        return (1 << (self.embedding_bits if payload == "embeddings" else self.bits)) + 1
-
-
-def _parts(network: Network) -> dict[tuple[str, str], list[str]]:
-    """The parameters by the sections that hold their table and their symbols."""
-    names = [name for name, _ in network.named_parameters()]
-    return {
-        ("table", "weights"): [name for name in names if name not in network.per_frame],
-        ("embedding_table", "embeddings"): [name for name in names if name in network.per_frame],
-    }
+        return (1 << (self.embedding_bits if payload == "latents" else self.bits)) + 1
 
 
 def _read_ranges(

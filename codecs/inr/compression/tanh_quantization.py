@@ -1,0 +1,85 @@
+"""FFNeRV's quantization-aware training: every parameter passes a tanh and a uniform quantizer from the first step.
+
+u = tanh(p), n = 2^(b-1) - 1, value = sign(u) floor(|u| n) / n: no scale travels, and zero has twice the room. The
+rounding is passed straight through by the gradient, the tanh is not. Our choice: grids and weights each have a table,
+where the paper has one Huffman table for all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdbench.errors import BitstreamError
+
+from ..network import Network
+from .entropy import CODERS, Symbols
+from .post_training import refuse_bloat
+from .scheme import Scheme
+
+MOST_BITS = 8
+
+
+def levels(tensor: Tensor, bits: int) -> Tensor:
+    """The integers -n..n that stand for a tensor, as floats."""
+    n = top(bits)
+    return (tensor.tanh() * n).trunc()
+
+
+def top(bits: int) -> int:
+    """n: no value is larger than n / n."""
+    return (1 << (bits - 1)) - 1
+
+
+class TanhQuantization(Scheme):
+    """Quantized while being fitted (FFNeRV, section 3.4), then entropy coding."""
+
+    sections = frozenset({"table", "weights", "latent_table", "latents"})
+
+    def __init__(self, bits: int = 8, coder: str = "arithmetic") -> None:
+        self.bits, self.coder = bits, coder
+
+    def numbers(self) -> list[int]:
+        """Bits, and the number of the coder."""
+        return [self.bits, list(CODERS).index(self.coder)]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """The scheme with these numbers. Raises BitstreamError."""
+        if len(numbers) != 2 or not 2 <= numbers[0] <= MOST_BITS or numbers[1] >= len(CODERS):
+            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+        return cls(numbers[0], list(CODERS)[numbers[1]])
+
+    def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """All tensors quantized."""
+        n = top(self.bits)
+        squashed = {name: tensor.tanh() for name, tensor in tensors.items()}
+        return {name: u + ((u * n).trunc() / n - u).detach() for name, u in squashed.items()}
+
+    def write(self, network: Network) -> dict[str, bytes]:
+        """All parameters in their order, weights and latents apart."""
+        encode, _ = CODERS[self.coder]
+        sections = {}
+        for (table, payload), names in network.parts().items():
+            tensors = [network.get_parameter(name).detach().cpu() for name in names]
+            symbols = [levels(tensor, self.bits).int().numpy().reshape(-1) + top(self.bits) for tensor in tensors]
+            joined: Symbols = np.concatenate([np.zeros(0, np.int32), *symbols])
+            sections[table], sections[payload] = encode(joined, 2 * top(self.bits) + 1)
+        return sections
+
+    def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
+        """Weights of the sections. Raises BitstreamError."""
+        refuse_bloat(network, sections)
+        _, decode = CODERS[self.coder]
+        n, values = top(self.bits), {}
+        for (table, payload), names in network.parts().items():
+            counts = [network.get_parameter(name).numel() for name in names]
+            symbols = decode(sections[table], sections[payload], sum(counts), 2 * n + 1)
+            parts = np.split((symbols - n).astype(np.float32) / np.float32(n), np.cumsum(counts)[:-1])
+            values |= dict(zip(names, parts, strict=True))
+        network.to_empty(device="cpu")
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(torch.from_numpy(values[name]).view(parameter.shape))
