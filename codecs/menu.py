@@ -136,3 +136,9 @@ FFNERV = inr_card(
     "Lee et al., FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos, ACM Multimedia 2023",
     "ffnerv:FFNeRVCodec",
 )
+HNERV_BOOST = inr_card(
+    "hnerv-boost",
+    "HNeRV told the time in every stage, with sines; fitted to minimize the entropy of what travels",
+    "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024",
+    "hnerv_boost:HNeRVBoostCodec",
+)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,11 @@ class Samples:
         cell = chosen % cells
         at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1])
         return at, self._patches[at.frames, at.rows, at.columns].float() / 255
+
+    def pixels(self, area: Literal["clip", "frame"]) -> int:
+        """Of the clip or of one frame."""
+        count, _, height, width = self.frames.shape
+        return height * width * (count if area == "clip" else 1)
 
     def whole(self, chosen: Tensor) -> Tensor:
         """Frames by index, `[B, 3, H, W]` in 0..1."""
@@ -163,8 +168,7 @@ class Fit:
         losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]
         loss = torch.stack(losses).sum()
         if stage.rate_weight and (bits := self.scheme.rate(tensors)) is not None:
-            frames = self.samples.frames
-            loss = loss + stage.rate_weight * bits / (frames.numel() // 3)
+            loss = loss + stage.rate_weight * bits / self.samples.pixels(stage.rate_area)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if stage.clip_norm is not None:

@@ -12,20 +12,32 @@ Mix = tuple[tuple[float, str], ...]
 """Weights and names of terms."""
 
 
+LARGEST_SINGLE_SCALE = 160
+"""Frames with a side of so many pixels are too small for five scales; SSIM stands for MS-SSIM (our choice)."""
+
+
 def _ssim(output: Tensor, target: Tensor) -> Tensor:
     similarity: Tensor = ssim(output, target, data_range=1.0, size_average=True)
     return 1 - similarity
 
 
 def _ms_ssim(output: Tensor, target: Tensor) -> Tensor:
+    if min(output.shape[2:]) <= LARGEST_SINGLE_SCALE:
+        return _ssim(output, target)
     similarity: Tensor = ms_ssim(output, target, data_range=1.0, size_average=True)
     return 1 - similarity
 
 
+def _spectrum(output: Tensor, target: Tensor) -> Tensor:
+    difference = torch.fft.fft2(output - target)
+    return torch.view_as_real(difference).abs().mean()
+
+
 TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"l1": functional.l1_loss, "l2": functional.mse_loss, "ssim": _ssim, "ms_ssim": _ms_ssim}
+    {"l1": functional.l1_loss, "l2": functional.mse_loss, "ssim": _ssim, "ms_ssim": _ms_ssim, "spectrum": _spectrum}
 )
-"""1 - SSIM and 1 - MS-SSIM are pytorch-msssim's: 11-tap window, sigma 1.5, valid convolution, mean over channels."""
+"""1 - SSIM and 1 - MS-SSIM are pytorch-msssim's: 11-tap window, sigma 1.5, valid convolution, mean over channels. The
+spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized (HNeRV-Boost)."""
 
 MIXES: Mapping[str, Mix] = MappingProxyType(
     {
@@ -33,6 +45,7 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
         "l1_ms_ssim": ((0.7, "l1"), (0.3, "ms_ssim")),
         "l2_ssim": ((0.7, "l2"), (0.3, "ssim")),
         "l1_l2": ((0.7, "l1"), (0.3, "l2")),
+        "boost": ((42.0, "l1"), (18.0, "ms_ssim"), (1.0, "spectrum")),  # HNeRV-Boost: 60 (0.7, 0.3) and the spectrum
         "l1": ((1.0, "l1"),),
         "l2": ((1.0, "l2"),),
         "ssim": ((1.0, "ssim"),),

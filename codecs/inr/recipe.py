@@ -33,6 +33,8 @@ class Stage:
     loss: Mix = MIXES["l1_ssim"]
     rate_weight: float = 0.0
     """lambda of D + lambda R, R in bits per pixel as the compression scheme models it."""
+    rate_area: Literal["clip", "frame"] = "clip"
+    """Whose pixels these are: `frame` makes R as many times larger as there are frames (HNeRV-Boost)."""
     optimizer: OptimizerName = "adam"
     betas: tuple[float, ...] = (0.9, 0.999)
     weight_decay: float = 0.0

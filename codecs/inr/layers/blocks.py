@@ -11,6 +11,14 @@ ACTIVATIONS: tuple[Activation, ...] = (nn.GELU, nn.SiLU)
 """By the number that a bitstream holds."""
 
 
+class Sine(nn.Module):
+    """The sine as an activation, without a frequency."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return torch.sin(x)
+
+
 def mlp(widths: Sequence[int], act: Activation) -> nn.Sequential:
     """Linear layers between these widths, each followed by the activation, the last one too (NeRV, section 3.1)."""
     layers = [(nn.Linear(a, b), act()) for a, b in pairwise(widths)]

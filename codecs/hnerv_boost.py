@@ -1,0 +1,197 @@
+"""HNeRV-Boost: Boosting Neural Representations for Videos with a Conditional Decoder (X. Zhang et al., CVPR 2024).
+
+HNeRV whose features are told the time after every stage, by residual blocks with affine transforms from a time code;
+sines instead of GELUs, kernels of 3 at most and a second block in the later stages; a loss with a term in the Fourier
+domain; then a stage that minimizes the entropy of all that travels. The size counts embeddings and decoder, and both
+travel. `hnerv-boost[tat=false]` leaves the residual blocks out, `hnerv-boost[sine=false]` has GELUs. Our choice: SSIM
+in the loss where frames are too small for MS-SSIM, and how the time code shrinks for small sizes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from rdbench.codec import Settings
+
+from .inr.codec import ClipHeader
+from .inr.compression.consistent_entropy import ConsistentEntropy
+from .inr.compression.scheme import Scheme
+from .inr.encoder import Encoder
+from .inr.hybrid import ContentEncoder, HybridCodec, embedding_geometry
+from .inr.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
+from .inr.layers.encoding import sinusoids
+from .inr.losses import MIXES
+from .inr.network import Network, NetworkConfig, Patches
+from .inr.recipe import Stage
+
+REDUCTION = 1.2
+MOST_KERNEL = 3
+BLOCKS = (1, 1, 2)
+"""Of the first stages; those after have as many as the last of these."""
+BETAS = (0.98, 0.92, 0.99)
+"""Of Adan."""
+
+
+@dataclass(frozen=True)
+class HNeRVBoostConfig(NetworkConfig):
+    """The network in numbers; those of the official models where a default is given."""
+
+    channels: int
+    """C_0."""
+    embedding: int = 16
+    lower: int = 12
+    time: int = 64
+    """Hidden width of the network of the time code."""
+    code: int = 32
+    """Width of the time code."""
+    frequencies: int = 80
+    tat: int = 1
+    sine: int = 1
+
+    choices = MappingProxyType({"tat": 2, "sine": 2})
+
+
+class Affine(nn.Module):
+    """x (1 + a(u)) + b(u), where two small networks make a and b of the time code u `[B, code]`."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.gain = nn.Sequential(nn.Linear(code, code), nn.ReLU(), nn.Linear(code, channels))
+        self.shift = nn.Sequential(nn.Linear(code, code), nn.ReLU(), nn.Linear(code, channels))
+
+    def forward(self, x: Tensor, u: Tensor) -> Tensor:
+        """`[B, C, h, w]`."""
+        modulated: Tensor = x * (1 + self.gain(u)[..., None, None]) + self.shift(u)[..., None, None]
+        return modulated
+
+
+class TimeAwareResidual(nn.Module):
+    """TAT: affine, convolution, GELU, affine, convolution, added to the input (section 3.2)."""
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.affines = nn.ModuleList(Affine(channels, code) for _ in range(2))
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor, u: Tensor) -> Tensor:
+        """`[B, C, h, w]`."""
+        inner = nn.functional.gelu(self.convs[0](self.affines[0](x, u)))
+        refined: Tensor = x + self.convs[1](self.affines[1](inner, u))
+        return refined
+
+
+class Stem(nn.Sequential):
+    """Layer 0: a pointwise convolution and the activation."""
+
+    def __init__(self, before: int, after: int, act: Activation) -> None:
+        super().__init__(nn.Conv2d(before, after, 1), act())
+
+
+class HNeRVBoost(Network):
+    """HNeRV's decoder with sinusoidal blocks, each followed by a time-aware residual block."""
+
+    latents = per_frame = frozenset({"embeddings"})
+
+    def __init__(self, config: HNeRVBoostConfig, frames: int) -> None:
+        super().__init__(config)
+        self.config, self._frames = config, frames
+        self.embeddings = nn.Parameter(torch.zeros(frames, config.embedding, config.rows, config.columns))
+        act: Activation = Sine if config.sine else nn.GELU
+        self.time = mlp((2 * config.frequencies, config.time, config.code), Sine)
+        widths = [config.channels, *tapered_widths(config.channels, len(config.strides), REDUCTION, config.lower)]
+        blocks: list[nn.Module] = [Stem(config.embedding, widths[0], act)]
+        after = [widths[0]]
+        for number, ((a, b), stride) in enumerate(zip(pairwise(widths), config.strides, strict=True)):
+            blocks.append(UpBlock(a, b, stride, act, kernel=min(1 + 2 * number, MOST_KERNEL)))
+            count = BLOCKS[min(number, len(BLOCKS) - 1)]
+            blocks += [UpBlock(b, b, 1, act) for _ in range(count - 1)]
+            after += [b] * count
+        self.blocks = nn.ModuleList(blocks)
+        self.residuals = nn.ModuleList(TimeAwareResidual(c, config.code) for c in after) if config.tat else None
+        self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, at: Patches) -> Tensor:
+        """The frames; the time is (i + 1) / N."""
+        u = self.time(sinusoids((at.frames.double() + 1) / self._frames, self.config.frequencies))
+        x = self.embeddings[at.frames]
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if self.residuals is not None:
+                x = self.residuals[number](x, u)
+        return (torch.tanh(self.head(x)) + 1) / 2
+
+
+class HNeRVBoostSettings(Settings):
+    """The recipe (section 4.1 and code); fine-tuning is the stage that minimizes the entropy."""
+
+    epochs: int = Field(300, ge=1)
+    finetune_epochs: int = Field(100, ge=0)
+    lr: float = Field(3e-3, gt=0)
+    finetune_lr: float = Field(1 / 6, gt=0)
+    """Of fine-tuning, as a share of `lr`."""
+    batch: int = Field(1, ge=1)
+    loss: Literal["boost", "l2", "l1_ms_ssim"] = "boost"
+    rate: float = Field(0.05, gt=0)
+    """lambda: the weight of the bits of the whole clip for each pixel of a frame."""
+    target_bits: float = Field(4.0, gt=0)
+    """Of a parameter; where fewer are spent, only the distortion counts."""
+    embedding: int = Field(16, ge=1, le=256)
+    frequencies: int = Field(80, ge=1, le=200)
+    tat: bool = True
+    sine: bool = True
+
+
+class HNeRVBoostCodec(HybridCodec):
+    """HNeRV-Boost with consistent entropy minimization (section 3.4)."""
+
+    name = "hnerv-boost"
+    reference = "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024"
+    Settings = HNeRVBoostSettings
+    config = HNeRVBoostConfig
+    dial = "time"
+    scheme: ClassVar[type[Scheme]] = ConsistentEntropy
+    presets = MappingProxyType(
+        {
+            "paper": {},
+            "quick": {"epochs": 150, "finetune_epochs": 50},
+            "tiny": {"epochs": 14, "finetune_epochs": 6, "frequencies": 40},
+        }
+    )
+
+    def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVBoostConfig:
+        """C_0 is 95 at 3M; the time code shrinks only below half of it, the floor of 12 with it (our choice)."""
+        geometry, s, less = embedding_geometry(clip), self.settings, min(1.0, 2 * share)
+        return HNeRVBoostConfig(
+            geometry.rows, geometry.columns, geometry.strides, channels=max(1, round(95 * share)),
+            embedding=self.embedding_channels(clip, geometry.rows * geometry.columns, size),
+            lower=max(1, round(12 * less)), time=max(1, round(64 * less)), code=max(1, round(32 * less)),
+            frequencies=s.frequencies, tat=int(s.tat), sine=int(s.sine),
+        )  # fmt: skip
+
+    @classmethod
+    def build(cls, config: NetworkConfig, clip: ClipHeader) -> HNeRVBoost:
+        """The network."""
+        assert isinstance(config, HNeRVBoostConfig)
+        return HNeRVBoost(config, clip.frames)
+
+    def encoder(self, network: Network, clip: ClipHeader) -> Encoder:
+        """HNeRV's."""
+        assert isinstance(network, HNeRVBoost)
+        return ContentEncoder(network.config, network.config.embedding)
+
+    def recipe(self) -> Sequence[Stage]:
+        """Fit, and the stage that minimizes the entropy."""
+        s = self.settings
+        fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss], optimizer="adan", betas=BETAS)
+        again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        return fit, replace(again, rate_weight=s.rate, rate_area="frame")
+
+    def compression(self) -> Scheme:
+        """Consistent entropy minimization."""
+        return ConsistentEntropy(self.settings.target_bits)
