@@ -142,3 +142,9 @@ HNERV_BOOST = inr_card(
     "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024",
     "hnerv_boost:HNeRVBoostCodec",
 )
+DNERV = inr_card(
+    "dnerv",
+    "HNeRV with a second embedding of each frame, of its differences to its neighbors, fused in the decoder",
+    "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation for Videos, CVPR 2023",
+    "dnerv:DNeRVCodec",
+)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ Video = Callable[[Tensor], Tensor]
 class Encoder(nn.Module, ABC):
     """Fitted with the network. What it makes stands in for parameters of the network that do travel."""
 
-    makes: ClassVar[frozenset[str]]
+    makes: frozenset[str]
     """The names of those parameters; their first axis counts frames."""
 
     def reach(self, chosen: Tensor) -> Tensor:
