@@ -138,7 +138,8 @@ class HybridCodec(InrCodec):
 
     def embedding_channels(self, clip: ClipHeader, cells: int, size: int) -> int:
         """The setting's, or as many as fit into half of the size, one at least."""
-        return max(1, min(self.settings.embedding, int(LARGEST_SHARE * size / (clip.frames * cells))))
+        wanted: int = self.settings.embedding
+        return max(1, min(wanted, int(LARGEST_SHARE * size / (clip.frames * cells))))
 
     def recipe(self) -> Sequence[Stage]:
         """Fit and fine-tuning (HNeRV, section 4.1 and supplement)."""

@@ -35,7 +35,8 @@ def gaussian_bits(symbols: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     centered, scale = symbols - mean, deviation.clamp(min=LEAST_DEVIATION)
     upper = torch.special.ndtr((centered + 0.5) / scale)
     lower = torch.special.ndtr((centered - 0.5) / scale)
-    return -(upper - lower + LEAST_PROBABILITY).log2().clamp(max=0)
+    logarithm: Tensor = (upper - lower + LEAST_PROBABILITY).log2()
+    return -logarithm.clamp(max=0)
 
 
 def rounded(codes: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Gaussian:
     def counts(self) -> Counts:
         """The parts of PRECISION for each symbol."""
         scale = max(float(self.deviation), LEAST_DEVIATION)
-        edges = (np.arange(self.lowest, self.highest + 2) - 0.5 - float(self.mean)) / scale
+        edges: Floats = (np.arange(self.lowest, self.highest + 2, dtype=np.float64) - 0.5 - float(self.mean)) / scale
         return np.maximum(1, np.rint(np.diff(normal(edges)) * PRECISION)).astype(np.int64)
 
     def categorical(self) -> constriction.stream.model.Categorical:

@@ -16,7 +16,7 @@ from rdbench.errors import BitstreamError
 
 from ..network import Network
 from .entropy import CODERS, Symbols
-from .post_training import refuse_bloat
+from .post_training import Array, refuse_bloat
 from .scheme import Scheme
 
 MOST_BITS = 8
@@ -73,7 +73,8 @@ class TanhQuantization(Scheme):
         """Weights of the sections. Raises BitstreamError."""
         refuse_bloat(network, sections)
         _, decode = CODERS[self.coder]
-        n, values = top(self.bits), {}
+        n = top(self.bits)
+        values: dict[str, Array] = {}
         for (table, payload), names in network.parts().items():
             counts = [network.get_parameter(name).numel() for name in names]
             symbols = decode(sections[table], sections[payload], sum(counts), 2 * n + 1)

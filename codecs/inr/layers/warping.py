@@ -28,4 +28,5 @@ def aggregate(references: Tensor, motion: Tensor, scale: int) -> Tensor:
     flows = functional.interpolate(motion[:, : 2 * count], scale_factor=scale, mode="bilinear") * scale
     shares = functional.interpolate(motion[:, 2 * count :].softmax(dim=1), scale_factor=scale, mode="nearest")
     warped = warp(references.flatten(0, 1).float(), flows.unflatten(1, (count, 2)).flatten(0, 1))
-    return (warped.unflatten(0, (batch, count)) * shares[:, :, None]).sum(dim=1)
+    blended: Tensor = (warped.unflatten(0, (batch, count)) * shares[:, :, None]).sum(dim=1)
+    return blended
