@@ -3,12 +3,13 @@
 An encoder network, which never travels, makes a tiny embedding of each frame; a decoder whose parameters are spread
 evenly renders it. The size counts embeddings and decoder, as the paper does, and both travel. What the paper leaves
 open and we decided: strides beyond its frame sizes and small sizes (`inr/hybrid.py`), and the width of layer 0 where
-the paper's widths miss a size. `hnerv[content=index]` is the paper's baseline, NeRV in HNeRV's code.
+the paper's widths miss a size.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -72,8 +73,8 @@ class HNeRVSettings(HybridSettings):
     """HNeRV's recipe, and what its ablations change (tables 6 and 9 to 12)."""
 
     reduction: float = Field(1.2, ge=1, le=4)
-    least_kernel: int = Field(1, ge=1, le=7, multiple_of=2)
-    most_kernel: int = Field(5, ge=1, le=7)
+    kernels: Literal["1-5", "1-3", "1-7", "3-3"] = "1-5"
+    """The least and the most."""
 
 
 class HNeRVCodec(HybridCodec):
@@ -99,7 +100,7 @@ class HNeRVCodec(HybridCodec):
             geometry.rows, geometry.columns, geometry.strides, stem=channels, channels=channels,
             embedding=self.embedding_channels(clip, geometry.rows * geometry.columns, size),
             lower=max(1, round(min(12, 34 * share))), reduction=round(100 * s.reduction),
-            least_kernel=s.least_kernel, most_kernel=s.most_kernel,
+            least_kernel=int(s.kernels[0]), most_kernel=int(s.kernels[2]),
         )  # fmt: skip
 
     @classmethod

@@ -72,6 +72,14 @@ def decoder(name: str) -> type[InrCodec]:
     return cast(type[InrCodec], load_codec(name.partition("[")[0]))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_and_presets_are_valid_settings(name: str) -> None:
+    kind = decoder(name)
+    for preset in kind.presets.values():
+        written = kind.Settings(**preset).model_dump()
+        assert kind.Settings(**written).model_dump() == written
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize(("width", "height"), [(320, 180), (1280, 720), (161, 91), (400, 100)])
 def test_the_width_meets_the_size(name: str, width: int, height: int) -> None:
