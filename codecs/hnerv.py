@@ -87,8 +87,8 @@ class HNeRVCodec(HybridCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 4e-3},
+            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3, "batch": 1},
+            "tiny": {"epochs": 20, "finetune_epochs": 4, "lr": 4e-3, "batch": 1},
         }
     )
 

@@ -160,7 +160,7 @@ class HNeRVBoostCodec(HybridCodec):
         {
             "paper": {},
             "quick": {"epochs": 150, "finetune_epochs": 50},
-            "tiny": {"epochs": 12, "finetune_epochs": 6, "lr": 5e-3, "finetune_lr": 1.0, "frequencies": 40},
+            "tiny": {"epochs": 12, "finetune_epochs": 6, "finetune_lr": 0.5, "frequencies": 40},
         }
     )
 

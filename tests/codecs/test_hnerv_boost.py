@@ -135,7 +135,7 @@ class Kept(HNeRVBoostCodec):
 
 def encode_clip(folder: Path, size: str = "30K", **options: float) -> tuple[Kept, Path]:
     video = open_video(make_y4m(folder / "c.y4m", 64, 48, 6))
-    codec = Kept(HNeRVBoostSettings(epochs=6, finetune_epochs=12, frequencies=20, **options))  # type: ignore[arg-type]
+    codec = Kept(HNeRVBoostSettings(epochs=2, finetune_epochs=6, frequencies=20, **options))  # type: ignore[arg-type]
     source = Source(video, RgbVideo(video, find_conditions("rgb601")))
     codec.encode(source, codec.rate_point(size, Clip(video.format, 6)), folder / "b", Workspace(folder))
     return codec, folder / "b"
