@@ -28,6 +28,9 @@ VARIANTS = [
     "psnerv[patches=3]",
     "hnerv[entropy=huffman]",
     "ffnerv[blocks=conv]",
+    "ffnerv[flow=false]",
+    "dnerv[difference=0]",
+    "hnerv-boost[tat=false]",
 ]
 FAST = {"epochs": "3", "finetune_epochs": "2", "lr": "5e-3", "frequencies": "10"}
 CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"
