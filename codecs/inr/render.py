@@ -70,7 +70,7 @@ class RenderedVideo(Video):
     def _render(self, start: int, stop: int, clock: "_Clock") -> Tensor:
         indices = torch.arange(start, stop, device=self._device)
         clock.begin(stop - start)
-        output = render(self._network, indices, self._network.grid, self.format.height, self.format.width)
+        output = render(self._network, indices, self._network.frame_grid, self.format.height, self.format.width)
         clock.end()
         return (output * 255).round_().clamp_(0, 255).to(torch.uint8)
 

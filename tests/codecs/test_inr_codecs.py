@@ -21,14 +21,20 @@ from rdbench.registry import create, find_card, find_codecs, load_codec, parse_s
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
 NAMES = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
-VARIANTS = [*NAMES, "nervpp[star]", "nerv[entropy=huffman]", "psnerv[patches=3]"]
-FAST = {"epochs": "3", "finetune_epochs": "2", "lr": "5e-3", "frequencies": "10"}
+VARIANTS = [*NAMES, "nervpp[star]", "nerv[entropy=huffman]", "psnerv[patches=3]", "hinerv[patches=false]",
+            "tenerv[no-iff,no-gop-grids]", "tenerv[shared-kernels,patches]",
+            "tenerv[fixed-gops]", "tenerv[length-gops]"]  # fmt: skip
+FAST = {
+    "epochs": "3", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "lr": "5e-3",
+    "frequencies": "10",
+}  # fmt: skip
 CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"
 
 
 def make(name: str) -> InrCodec:
     (spec,) = parse_specs(name)
-    return cast(InrCodec, create(spec.with_options(FAST)))
+    known = load_codec(spec.name).Settings.model_fields
+    return cast(InrCodec, create(spec.with_options({key: value for key, value in FAST.items() if key in known})))
 
 
 def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -> bytes:
