@@ -55,6 +55,10 @@ class Samples:
         """How many there are."""
         return len(self.frames) * (math.prod(self.grid) if by_patches else 1)
 
+    def batch(self, stage: Stage) -> int:
+        """How many a step takes."""
+        return stage.batch * self.count(stage.by_patches) // len(self.frames)
+
     def patches(self, chosen: Tensor) -> tuple[Patches, Tensor]:
         """Patches by number: where they are, and what they show, `[B, 3, h, w]` in 0..1."""
         cells = math.prod(self.grid)
@@ -156,7 +160,7 @@ class Fit:
         count = self.samples.count(stage.by_patches)
         order = torch.randperm(count).to(self.device)
         error = torch.zeros((), device=self.device)
-        batch = stage.batch * self.samples.count(stage.by_patches) // len(self.samples.frames)
+        batch = self.samples.batch(stage)
         for start in range(0, count, batch):
             for group in optimizer.param_groups:
                 group["lr"] = stage.rate(epoch + start / count)
