@@ -37,9 +37,10 @@ SHORTEST = 16
 GROUPINGS = ("content", "fixed", "length")
 MOST_GROUPS = 64
 WINDOW = 5
+NORM_EPSILON = 1e-6
 BASE_CELLS = 18 * 32
-GRID_VALUES = 2 * 529 * BASE_CELLS
-"""Rows of time times cells times channels of a level of the base grids, in our 3M at 600 frames."""
+GRID_VALUES = 2 * (529 + 3 * GROUPS) * BASE_CELLS
+"""Rows of time times cells times channels of a level, of all base and group grids in our 3M at 600 frames."""
 COPIES = r"features\.groups|.*\.depthwise\.(kernels|biases)"
 """The parameters whose first axis counts groups."""
 
@@ -136,6 +137,7 @@ class UpStage(nn.Module):
     ) -> Tensor:
         """Between these numbers of pixels in a cell, and these margins."""
         stride = scale[1] // scale[0]
+        x = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
         x = place.upsample(self.project(x), stride, margin[0])
         x = x if self.local is None else add_cells(x, self.local(at.frames))
         mask = place.mask(scale[1], margin[1])
@@ -200,6 +202,9 @@ class TeNeRV(Network):
             for number, ((before, after), depth, inside, stride) in enumerate(stages)
         )
         self.head = nn.Linear(widths[-1], 3)
+        for layer in self.modules():  # the grids begin small; biases would drown them
+            if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def _local(self, number: int, stride: int, width: int) -> LocalEncoding | None:
         if not self.config.local_channels:
@@ -323,6 +328,7 @@ class TeNeRVCodec(InrCodec):
         s = self.settings
         geometry = choose_geometry(clip.width, clip.height, BASE_CELLS)
         rows_of_time = sum(-(-(clip.frames + WINDOW - 1) // (2 << level)) for level in range(3))
+        rows_of_time += 0 if s.no_gop_grids else 3 * GROUPS
         channels = max(1, round(share**2 * GRID_VALUES / (rows_of_time * geometry.rows * geometry.columns)))
         width = max(1, round(262 * share))
         groups = len(fixed_parts(clip.frames, 2 * shortest(clip.frames))) + 1 if s.fixed_gops else GROUPS
@@ -330,14 +336,16 @@ class TeNeRVCodec(InrCodec):
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_channels=channels, window=1 if s.no_iff else WINDOW,
             groups=min(groups, clip.frames, MOST_GROUPS), group_grids=int(not s.no_gop_grids),
-            group_kernels=int(not s.shared_kernels), grouping=1 if s.fixed_gops else 2 if s.length_gops else 0,
+            group_kernels=int(not s.shared_kernels), lower=max(1, min(16, round(100 * share))),
+            grouping=1 if s.fixed_gops else 2 if s.length_gops else 0,
         )  # fmt: skip
 
     @classmethod
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> TeNeRV:
         """The network."""
         assert isinstance(config, TeNeRVConfig)
-        if any(first >= second for first, second in pairwise((0, *config.boundaries, clip.frames))):
+        marks = (0, *config.boundaries, clip.frames)
+        if len(config.boundaries) >= config.groups or any(first >= second for first, second in pairwise(marks)):
             raise BitstreamError("The bitstream's groups of pictures are not those of its clip; encode it again.")
         return TeNeRV(config, clip.frames)
 

@@ -1,10 +1,19 @@
 """TeNeRV: its sheet's counts and cost, groups by content, two stages, copies of kernels, its ablations."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
-from rdbench.codecs.inr.network import count_macs, count_parameters
-from rdbench.codecs.tenerv import TeNeRV, TeNeRVConfig
+from rdbench.codec import Workspace
+from rdbench.codecs.inr.codec import ClipHeader
+from rdbench.codecs.inr.fit import Fit
+from rdbench.codecs.inr.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.recipe import Stage
+from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings
+from rdbench.errors import BitstreamError
 
 P1080 = (5, 3, 2, 2)
 
@@ -44,3 +53,156 @@ def test_counts_and_cost(
 )
 def test_counts_of_300_frames(channels: int, grid: int, count: int) -> None:
     assert count_parameters(build(channels, grid, 300)) == count
+
+
+CLIP = ClipHeader(160, 100, 12, 25, 1)
+FRAMES = torch.randint(0, 256, (12, 3, 50, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: bool) -> TeNeRV:
+    """As a fit may leave it: grids as large as they become, and all copies different."""
+    torch.manual_seed(0)
+    network, _ = TeNeRVCodec(TeNeRVSettings(**options)).build_for(clip, size)
+    assert isinstance(network, TeNeRV)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def whole(network: TeNeRV, frames: list[int], clip: ClipHeader = CLIP) -> Tensor:
+    with torch.no_grad():
+        return render(network, torch.tensor(frames), network.frame_grid, clip.height, clip.width)
+
+
+def adaptive() -> Stage:
+    return TeNeRVCodec(TeNeRVSettings()).recipe()[1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (333, 167)])
+def test_patches_are_parts_of_their_frame(width: int, height: int) -> None:
+    clip = ClipHeader(width, height, 12, 25, 1)
+    network = network_of(clip, 60_000)
+    network.boundaries = (4, 9)
+    with torch.no_grad():
+        patches = render(network, torch.tensor([3, 4, 11]), network.grid, height, width)
+    assert max(network.grid) > 1
+    assert (whole(network, [3, 4, 11], clip) - patches).abs().max() < 1e-5
+
+
+def test_a_batch_may_mix_groups() -> None:
+    network = network_of()
+    network.boundaries = (4, 9)
+    together = whole(network, [10, 1, 5, 0])
+    alone = torch.cat([whole(network, [frame]) for frame in (10, 1, 5, 0)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_groups_have_kernels_and_grids_of_their_own() -> None:
+    network = network_of()
+    network.boundaries = (4,)
+    before = whole(network, [3, 4])
+    with torch.no_grad():
+        network.stages[0].layers[0].depthwise.kernels[1] += 0.5
+    after = whole(network, [3, 4])
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1], atol=1e-4)
+
+
+def test_the_switch_copies_the_first_group_and_changes_nothing_yet() -> None:
+    network = network_of()
+    before = whole(network, list(range(12)))
+    copied = network.enter(adaptive())
+    assert network.boundaries
+    assert set(copied) == {name for name, _ in network.named_parameters() if ".depthwise." in name} | {
+        "features.groups"
+    }
+    for name in copied:
+        first, *others = network.get_parameter(name)
+        assert len(others) == 4
+        assert all(torch.equal(first, other) for other in others)
+    assert torch.allclose(whole(network, list(range(12))), before, atol=1e-6)
+
+
+def test_groups_begin_where_the_fused_features_change() -> None:
+    network = network_of()
+    with torch.no_grad():
+        assert network.features.weights is not None
+        network.features.weights.zero_()[:, 0] = 1
+        network.features.weights[7:] *= -1  # the features of frames 6 and 7 point to opposite sides
+    network.enter(adaptive())
+    assert 7 in network.boundaries
+
+
+def test_ablations() -> None:
+    assert network_of(no_iff=True).features.weights is None
+    assert network_of(no_gop_grids=True).features.groups is None
+    shared = network_of(shared_kernels=True)
+    assert all(len(p) == 1 for name, p in shared.named_parameters() if ".depthwise." in name)
+    for option, boundaries in (("fixed_gops", (2, 4, 6, 8, 10)), ("length_gops", (2, 4, 7, 9))):
+        network = network_of(**{option: True})
+        network.enter(adaptive())
+        assert network.boundaries == boundaries
+        assert network.config.groups == len(boundaries) + 1
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    """Two epochs of the first stage, two of the second, two of quantization."""
+    monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
+    codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2))
+    clip = ClipHeader(80, 50, 12, 25, 1)
+
+    def fit(folder: Path, stop: int | None) -> TeNeRV:
+        calls = 0
+
+        def progress(done: float, total: float, text: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(0)
+        network, _ = codec.build_for(clip, 12_000)
+        assert isinstance(network, TeNeRV)
+        folder.mkdir(exist_ok=True)
+        engine = Fit(network, codec.compression(), FRAMES, Workspace(folder, progress=progress), codec.recipe())
+        try:
+            engine.run()
+        except KeyboardInterrupt:
+            engine._checkpoint.wait()
+        return network
+
+    never = fit(tmp_path / "whole", None)
+    fit(tmp_path / "cut", stop_after)
+    resumed = fit(tmp_path / "cut", None)
+    assert never.boundaries
+    assert never.boundaries == resumed.boundaries
+    for ours, theirs in zip(never.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_boundaries_travel_and_wrong_ones_are_refused() -> None:
+    network = network_of()
+    config = network.settled(network.config)
+    assert isinstance(config, TeNeRVConfig)
+    numbers = replace(config, boundaries=(4, 9)).numbers()
+    rebuilt = TeNeRVCodec.rebuild(CLIP, numbers)
+    assert isinstance(rebuilt, TeNeRV)
+    assert rebuilt.boundaries == (4, 9)
+    for wrong in ((9, 4), (4, 4), (4, 12), tuple(range(1, 12))):
+        with pytest.raises(BitstreamError):
+            TeNeRVCodec.rebuild(CLIP, replace(config, boundaries=wrong).numbers())
+    for cut in (numbers[:-1], [*numbers, 1], numbers[:4]):
+        with pytest.raises(BitstreamError):
+            TeNeRVCodec.rebuild(CLIP, cut)
+
+
+def test_equal_copies_cost_next_to_nothing() -> None:
+    scheme, network = TeNeRVCodec(TeNeRVSettings()).compression(), network_of()
+    different = len(scheme.write(network)["weights"])
+    network.enter(adaptive())
+    kernels = sum(p.numel() for name, p in network.named_parameters() if ".depthwise." in name)
+    assert len(scheme.write(network)["weights"]) < different - kernels // 2

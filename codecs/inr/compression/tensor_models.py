@@ -63,7 +63,8 @@ def decode_tensors(models: bytes, payload: bytes, sizes: Sequence[int], bound: i
     if next(numbers, None) is not None or len(payload) % 4:
         raise BitstreamError(DAMAGED)
     words = np.frombuffer(payload, "<u4").astype(np.uint32)
-    if words.size and words[-1] == 0:  # a zero at the end is never written
+    coded = any(model is not None and len(model.counts) > 1 for model in found)
+    if coded != bool(words.size) or (coded and words[-1] == 0):  # a zero at the end is never written
         raise BitstreamError(DAMAGED)
     coder = constriction.stream.stack.AnsCoder(words)
     parts = [np.zeros(0, np.int32)]
