@@ -22,14 +22,12 @@ from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
-from .inr.layers.temporal_grids import LocalEncoding, TemporalGrid
+from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
 from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.network import Network, NetworkConfig, Patches
 from .inr.recipe import Stage
 
 NORM_EPSILON = 1e-6
-BASE_CELLS = 18 * 32
-"""The paper's base grid at 16:9."""
 GRID_VALUES = 2 * 150 * BASE_CELLS
 """Rows of time times cells times channels of the first level of the base grid, in the paper's S."""
 PRUNABLE = r"(stem|head|stages\.\d+\.blocks\.\d+\.\w+)\.weight"
@@ -184,17 +182,16 @@ class HiNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 150, "prune_epochs": 20, "quantize_epochs": 15},
-            "tiny": {"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 6e-3},
+            "quick": {"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 5e-3, "patches": False},
+            "tiny": {"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False},
         }
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> HiNeRVConfig:
         """From the paper's S: all widths times `share`; grids keep their part of the parameters (our choice)."""
-        geometry = choose_geometry(clip.width, clip.height, BASE_CELLS)
         rows_of_time = max(1, min(150, round(0.3 * clip.frames)))
+        geometry, channels = grid_for(clip.width, clip.height, share**2 * GRID_VALUES / rows_of_time)
         width = max(1, round(280 * share))
-        channels = max(1, round(share**2 * GRID_VALUES / (rows_of_time * geometry.rows * geometry.columns)))
         return HiNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_frames=rows_of_time, grid_channels=channels,

@@ -24,21 +24,20 @@ from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.gops import divergence, equal_parts, fixed_parts, group_of, partition
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
-from .inr.layers.temporal_grids import LocalEncoding, TemporalGrid
+from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
 from .inr.losses import MIXES
-from .inr.network import Counted, Network, NetworkConfig, Patches, choose_geometry
+from .inr.network import Counted, Network, NetworkConfig, Patches
 from .inr.recipe import Stage
 
 HOLISTIC, ADAPTIVE = "holistic", "adaptive"
 """The two stages of section III-C."""
 GROUPS = 5
 SHORTEST = 16
-"""Frames of a group, in clips that are long enough for groups twice as long."""
+"""Frames of a group, in long clips."""
 GROUPINGS = ("content", "fixed", "length")
 MOST_GROUPS = 64
 WINDOW = 5
 NORM_EPSILON = 1e-6
-BASE_CELLS = 18 * 32
 GRID_VALUES = 2 * (529 + 3 * GROUPS) * BASE_CELLS
 """Rows of time times cells times channels of a level, of all base and group grids in our 3M at 600 frames."""
 COPIES = r"features\.groups|.*\.depthwise\.(kernels|biases)"
@@ -163,12 +162,12 @@ class FusedGrid(nn.Module):
 
     def fused(self, frames: Tensor, cells: Tensor) -> Tensor:
         """Equation 2: `[B, n, C]` for cells `[B, n]` of frames `[B]`."""
-        if self.weights is None:
-            return self.base(frames, cells)
-        batch, window = len(frames), self.weights.shape[1]
+        window = 1 if self.weights is None else self.weights.shape[1]
         reached = (frames[:, None] + torch.arange(window, device=frames.device)).flatten()
-        base = self.base(reached, cells.repeat_interleave(window, 0)).unflatten(0, (batch, window))
-        return (base * self.weights[frames][:, :, None, None]).sum(1)
+        base: Tensor = self.base(reached, cells.repeat_interleave(window, 0))
+        if self.weights is None:
+            return base
+        return (base.unflatten(0, (-1, window)) * self.weights[frames][:, :, None, None]).sum(1)
 
     def forward(self, frames: Tensor, groups: Tensor, cells: Tensor) -> Tensor:
         """Equation 5."""
@@ -268,9 +267,14 @@ class TeNeRV(Network):
         return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
 
 
+def group_count(frames: int) -> int:
+    """Groups of a clip: GROUPS, fewer in short clips (our choice)."""
+    return max(1, min(GROUPS, frames // 8))
+
+
 def shortest(frames: int) -> int:
-    """Frames that a group has at least; short clips have short groups (our choice)."""
-    return max(1, min(SHORTEST, frames // (2 * GROUPS)))
+    """Frames that a group has at least: half of what equal groups would have, or SHORTEST (our choice)."""
+    return max(1, min(SHORTEST, frames // (2 * group_count(frames))))
 
 
 class GroupQuantNoise(QuantNoise):
@@ -294,6 +298,8 @@ class TeNeRVSettings(Settings):
     bits: int = Field(8, ge=2, le=MOST_BITS)
     noise: float = Field(0.9, ge=0, le=1)
     """The share of weights that a step of quantization-aware training sees quantized."""
+    local: bool = True
+    """HiNeRV's local encodings after each upsampling: our addition, as quality falls short without them."""
     no_iff: bool = False
     """V1: base grids alone."""
     no_gop_grids: bool = False
@@ -318,24 +324,26 @@ class TeNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 150, "quantize_epochs": 15},
-            "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 6e-3},
+            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 5e-3},
+            "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 5e-3},
         }
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> TeNeRVConfig:
         """From our 3M: all widths times `share`; the grids keep their part of the parameters."""
         s = self.settings
-        geometry = choose_geometry(clip.width, clip.height, BASE_CELLS)
         rows_of_time = sum(-(-(clip.frames + WINDOW - 1) // (2 << level)) for level in range(3))
-        rows_of_time += 0 if s.no_gop_grids else 3 * GROUPS
-        channels = max(1, round(share**2 * GRID_VALUES / (rows_of_time * geometry.rows * geometry.columns)))
+        groups = group_count(clip.frames)
+        if s.fixed_gops:
+            groups = min(MOST_GROUPS, len(fixed_parts(clip.frames, 2 * shortest(clip.frames))) + 1)
+        rows_of_time += 0 if s.no_gop_grids else 3 * groups
+        geometry, channels = grid_for(clip.width, clip.height, share**2 * GRID_VALUES / rows_of_time)
         width = max(1, round(262 * share))
-        groups = len(fixed_parts(clip.frames, 2 * shortest(clip.frames))) + 1 if s.fixed_gops else GROUPS
         return TeNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
-            channels=width, hidden=4 * width, grid_channels=channels, window=1 if s.no_iff else WINDOW,
-            groups=min(groups, clip.frames, MOST_GROUPS), group_grids=int(not s.no_gop_grids),
+            channels=width, hidden=4 * width, grid_channels=channels,
+            local_channels=2 * channels if s.local else 0, window=1 if s.no_iff else WINDOW,
+            groups=groups, group_grids=int(not s.no_gop_grids),
             group_kernels=int(not s.shared_kernels), lower=max(1, min(16, round(100 * share))),
             grouping=1 if s.fixed_gops else 2 if s.length_gops else 0,
         )  # fmt: skip

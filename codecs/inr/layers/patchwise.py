@@ -89,7 +89,9 @@ class Place:
         if margin:
             for dim, (place, _, grid) in enumerate(self._sides(), start=1):
                 x = _repeat_edges(x, dim, margin, place == 0, place == grid - 1)
-        y = functional.interpolate(x.permute(0, 3, 1, 2), scale_factor=stride, mode="bilinear", align_corners=False)
+        y: Tensor = functional.interpolate(
+            x.permute(0, 3, 1, 2), scale_factor=stride, mode="bilinear", align_corners=False
+        )
         return y.permute(0, 2, 3, 1)
 
     def _sides(self) -> tuple[tuple[Tensor, int, int], tuple[Tensor, int, int]]:

@@ -5,8 +5,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..network import Geometry, choose_geometry
+
 GRID_INIT = 1e-3
 """Grids begin uniform in plus and minus this (HiNeRV)."""
+
+
+BASE_CELLS = 18 * 32
+"""The base grid of HiNeRV at 16:9."""
+
+
+def grid_for(width: int, height: int, values: float) -> tuple[Geometry, int]:
+    """A base grid for frames of this size, and its channels, for so many values in a row of time (our choice).
+
+    HiNeRV's 18x32 cells, or a quarter of them as often as there would be less than half a value for each.
+    """
+    cells = BASE_CELLS
+    while values / cells < 0.5 and cells > BASE_CELLS // 16:
+        cells //= 4
+    geometry = choose_geometry(width, height, cells)
+    return geometry, max(1, round(values / (geometry.rows * geometry.columns)))
 
 
 def taps(frames: Tensor, length: int, total: int) -> tuple[Tensor, Tensor, Tensor]:
