@@ -167,7 +167,8 @@ class FusedGrid(nn.Module):
         base: Tensor = self.base(reached, cells.repeat_interleave(window, 0))
         if self.weights is None:
             return base
-        return (base.unflatten(0, (-1, window)) * self.weights[frames][:, :, None, None]).sum(1)
+        parts = base.view(len(frames), window, *base.shape[1:])
+        return (parts * self.weights[frames][:, :, None, None]).sum(1)
 
     def forward(self, frames: Tensor, groups: Tensor, cells: Tensor) -> Tensor:
         """Equation 5."""
@@ -298,8 +299,8 @@ class TeNeRVSettings(Settings):
     bits: int = Field(8, ge=2, le=MOST_BITS)
     noise: float = Field(0.9, ge=0, le=1)
     """The share of weights that a step of quantization-aware training sees quantized."""
-    local: bool = True
-    """HiNeRV's local encodings after each upsampling: our addition, as quality falls short without them."""
+    local: bool = False
+    """HiNeRV's local encodings after each upsampling, our addition: no clear gain so far."""
     no_iff: bool = False
     """V1: base grids alone."""
     no_gop_grids: bool = False

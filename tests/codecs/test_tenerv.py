@@ -82,7 +82,7 @@ def adaptive() -> Stage:
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (333, 167)])
 def test_patches_are_parts_of_their_frame(width: int, height: int) -> None:
     clip = ClipHeader(width, height, 40, 25, 1)
-    network = network_of(clip, 60_000)
+    network = network_of(clip, 100_000)
     network.boundaries = (4, 9)
     with torch.no_grad():
         patches = render(network, torch.tensor([3, 4, 11]), network.grid, height, width)
