@@ -116,7 +116,7 @@ def _repeat_edges(x: Tensor, dim: int, margin: int, first: Tensor, last: Tensor)
 def add_cells(x: Tensor, code: Tensor) -> Tensor:
     """Adds a code `[B, s, s, C]` to each cell of s x s pixels."""
     stride = code.shape[1]
-    cells = x.unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
+    cells: Tensor = x.unflatten(2, (-1, stride)).unflatten(1, (-1, stride))
     return (cells + code[:, None, :, None]).flatten(3, 4).flatten(1, 2)
 
 
