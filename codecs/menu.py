@@ -148,3 +148,15 @@ DNERV = inr_card(
     "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation for Videos, CVPR 2023",
     "dnerv:DNeRVCodec",
 )
+HINERV = inr_card(
+    "hinerv",
+    "Learned grids with local encodings, upsampled by ConvNeXt blocks; fitted in patches",
+    "Kwan et al., HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation, NeurIPS 2023",
+    "hinerv:HiNeRVCodec",
+)
+TENERV = inr_card(
+    "tenerv",
+    "Temporal grids fused over frames, groups of pictures by content with their own grids and depthwise kernels",
+    "Zhu et al., Video Compression with Hierarchical Temporal Neural Representation, arXiv 2601.17743",
+    "tenerv:TeNeRVCodec",
+)

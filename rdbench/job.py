@@ -227,6 +227,8 @@ def _fill(
         "encode_fps": job.frames / encoded["seconds"],
         "decode_seconds": decoded["seconds"],
         "decode_fps": job.frames / decoded["seconds"],
+        "first_frame_seconds": decoded["first_frame_seconds"],
+        "seek_seconds": decoded["seek_seconds"],
         "peak_memory_mb": max(encoded["peak_memory_mb"], decoded["peak_memory_mb"]),
         "device": encoded["device"],
         "ledger": decoded["ledger"],

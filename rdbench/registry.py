@@ -23,7 +23,8 @@ _SPEC = re.compile(r"([A-Za-z0-9_.-]+|[^\[\]]+\.[a-z]+)(?:\[([^\[\]]*)\])?")
 class CodecSpec:
     """A codec as the user wrote it: `x265[preset=medium,bframes=0]`; an option without `=` is switched on.
 
-    The name of a codec declared in a file is the file's absolute path.
+    In the name of an option `-` stands for `_`: `tenerv[no-iff]`. The name of a codec declared in a file is the
+    file's absolute path.
     """
 
     name: str
@@ -66,7 +67,8 @@ def _parse_spec(text: str) -> CodecSpec:
     options = [option.strip() for option in (match[2] or "").split(",") if option.strip()]
     pairs = (option.partition("=") for option in options)
     name = str(Path(match[1]).expanduser().absolute()) if _file_reader(match[1]) else match[1]
-    return CodecSpec(name, tuple((key.strip(), value.strip() if eq else "true") for key, eq, value in pairs))
+    named = ((key.strip().replace("-", "_"), value.strip() if eq else "true") for key, eq, value in pairs)
+    return CodecSpec(name, tuple(named))
 
 
 def _file_reader(name: str) -> EntryPoint | None:

@@ -60,6 +60,10 @@ class Record(BaseModel):
     status: Literal["ok", "failed"]
     error: str | None = None
     id: str
+    first_frame_seconds: Number = None
+    """From the start of decoding to the first frames in host memory."""
+    seek_seconds: Number = None
+    """From the start of decoding to the one frame in the middle of the clip, which INR codecs render alone."""
     lossless_frames: int | None = None
     ledger: dict[str, int] = {}
     parts: dict[str, float] = {}

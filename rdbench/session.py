@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -238,27 +238,19 @@ def _span(video: Any, text: str | None) -> Any:
     if not 0 <= first < end:
         raise UsageError(f"--frames {text} holds no frame; give first:end with first below end.")
     source: VideoFormat = video.format
-    target = source
-    if source.chroma == "rgb":
-        values = {**source.__dict__, "chroma": "444"}
-        target = VideoFormat(**values)
+    target = replace(source, chroma="444") if source.chroma == "rgb" else source
 
     class Span(Video):
         format = target
         frames = None
 
         def batches(self, size: int = BATCH) -> Iterator[Frames]:
-            position = 0
-            for batch in video.batches(size):
-                low, high = max(first - position, 0), min(end - position, len(batch))
-                position += len(batch)
-                if low < high:
-                    part = Frames(tuple(plane[low:high] for plane in batch.planes))
-                    yield convert(part, source, target) if target != source else part
-                if position >= end:
-                    return
-            if position <= first:
-                raise UsageError(f"--frames {text} begins after the last frame; there are {position}.")
+            part = None
+            for part in video.span(first, end, size):
+                yield convert(part, source, target) if target != source else part
+            if part is None:
+                count = sum(len(batch) for batch in video.batches())
+                raise UsageError(f"--frames {text} begins after the last frame; there are {count}.")
 
     return Span()
 

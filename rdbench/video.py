@@ -73,3 +73,17 @@ class Video(ABC):
     @abstractmethod
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The frames in display order, `size` at a time (the last batch may be shorter)."""
+
+    def span(self, first: int, end: int, size: int = BATCH) -> Iterator[Frames]:
+        """Those of the frames first to end - 1 that there are, in batches of up to `size`.
+
+        Here by reading from the start and skipping; a video that can begin anywhere overrides it.
+        """
+        position = 0
+        for batch in self.batches(size):
+            low, high = max(first - position, 0), min(end - position, len(batch))
+            position += len(batch)
+            if low < high:
+                yield Frames(tuple(plane[low:high] for plane in batch.planes))
+            if position >= end:
+                return

@@ -13,7 +13,7 @@ def test_specs_with_options() -> None:
     assert parse_specs("nerv, x265[preset=medium,bframes=0],tenerv[no-iff]") == [
         CodecSpec("nerv"),
         CodecSpec("x265", (("preset", "medium"), ("bframes", "0"))),
-        CodecSpec("tenerv", (("no-iff", "true"),)),
+        CodecSpec("tenerv", (("no_iff", "true"),)),
     ]
     assert str(parse_specs("x265[bframes=0]")[0]) == "x265[bframes=0]"
 

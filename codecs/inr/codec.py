@@ -195,7 +195,8 @@ class InrCodec(Codec):
     def _write(self, ready: "Prepared", scheme: Scheme, bitstream: Path) -> None:
         clip, chosen = ready.clip, scheme.numbers()
         header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, len(chosen), *chosen)
-        config = stream.pack_integers([*header, *ready.config.numbers()])
+        settled = ready.network.settled(ready.config)
+        config = stream.pack_integers([*header, *settled.numbers()])
         stream.write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
 
     def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:

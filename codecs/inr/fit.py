@@ -58,11 +58,15 @@ class Samples:
         """How many there are."""
         return len(self.frames) * (math.prod(self.grid) if by_patches else 1)
 
+    def batch(self, stage: Stage) -> int:
+        """How many a step takes."""
+        return stage.batch * self.count(stage.by_patches) // len(self.frames)
+
     def patches(self, chosen: Tensor) -> tuple[Patches, Tensor]:
         """Patches by number: where they are, and what they show, `[B, 3, h, w]` in 0..1."""
         cells = math.prod(self.grid)
         cell = chosen % cells
-        at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1])
+        at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1], self.grid)
         return at, self._patches[at.frames, at.rows, at.columns].float() / 255
 
     def pixels(self, area: Literal["clip", "frame"]) -> int:
@@ -100,15 +104,23 @@ class Fit:
         """Fits the network, stage after stage. Raises RdbenchError where the loss diverges."""
         saved = self._resume()
         first = int(saved["stage"]) if saved else 0
+        carried = None
         for number in range(first, len(self.stages)):
-            self._run_stage(number, saved if number == first else None)
+            carried = self._run_stage(number, saved if number == first else None, carried)
         self._checkpoint.wait()
         self.curve.write(self.workspace.folder / FIT_CURVE)
 
-    def _run_stage(self, number: int, saved: dict[str, Any] | None) -> None:
+    def _run_stage(
+        self, number: int, saved: dict[str, Any] | None, carried: torch.optim.Optimizer | None
+    ) -> torch.optim.Optimizer:
+        """Returns the optimizer, with which the next stage may carry on."""
         stage = self.stages[number]
+        copied = () if saved else self.network.enter(stage)
         self.scheme.enter(self.network, stage)
         optimizer, average = self.start(stage)
+        if carried is not None and stage.passed and not saved:
+            optimizer.load_state_dict(carried.state_dict())
+            self._copy_moments(optimizer, copied)
         if saved:
             self.scheme.load_state(saved["scheme"])
             optimizer.load_state_dict(saved["optimizer"])
@@ -127,6 +139,15 @@ class Fit:
                 saved_at = time.perf_counter()
             text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB"
             self.workspace.progress(done + epoch + 1, sum(each.epochs for each in self.stages), text)
+        return optimizer
+
+    def _copy_moments(self, optimizer: torch.optim.Optimizer, names: Sequence[str]) -> None:
+        """The other rows of these parameters have become copies of the first; so do those of their moments."""
+        parameters = dict(self.network.named_parameters())
+        for name in names:
+            for moment in optimizer.state[parameters[name]].values():
+                if isinstance(moment, Tensor) and moment.shape == parameters[name].shape:
+                    moment.copy_(moment[:1].expand_as(moment).clone())
 
     def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
         """The optimizer and the moving average of a stage."""
@@ -147,10 +168,11 @@ class Fit:
         count = self.samples.count(stage.by_patches)
         order = torch.randperm(count).to(self.device)
         error = torch.zeros((), device=self.device)
-        for start in range(0, count, stage.batch):
+        batch = self.samples.batch(stage)
+        for start in range(0, count, batch):
             for group in optimizer.param_groups:
                 group["lr"] = stage.rate(epoch + start / count)
-            chosen = order[start : start + stage.batch]
+            chosen = order[start : start + batch]
             error += self.step(stage, optimizer, chosen) * len(chosen) / count
             average.update()
         mean = float(error)
@@ -201,13 +223,13 @@ class Fit:
         at, target = (
             self.samples.patches(chosen)
             if stage.by_patches
-            else (Patches.of_frames(chosen, self.samples.grid), self.samples.whole(chosen))
+            else (Patches.of_frames(chosen, self.network.frame_grid), self.samples.whole(chosen))
         )
         outputs: Outputs = torch.func.functional_call(self._called, weights, (at,))
         if stage.by_patches:
             return outputs, target
         height, width = target.shape[2:]
-        return [(weight, tile(o, self.samples.grid)[..., :height, :width]) for weight, o in outputs], target
+        return [(weight, tile(o, self.network.frame_grid)[..., :height, :width]) for weight, o in outputs], target
 
     def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
         self._checkpoint.save(

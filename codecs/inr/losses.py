@@ -1,6 +1,7 @@
 """Losses between frames or patches `[B, 3, H, W]` in 0..1, and the weighted mixes of them that the papers use."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -11,9 +12,10 @@ from torch.nn import functional
 Mix = tuple[tuple[float, str], ...]
 """Weights and names of terms."""
 
-
-LARGEST_SINGLE_SCALE = 160
-"""Frames with a side of so many pixels are too small for five scales; SSIM stands for MS-SSIM (our choice)."""
+SCALES = 5
+"""Of MS-SSIM, each of half the size."""
+SMALL_WINDOW = 5
+"""HiNeRV's, for patches."""
 
 
 def _ssim(output: Tensor, target: Tensor) -> Tensor:
@@ -21,10 +23,10 @@ def _ssim(output: Tensor, target: Tensor) -> Tensor:
     return 1 - similarity
 
 
-def _ms_ssim(output: Tensor, target: Tensor) -> Tensor:
-    if min(output.shape[2:]) <= LARGEST_SINGLE_SCALE:
-        return _ssim(output, target)
-    similarity: Tensor = ms_ssim(output, target, data_range=1.0, size_average=True)
+def _ms_ssim(output: Tensor, target: Tensor, window: int = 11) -> Tensor:
+    """1 - MS-SSIM; 1 - SSIM where the scales do not fit (our choice)."""
+    measure = ms_ssim if min(output.shape[2:]) > (window - 1) << (SCALES - 1) else ssim
+    similarity: Tensor = measure(output, target, data_range=1.0, size_average=True, win_size=window)
     return 1 - similarity
 
 
@@ -34,15 +36,20 @@ def _spectrum(output: Tensor, target: Tensor) -> Tensor:
 
 
 TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"l1": functional.l1_loss, "l2": functional.mse_loss, "ssim": _ssim, "ms_ssim": _ms_ssim, "spectrum": _spectrum}
-)
-"""1 - SSIM and 1 - MS-SSIM are pytorch-msssim's: 11-tap window, sigma 1.5, valid convolution, mean over channels. The
-spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized (HNeRV-Boost)."""
+    {
+        "l1": functional.l1_loss, "l2": functional.mse_loss, "ssim": _ssim, "ms_ssim": _ms_ssim,
+        "ms_ssim_5": partial(_ms_ssim, window=SMALL_WINDOW), "spectrum": _spectrum,
+    }
+)  # fmt: skip
+"""1 - SSIM and 1 - MS-SSIM are pytorch-msssim's: 11-tap window (or the name's), sigma 1.5, valid convolution, mean over
+channels. The spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized
+(HNeRV-Boost)."""
 
 MIXES: Mapping[str, Mix] = MappingProxyType(
     {
         "l1_ssim": ((0.7, "l1"), (0.3, "ssim")),  # NeRV, equation 2, alpha = 0.7
         "l1_ms_ssim": ((0.7, "l1"), (0.3, "ms_ssim")),
+        "l1_ms_ssim_5": ((0.7, "l1"), (0.3, "ms_ssim_5")),  # HiNeRV
         "l2_ssim": ((0.7, "l2"), (0.3, "ssim")),
         "l1_l2": ((0.7, "l1"), (0.3, "l2")),
         "boost": ((42.0, "l1"), (18.0, "ms_ssim"), (1.0, "spectrum")),  # HNeRV-Boost: 60 (0.7, 0.3) and the spectrum

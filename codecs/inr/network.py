@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError
+
+from .recipe import Stage
 
 STRIDES = {
     1: (1,), 2: (2,), 4: (2, 2), 6: (3, 2), 8: (2, 2, 2), 10: (5, 2), 20: (5, 2, 2), 40: (5, 2, 2, 2),
@@ -33,28 +35,47 @@ class Patches:
     frames: Tensor
     rows: Tensor
     columns: Tensor
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of patches in a frame; one patch is the whole frame."""
 
     @classmethod
     def of_frames(cls, indices: Tensor, grid: tuple[int, int]) -> Self:
         """Every patch of these frames, row by row, frame after frame."""
         rows, columns = grid
         cells = torch.arange(rows * columns, device=indices.device).repeat(len(indices))
-        return cls(indices.repeat_interleave(rows * columns), cells // columns, cells % columns)
+        return cls(indices.repeat_interleave(rows * columns), cells // columns, cells % columns, grid)
 
 
 class Network(nn.Module, ABC):
     """A network that renders patches of frames; one patch is the whole frame unless `grid` says otherwise."""
 
     grid: tuple[int, int] = (1, 1)
-    """Rows and columns of patches in a frame."""
+    """Rows and columns of the patches in a frame that fits draw."""
     latents: frozenset[str] = frozenset()
     """The names of parameters that hold content (embeddings, grids) and are coded apart from the weights."""
     per_frame: frozenset[str] = frozenset()
     """Those of them whose first axis counts frames."""
 
+    @property
+    def frame_grid(self) -> tuple[int, int]:
+        """The grid in which whole frames are rendered."""
+        return self.grid
+
     def __init__(self, config: "NetworkConfig") -> None:
         super().__init__()
         self.patch_size = config.patch_size
+
+    def enter(self, stage: Stage) -> Sequence[str]:
+        """A stage begins, with these weights; not called for a resumed one.
+
+        Returns the names of parameters whose other rows have become copies of the first: the optimizer's moments,
+        where they are carried on, are copied alike.
+        """
+        return ()
+
+    def settled(self, config: "NetworkConfig") -> "NetworkConfig":
+        """The configuration that travels: what the network was built from, and what it decided while being fitted."""
+        return config
 
     @abstractmethod
     def forward(self, at: Patches) -> Tensor:
@@ -89,6 +110,14 @@ class Fitted(nn.Module):
         return self.network.fitted(at)
 
 
+class Counted(nn.Module, ABC):
+    """A layer that counts its own multiply-accumulates; torch's convolutions and linear layers are counted anyway."""
+
+    @abstractmethod
+    def macs(self, output: Tensor) -> int:
+        """Those of the call that gave this output."""
+
+
 def render(
     network: Callable[[Patches], Tensor], indices: Tensor, grid: tuple[int, int], height: int, width: int
 ) -> Tensor:
@@ -116,6 +145,8 @@ class NetworkConfig:
     strides: tuple[int, ...]
 
     choices: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    lists: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Fields that are tuples of integers from 1 on, and how long they may be; they come last."""
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -125,22 +156,37 @@ class NetworkConfig:
 
     def numbers(self) -> list[int]:
         """The configuration as integers, which `from_numbers` reads."""
-        own = [int(getattr(self, field.name)) for field in fields(self)[3:]]
-        return [self.rows, self.columns, len(self.strides), *self.strides, *own]
+        own = [int(getattr(self, field.name)) for field in fields(self)[3:] if field.name not in self.lists]
+        more = [n for name in self.lists for n in (len(getattr(self, name)), *getattr(self, name))]
+        return [self.rows, self.columns, len(self.strides), *self.strides, *own, *more]
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """What `numbers` gave. Raises BitstreamError for what is no network."""
-        names = [field.name for field in fields(cls)[3:]]
+        names = [field.name for field in fields(cls)[3:] if field.name not in cls.lists]
         stages = numbers[2] if len(numbers) > 2 else 0
-        if not 1 <= stages <= MOST_STAGES or len(numbers) != 3 + stages + len(names):
+        end = 3 + stages + len(names)
+        if not 1 <= stages <= MOST_STAGES or len(numbers) < end:
             raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        own = dict(zip(names, numbers[3 + stages :], strict=True))
+        own = dict(zip(names, numbers[3 + stages : end], strict=True))
+        more = cls._read_lists(numbers[end:])
         limits = {**dict.fromkeys(names, LARGEST_NUMBER), **cls.choices}
         small = any(not (0 if name in cls.choices else 1) <= value < limits[name] for name, value in own.items())
         if small or not all(1 <= value < LARGEST_NUMBER for value in numbers[: 3 + stages]):
             raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        return cls(numbers[0], numbers[1], tuple(numbers[3 : 3 + stages]), **own)
+        return cls(numbers[0], numbers[1], tuple(numbers[3 : 3 + stages]), **own, **more)
+
+    @classmethod
+    def _read_lists(cls, numbers: Sequence[int]) -> dict[str, Any]:
+        found = {}
+        for name, longest in cls.lists.items():
+            length = numbers[0] if numbers else longest + 1
+            found[name], numbers = tuple(numbers[1 : 1 + length]), numbers[1 + length :]
+            if length > longest or len(found[name]) < length or not all(1 <= n < 1 << 32 for n in found[name]):
+                raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        if numbers:
+            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        return found
 
 
 @dataclass(frozen=True)
@@ -182,15 +228,18 @@ def count_macs(network: Network, frames: int = 1) -> int:
 
     def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
+        if isinstance(module, Counted):
+            total += module.macs(output)
+            return
         weight = module.weight
         assert isinstance(weight, Tensor)
         total += output.numel() // weight.shape[0] * weight.numel()
 
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | Counted)]
     handles = [layer.register_forward_hook(hook) for layer in layers]
     device = next(network.parameters()).device
     with torch.no_grad():
-        network.one_pass(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.grid))
+        network.one_pass(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.frame_grid))
     for handle in handles:
         handle.remove()
     return total

@@ -27,7 +27,7 @@ class Stage:
     floor: float = 0.0
     """The share of `lr` at the end of the cosine."""
     batch: int = 1
-    """Frames in a step; patches where `by_patches` is set."""
+    """Frames in a step; as many patches as these hold where `by_patches` is set."""
     by_patches: bool = False
     """Steps take patches from everywhere instead of whole frames."""
     loss: Mix = MIXES["l1_ssim"]
@@ -47,13 +47,20 @@ class Stage:
     network begin with `encoder.`."""
     sparsity: float = 0.0
     """The share of weights that the compression scheme holds at zero."""
+    noise: float = 0.0
+    """The share of weights that each step of a quantization-aware scheme sees quantized."""
+    passed: int = 0
+    """Epochs of the stage before, which has the same schedule and whose optimizer this one carries on."""
+    to_come: int = 0
+    """Epochs of the stage that carries on."""
 
     def rate(self, epoch: float) -> float:
         """The learning rate at a fractional epoch."""
-        warm = int(self.warmup * self.epochs)
+        total, epoch = self.passed + self.epochs + self.to_come, self.passed + epoch
+        warm = int(self.warmup * total)
         if epoch < warm:
             return self.lr * (WARMUP_START + (1 - WARMUP_START) * epoch / warm)
-        cosine = 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, self.epochs - warm)))
+        cosine = 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, total - warm)))
         return self.lr * (self.floor + (1 - self.floor) * cosine)
 
     def chosen(self, parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:

@@ -42,16 +42,22 @@ class RenderedVideo(Video):
         self._device = torch.device(workspace.device)
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """Frames in order; reports `render_fps`, the network alone, the first (cold) call left out.
+        """All frames, as `span` renders them."""
+        assert self.frames is not None
+        return self.span(0, self.frames, size)
+
+    def span(self, first: int, end: int, size: int = BATCH) -> Iterator[Frames]:
+        """These frames alone; reports `render_fps`, the network alone, the first (cold) call left out.
 
         The network renders a bounded number of pixels at once, so that memory does not grow with `size`. While it
-        renders one part, the part before is copied. A clip that is rendered in one call has no `render_fps`.
+        renders one part, the part before is copied. What is rendered in one call has no `render_fps`.
         """
         assert self.frames is not None
+        end = min(end, self.frames)
         limit = RENDER_PIXELS_GPU if self._device.type == "cuda" else RENDER_PIXELS
         at_once = max(1, min(size, limit // (self.format.width * self.format.height)))
         clock = _Clock(self._device)
-        spans = ((at, min(at + at_once, self.frames)) for at in range(0, self.frames, at_once))
+        spans = ((at, min(at + at_once, end)) for at in range(first, end, at_once))
         pending: list[_Copy] = []
         ready: list[np.typing.NDArray[np.uint8]] = []
         for start, stop in spans:
@@ -70,7 +76,7 @@ class RenderedVideo(Video):
     def _render(self, start: int, stop: int, clock: "_Clock") -> Tensor:
         indices = torch.arange(start, stop, device=self._device)
         clock.begin(stop - start)
-        output = render(self._network, indices, self._network.grid, self.format.height, self.format.width)
+        output = render(self._network, indices, self._network.frame_grid, self.format.height, self.format.width)
         clock.end()
         return (output * 255).round_().clamp_(0, 255).to(torch.uint8)
 

@@ -25,11 +25,12 @@ def time_stages(fit: Fit, steps: int, macs: int) -> list[Timing]:
 
 
 def _time_stage(fit: Fit, stage: Stage, steps: int, macs: int) -> Timing:
+    fit.network.enter(stage)
     fit.scheme.enter(fit.network, stage)
     optimizer, average = fit.start(stage)
     count = fit.samples.count(stage.by_patches)
     order = torch.randperm(count).to(fit.device)
-    batch = min(stage.batch, count)
+    batch = min(fit.samples.batch(stage), count)
     chosen = [order[at : at + batch] for at in range(0, count - batch + 1, batch)]
 
     def step(number: int) -> None:

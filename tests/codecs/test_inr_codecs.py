@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
-from rdbench.codecs.inr.network import count_parameters
+from rdbench.codecs.inr.network import count_parameters, render
 from rdbench.conditions import find_conditions
 from rdbench.errors import BitstreamError
 from rdbench.readers import RgbVideo, open_video
@@ -31,14 +31,22 @@ VARIANTS = [
     "ffnerv[flow=false]",
     "dnerv[difference=0]",
     "hnerv-boost[tat=false]",
+    "hinerv[patches=false]",
+    "tenerv[no-iff,no-gop-grids]",
+    "tenerv[shared-kernels,patches]",
+    "tenerv[fixed-gops]",
+    "tenerv[length-gops]",
 ]
-FAST = {"epochs": "3", "finetune_epochs": "2", "lr": "5e-3", "frequencies": "10"}
+FAST = {
+    "epochs": "3", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "lr": "5e-3",
+    "frequencies": "10",
+}  # fmt: skip
 CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"
 
 
 def make(name: str) -> InrCodec:
     (spec,) = parse_specs(name)
-    known = decoder(name).Settings.model_fields
+    known = load_codec(spec.name).Settings.model_fields
     return cast(InrCodec, create(spec.with_options({key: value for key, value in FAST.items() if key in known})))
 
 
@@ -125,6 +133,28 @@ def test_frames_have_the_clips_odd_size_and_do_not_depend_on_the_batch(
     assert one.shape == (4, 17, 33)
     assert np.abs(one.astype(int) - three).max() <= 1
     assert sum(decoder(name).ledger(tmp_path / "b").values()) == len(bitstream)
+
+
+def test_a_span_renders_its_frames_alone(
+    coded: tuple[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, bitstream = coded
+    (tmp_path / "b").write_bytes(bitstream)
+    video = decoder(name).decode(tmp_path / "b", Workspace(tmp_path))
+    (whole,) = video.batches(4)
+    asked: list[int] = []
+
+    def watched(network: object, indices: torch.Tensor, *more: object) -> torch.Tensor:
+        asked.extend(indices.tolist())
+        return cast(torch.Tensor, render(network, indices, *more))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("rdbench.codecs.inr.render.render", watched)
+    parts = list(video.span(1, 3, 1))
+    assert asked == [1, 2]
+    assert [len(part) for part in parts] == [1, 1]
+    shown = np.concatenate([part.planes[2] for part in parts])
+    assert np.abs(shown.astype(int) - whole.planes[2][1:3]).max() <= 1
+    assert list(video.span(4, 9)) == []
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

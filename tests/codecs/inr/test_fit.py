@@ -360,3 +360,49 @@ def test_a_network_comes_back_the_same_with_any_number_of_threads(coder: str) ->
         network = Toy()
     with pytest.raises(BitstreamError):
         PostTraining(8, coder).read(network, {**sections, "ranges": b""})
+
+
+class Twin(Toy):
+    """Two copies of the line; the second one is the first's from stage `both` on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = nn.Parameter(torch.stack([self.line.weight.detach(), torch.zeros_like(self.line.weight)]))
+
+    def enter(self, stage: Stage) -> Sequence[str]:
+        if stage.name != "both":
+            return ()
+        with torch.no_grad():
+            self.lines[1] = self.lines[0]
+        return ["lines"]
+
+    def forward(self, at: Patches) -> Tensor:
+        cells = 4 * at.frames + 2 * at.rows + at.columns
+        return nn.functional.linear(nn.functional.one_hot(cells, 16).float(), self.lines[0]).sigmoid().view(-1, 3, 6, 6)
+
+
+def test_a_stage_can_carry_on_schedule_and_optimizer_of_the_one_before(tmp_path: Path) -> None:
+    first = replace(FIT, epochs=3, to_come=5)
+    second = replace(FIT, name="both", epochs=5, passed=3)
+    whole = replace(FIT, epochs=8)
+    rates = [first.rate(e) for e in (0, 1, 2.5)] + [second.rate(e) for e in (0, 1, 5)]
+    assert rates == [whole.rate(e) for e in (0, 1, 2.5, 3, 4, 8)]
+    torch.manual_seed(0)
+    engine = Fit(Twin(), PostTraining(), FRAMES, Workspace(tmp_path), [first, second])
+    carried = engine._run_stage(0, None, None)
+    lines = dict(engine.network.named_parameters())["lines"]
+    before = {key: value.clone() for key, value in carried.state[lines].items()}
+    assert (before["exp_avg"][1] == 0).all()
+    engine.stages = [first, replace(second, epochs=0), second]
+    switched = engine._run_stage(1, None, carried)
+    assert torch.equal(lines[1], lines[0])
+    for moment in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(switched.state[lines][moment], before[moment][:1].expand(2, -1, -1))
+    after = engine._run_stage(2, None, switched).state[lines]
+    assert 3 * float(after["step"]) == 8 * float(before["step"])
+
+
+def test_a_steps_patches_cover_as_much_as_its_frames(tmp_path: Path) -> None:
+    samples = Fit(toy(), PostTraining(), FRAMES, Workspace(tmp_path), [FIT]).samples
+    assert samples.batch(replace(FIT, batch=2)) == 2
+    assert samples.batch(replace(FIT, batch=2, by_patches=True)) == 8

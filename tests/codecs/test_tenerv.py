@@ -1,0 +1,208 @@
+"""TeNeRV: its sheet's counts and cost, groups by content, two stages, copies of kernels, its ablations."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rdbench.codec import Workspace
+from rdbench.codecs.inr.codec import ClipHeader
+from rdbench.codecs.inr.fit import Fit
+from rdbench.codecs.inr.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.recipe import Stage
+from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings
+from rdbench.errors import BitstreamError
+
+P1080 = (5, 3, 2, 2)
+
+
+def build(channels: int, grid: int, frames: int = 600, groups: int = 5) -> TeNeRV:
+    with torch.device("meta"):
+        return TeNeRV(TeNeRVConfig(18, 32, P1080, channels, 4 * channels, grid, groups=groups), frames)
+
+
+@pytest.mark.parametrize(
+    ("channels", "grid", "count", "single", "base", "group_grids", "gmacs"),
+    [
+        (262, 2, 3_001_062, 2_930_998, 609_408, 17_280, 150),
+        (372, 4, 6_004_047, 5_896_439, 1_218_816, 34_560, 304),
+        (526, 8, 11_964_483, 11_796_187, 2_437_632, 69_120, 604),
+    ],
+)
+def test_counts_and_cost(
+    channels: int, grid: int, count: int, single: int, base: int, group_grids: int, gmacs: int
+) -> None:
+    """At 3M, 6M and 12M; the cost is given for projections after the upsampling, we do them before."""
+    network = build(channels, grid)
+    assert count_parameters(network) == count
+    assert count_parameters(build(channels, grid, groups=1)) == single
+    assert count_parameters(network.features.base) == base
+    assert network.features.groups is not None
+    assert network.features.groups.numel() == group_grids
+    pixels, saved = 18 * 32, 0
+    for stage, stride in zip(network.stages, P1080, strict=True):
+        saved += stage.project.weight.numel() * pixels * (stride**2 - 1)
+        pixels *= stride**2
+    assert (count_macs(network) + saved) / 1e9 == pytest.approx(gmacs, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "grid", "count"), [(278, 2, 2_989_028), (396, 4, 6_018_312), (560, 8, 11_998_091)]
+)
+def test_counts_of_300_frames(channels: int, grid: int, count: int) -> None:
+    assert count_parameters(build(channels, grid, 300)) == count
+
+
+CLIP = ClipHeader(160, 100, 42, 25, 1)
+FRAMES = torch.randint(0, 256, (16, 3, 50, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: bool) -> TeNeRV:
+    """As a fit may leave it: grids as large as they become, and all copies different."""
+    torch.manual_seed(0)
+    network, _ = TeNeRVCodec(TeNeRVSettings(**options)).build_for(clip, size)
+    assert isinstance(network, TeNeRV)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def whole(network: TeNeRV, frames: list[int], clip: ClipHeader = CLIP) -> Tensor:
+    with torch.no_grad():
+        return render(network, torch.tensor(frames), network.frame_grid, clip.height, clip.width)
+
+
+def adaptive() -> Stage:
+    return TeNeRVCodec(TeNeRVSettings()).recipe()[1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (333, 167)])
+def test_patches_are_parts_of_their_frame(width: int, height: int) -> None:
+    clip = ClipHeader(width, height, 40, 25, 1)
+    network = network_of(clip, 100_000)
+    network.boundaries = (4, 9)
+    with torch.no_grad():
+        patches = render(network, torch.tensor([3, 4, 11]), network.grid, height, width)
+    assert max(network.grid) > 1
+    assert (whole(network, [3, 4, 11], clip) - patches).abs().max() < 1e-5
+
+
+def test_a_batch_may_mix_groups() -> None:
+    network = network_of()
+    network.boundaries = (4, 9)
+    together = whole(network, [10, 1, 5, 0])
+    alone = torch.cat([whole(network, [frame]) for frame in (10, 1, 5, 0)])
+    assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_groups_have_kernels_and_grids_of_their_own() -> None:
+    network = network_of()
+    network.boundaries = (4,)
+    before = whole(network, [3, 4])
+    with torch.no_grad():
+        network.stages[0].layers[0].depthwise.kernels[1] += 0.5
+    after = whole(network, [3, 4])
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1], atol=1e-4)
+
+
+def test_the_switch_copies_the_first_group_and_changes_nothing_yet() -> None:
+    network = network_of()
+    before = whole(network, list(range(0, 42, 5)))
+    copied = network.enter(adaptive())
+    assert network.boundaries
+    assert set(copied) == {name for name, _ in network.named_parameters() if ".depthwise." in name} | {
+        "features.groups"
+    }
+    for name in copied:
+        first, *others = network.get_parameter(name)
+        assert len(others) == 4
+        assert all(torch.equal(first, other) for other in others)
+    assert torch.allclose(whole(network, list(range(0, 42, 5))), before, atol=1e-6)
+
+
+def test_groups_begin_where_the_fused_features_change() -> None:
+    network = network_of()
+    with torch.no_grad():
+        assert network.features.weights is not None
+        network.features.weights.zero_()[:, 0] = 1
+        network.features.weights[17:] *= -1  # the features of frames 16 and 17 point to opposite sides
+    network.enter(adaptive())
+    assert 17 in network.boundaries
+
+
+def test_ablations() -> None:
+    assert network_of(no_iff=True).features.weights is None
+    assert network_of(no_gop_grids=True).features.groups is None
+    shared = network_of(shared_kernels=True)
+    assert all(len(p) == 1 for name, p in shared.named_parameters() if ".depthwise." in name)
+    for option, boundaries in (("fixed_gops", (8, 16, 24, 32, 40)), ("length_gops", (8, 16, 25, 33))):
+        network = network_of(**{option: True})
+        network.enter(adaptive())
+        assert network.boundaries == boundaries
+        assert network.config.groups == len(boundaries) + 1
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
+) -> None:
+    """Two epochs of the first stage, two of the second, two of quantization."""
+    monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
+    codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2))
+    clip = ClipHeader(80, 50, 16, 25, 1)
+
+    def fit(folder: Path, stop: int | None) -> TeNeRV:
+        calls = 0
+
+        def progress(done: float, total: float, text: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == stop:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(0)
+        network, _ = codec.build_for(clip, 14_000)
+        assert isinstance(network, TeNeRV)
+        folder.mkdir(exist_ok=True)
+        engine = Fit(network, codec.compression(), FRAMES, Workspace(folder, progress=progress), codec.recipe())
+        try:
+            engine.run()
+        except KeyboardInterrupt:
+            engine._checkpoint.wait()
+        return network
+
+    never = fit(tmp_path / "whole", None)
+    fit(tmp_path / "cut", stop_after)
+    resumed = fit(tmp_path / "cut", None)
+    assert never.boundaries
+    assert never.boundaries == resumed.boundaries
+    for ours, theirs in zip(never.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_boundaries_travel_and_wrong_ones_are_refused() -> None:
+    network = network_of()
+    config = network.settled(network.config)
+    assert isinstance(config, TeNeRVConfig)
+    numbers = replace(config, boundaries=(4, 9)).numbers()
+    rebuilt = TeNeRVCodec.rebuild(CLIP, numbers)
+    assert isinstance(rebuilt, TeNeRV)
+    assert rebuilt.boundaries == (4, 9)
+    for wrong in ((9, 4), (4, 4), (4, 42), tuple(range(1, 12))):
+        with pytest.raises(BitstreamError):
+            TeNeRVCodec.rebuild(CLIP, replace(config, boundaries=wrong).numbers())
+    for cut in (numbers[:-1], [*numbers, 1], numbers[:4]):
+        with pytest.raises(BitstreamError):
+            TeNeRVCodec.rebuild(CLIP, cut)
+
+
+def test_equal_copies_cost_next_to_nothing() -> None:
+    scheme, network = TeNeRVCodec(TeNeRVSettings()).compression(), network_of()
+    different = len(scheme.write(network)["weights"])
+    network.enter(adaptive())
+    kernels = sum(p.numel() for name, p in network.named_parameters() if ".depthwise." in name)
+    assert len(scheme.write(network)["weights"]) < different - kernels // 4
