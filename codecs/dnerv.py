@@ -105,7 +105,7 @@ class DNeRV(Network):
             names.add("differences")
             before, after, stride = widths[config.fuse - 1], widths[config.fuse], config.strides[config.fuse - 1]
             self.differences = nn.Parameter(torch.zeros(frames, config.difference, *config.difference_size))
-            self.enter = nn.Sequential(nn.Conv2d(config.difference, before, 1), UpBlock(before, after, stride, nn.GELU))
+            self.lift = nn.Sequential(nn.Conv2d(config.difference, before, 1), UpBlock(before, after, stride, nn.GELU))
             self.fusion = Fusion(after)
         self.latents = self.per_frame = frozenset(names)
 
@@ -115,7 +115,7 @@ class DNeRV(Network):
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
             if self.config.difference and number == self.config.fuse:
-                x = self.fusion(x, self.enter(self.differences[at.frames]))
+                x = self.fusion(x, self.lift(self.differences[at.frames]))
         return torch.sigmoid(self.head(x))
 
 

@@ -32,9 +32,9 @@ def test_parts_of_the_released_model() -> None:
     ours = network(92)
     assert ours.config.widths() == [92, 76, 63, 52, 43, 35]
     assert count_parameters(ours.blocks) == 2_832_539
-    assert count_parameters(ours.enter[1]) == 472_576
+    assert count_parameters(ours.lift[1]) == 472_576
     assert count_parameters(ours.fusion) == 4 * 24_388
-    assert (count_parameters(ours.head), count_parameters(ours.stem), count_parameters(ours.enter[0])) == (
+    assert (count_parameters(ours.head), count_parameters(ours.stem), count_parameters(ours.lift[0])) == (
         948,
         1_564,
         189,

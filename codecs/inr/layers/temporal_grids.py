@@ -23,7 +23,7 @@ def grid_for(width: int, height: int, values: float) -> tuple[Geometry, int]:
     cells = BASE_CELLS
     while values / cells < 0.5 and cells > BASE_CELLS // 16:
         cells //= 4
-    geometry = choose_geometry(width, height, cells)
+    geometry = choose_geometry(width, height, base=cells)
     return geometry, max(1, round(values / (geometry.rows * geometry.columns)))
 
 
