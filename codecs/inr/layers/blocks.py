@@ -33,11 +33,19 @@ class UpBlock(nn.Sequential):
         super().__init__(conv, nn.PixelShuffle(stride), act())
 
 
+NORM_EPSILON = 1e-5
+"""Of torch's instance normalization."""
+
+
 def modulate(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """AdaIN: instance normalization, then `x * gain + shift`, both `[B, C]` (Huang and Belongie, ICCV 2017)."""
-    # torch's module refuses a plane of one pixel, whose normalized value is zero
-    normed = torch.instance_norm(x, None, None, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled)
-    return normed * gain[..., None, None] + shift[..., None, None]
+    """AdaIN: instance normalization, then `x * gain + shift`, both `[B, C]` (Huang and Belongie, ICCV 2017).
+
+    Not torch's own: on a CPU its gradient is wrong for channels-last input (torch 2.13), and it refuses a plane of one
+    pixel, whose normalized value is zero.
+    """
+    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    scale = gain[..., None, None] * torch.rsqrt(variance + NORM_EPSILON)
+    return (x - mean) * scale + shift[..., None, None]
 
 
 def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:
