@@ -1,6 +1,5 @@
 """NeRV's compression after training: global pruning, per-channel quantization, entropy coding (NeRV, section 3.3)."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -14,9 +13,8 @@ from rdbench.errors import BitstreamError, RdbenchError
 from ..network import Network
 from ..recipe import Stage
 from .entropy import CODERS, Symbols
-from .scheme import Scheme
+from .pruned import Masks, Pruned, drop_smallest
 
-Masks = dict[str, Tensor]
 Array = npt.NDArray[Any]
 MOST_BITS = 12
 LARGEST_WEIGHT = 30_000.0
@@ -35,15 +33,9 @@ def refuse_bloat(network: nn.Module, sections: Mapping[str, bytes]) -> None:
 
 
 def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Masks:
-    """Masks (1 keeps) that drop the share `sparsity` of smallest magnitude over all the named weights together."""
-    weights = dict(network.named_parameters())
-    chosen = {name: weights[name].detach() for name in names}
-    magnitudes = torch.cat([weight.abs().flatten() for weight in chosen.values()])
-    dropped = int(sparsity * magnitudes.numel())
-    if dropped == 0:
-        return {name: torch.ones_like(weight) for name, weight in chosen.items()}
-    threshold = magnitudes.kthvalue(dropped).values
-    return {name: (weight.abs() > threshold).to(weight.dtype) for name, weight in chosen.items()}
+    """Masks that drop the share `sparsity` of smallest magnitude over all the named weights together."""
+    scores = {name: network.get_parameter(name).detach().abs() for name in names}
+    return drop_smallest(scores, int(sparsity * sum(score.numel() for score in scores.values())))
 
 
 def quantize(weight: Tensor, bits: int) -> tuple[Symbols, Array]:
@@ -82,14 +74,14 @@ def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
     return torch.from_numpy(values.reshape(tuple(shape)))
 
 
-class PostTraining(Scheme):
+class PostTraining(Pruned):
     """Weights held at zero while fine-tuning, then uniform quantization of each channel and entropy coding."""
 
     sections = frozenset({"ranges", "table", "weights"})
 
     def __init__(self, bits: int = 8, coder: str = "arithmetic", prunable: str = ".*") -> None:
-        self.bits, self.coder, self.prunable = bits, coder, prunable
-        self._masks: Masks = {}
+        super().__init__(prunable)
+        self.bits, self.coder = bits, coder
 
     def numbers(self) -> list[int]:
         """Bits, and the number of the coder."""
@@ -103,25 +95,12 @@ class PostTraining(Scheme):
         return cls(numbers[0], list(CODERS)[numbers[1]])
 
     def enter(self, network: Network, stage: Stage) -> None:
-        """Prunes the weights whose names `prunable` matches to the stage's sparsity."""
-        names = [name for name, _ in network.named_parameters() if re.fullmatch(self.prunable, name)]
-        self._masks = prune_masks(network, names, stage.sparsity) if stage.sparsity else {}
-        self.after_step(network)
+        """Prunes to the stage's sparsity."""
+        self.prune(network, stage.sparsity)
 
-    def after_step(self, network: Network) -> None:
-        """Masked weights stay zero."""
-        weights = dict(network.named_parameters())
-        with torch.no_grad():
-            for name, mask in self._masks.items():
-                weights[name].mul_(mask)
-
-    def state(self) -> dict[str, Tensor]:
-        """The masks."""
-        return self._masks
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """The masks of a checkpoint."""
-        self._masks = dict(state)
+    def masks(self, network: Network, names: list[str], sparsity: float) -> Masks:
+        """By magnitude."""
+        return prune_masks(network, names, sparsity)
 
     def write(self, network: Network) -> dict[str, bytes]:
         """All parameters in their order, one table for all of them."""

@@ -5,7 +5,7 @@ need no bits; the models travel as a few numbers, or as a table where that is sh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from rdbench.errors import BitstreamError, RdbenchError
 
 from ..network import Network
 from ..recipe import Stage
-from .scheme import Scheme
+from .pruned import Masks, Pruned, drop_smallest
 from .tensor_models import decode_tensors, encode_tensors
 
 MOST_BITS = 8
@@ -55,19 +55,15 @@ def levels_of(weight: Tensor, step: Tensor, bits: int) -> Tensor:
     return (weight / step).round().clamp(-half, half - 1)
 
 
-def prune_masks(network: nn.Module, names: Sequence[str], sparsity: float) -> dict[str, Tensor]:
-    """Masks (1 keeps) that drop the lowest |w| / sqrt(size of the tensor); `sparsity` is a share of all parameters."""
-    weights = dict(network.named_parameters())
-    scores = {name: weights[name].detach().abs() / (weights[name].numel() ** 0.5 + 1e-6) for name in names}
-    together = torch.cat([score.flatten() for score in scores.values()])
-    dropped = min(int(sparsity * sum(w.numel() for w in weights.values())), together.numel() - 1)
-    if dropped < 1:
-        return {}
-    threshold = together.kthvalue(dropped).values
-    return {name: (score > threshold).to(weights[name].dtype) for name, score in scores.items()}
+def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Masks:
+    """Masks that drop the lowest |w| / sqrt(size of the tensor); `sparsity` is a share of all parameters."""
+    weights = {name: network.get_parameter(name).detach() for name in names}
+    scores = {name: weight.abs() / (weight.numel() ** 0.5 + 1e-6) for name, weight in weights.items()}
+    dropped = int(sparsity * sum(parameter.numel() for parameter in network.parameters()))
+    return drop_smallest(scores, min(dropped, sum(weight.numel() for weight in weights.values()) - 1))
 
 
-class QuantNoise(Scheme):
+class QuantNoise(Pruned):
     """Symmetric uniform quantization of all but vectors, which travel as float16."""
 
     sections = frozenset({"steps", "vectors", "models", "weights"})
@@ -75,9 +71,8 @@ class QuantNoise(Scheme):
     """Matches the names of parameters whose first axis counts copies; all but the first are coded as differences."""
 
     def __init__(self, bits: int = 6, prunable: str = "") -> None:
-        """`prunable` matches the names of the weights that pruning looks at."""
-        self.bits, self.prunable, self._share = bits, prunable, 0.0
-        self._masks: dict[str, Tensor] = {}
+        super().__init__(prunable)
+        self.bits, self._share = bits, 0.0
 
     def numbers(self) -> list[int]:
         """Bits."""
@@ -93,10 +88,13 @@ class QuantNoise(Scheme):
     def enter(self, network: Network, stage: Stage) -> None:
         """Prunes at the first stage that has a sparsity; the masks then stay."""
         self._share = stage.noise
-        if stage.sparsity and not self._masks:
-            names = [name for name, _ in network.named_parameters() if re.fullmatch(self.prunable, name)]
-            self._masks = prune_masks(network, names, stage.sparsity)
+        if stage.sparsity and not self.state():
+            self.prune(network, stage.sparsity)
         self.after_step(network)
+
+    def masks(self, network: Network, names: list[str], sparsity: float) -> Masks:
+        """By magnitude, more of large tensors."""
+        return prune_masks(network, names, sparsity)
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A random share of the elements quantized; these have no gradient but through the step's largest weight."""
@@ -109,21 +107,6 @@ class QuantNoise(Scheme):
                 rounded = levels_of(tensor, step, self.bits).detach() * step
                 seen[name] = torch.where(torch.rand_like(tensor) < self._share, rounded, tensor)
         return seen
-
-    def after_step(self, network: Network) -> None:
-        """Masked weights stay zero."""
-        weights = dict(network.named_parameters())
-        with torch.no_grad():
-            for name, mask in self._masks.items():
-                weights[name].mul_(mask)
-
-    def state(self) -> dict[str, Tensor]:
-        """The masks."""
-        return self._masks
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """The masks of a checkpoint."""
-        self._masks = dict(state)
 
     def write(self, network: Network) -> dict[str, bytes]:
         """Steps and vectors as float16, all other parameters as integers, in the network's order."""
