@@ -8,6 +8,7 @@ tokens' width, the encodings in float64.
 
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from pydantic import Field
@@ -128,6 +129,9 @@ class ENeRVCodec(IndexCodec):
     reference = "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022"
     Settings = ENeRVSettings
     config = ENeRVConfig
+    presets = MappingProxyType(
+        {**IndexCodec.presets, "quick": {**IndexCodec.presets["quick"], "lr": 3e-3}}  # 5e-3 diverges at 320K parameters
+    )
 
     def scaled(self, clip: ClipHeader, share: float) -> ENeRVConfig:
         """Stages in proportion; stem and tokens shrink only below a third, as in the 3M models of the literature."""
