@@ -81,6 +81,7 @@ def test_interrupt_stops_cleanly_and_the_next_run_continues(
     process = subprocess.Popen(
         [sys.executable, "-m", "rdbench.cli", *arguments], cwd=tmp_path, text=True,
         env={**os.environ, "PYTHONPATH": str(toy_site)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not records(tmp_path / "out") and time.monotonic() < deadline:
