@@ -223,6 +223,10 @@ class ReferenceCodec(Codec):
         return LEDGERS[cls.syntax](bitstream.read_bytes())
 
 
+CFG_NAMES = {"ra": "randomaccess", "ldb": "lowdelay", "ldp": "lowdelay_P", "ai": "intra"}
+"""What HM and VTM call the configurations in the names of their cfg files."""
+
+
 class HmCodec(ReferenceCodec):
     """H.265 by HM."""
 
@@ -232,9 +236,7 @@ class HmCodec(ReferenceCodec):
 
     def cfg_files(self, fmt: VideoFormat) -> tuple[str, ...]:
         """One file; there is none for low delay P in 4:4:4."""
-        name = {"ra": "randomaccess", "ldb": "lowdelay", "ldp": "lowdelay_P", "ai": "intra"}[
-            self.settings.configuration
-        ]
+        name = CFG_NAMES[self.settings.configuration]
         if fmt.chroma == "420":
             return (f"encoder_{name}_{self._profile(fmt)}.cfg",)
         if self.settings.configuration == "ldp":
@@ -264,9 +266,7 @@ class VtmCodec(ReferenceCodec):
 
     def cfg_files(self, fmt: VideoFormat) -> tuple[str, ...]:
         """One file, and for 4:4:4 the one on top of it."""
-        name = {"ra": "randomaccess", "ldb": "lowdelay", "ldp": "lowdelay_P", "ai": "intra"}[
-            self.settings.configuration
-        ]
+        name = CFG_NAMES[self.settings.configuration]
         return (f"encoder_{name}_vtm.cfg", *(("444/yuv444.cfg",) if fmt.chroma == "444" else ()))
 
     def internal_depth(self, fmt: VideoFormat) -> int:

@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .codec import Clip, Codec, Host, RatePoint, Source, Timing, Workspace
-from .conditions import find_conditions
+from .codec import Codec, RatePoint, Source, Timing, Workspace
 from .errors import UsageError
-from .readers import RgbVideo
-from .registry import load_codec
 from .sweep import Job
-from .worker import decode_timed, prepare
+from .worker import decode_timed, open_job
 
 MATRIX = {"cpu": 2048, "cuda": 8192}
 """Side of the matrices whose product is the peak (our choice: larger ones are no faster)."""
@@ -76,14 +73,9 @@ def bench(what: str, job: Job, steps: int) -> Report:
     if steps < 1:
         raise UsageError(f"--steps {steps} times nothing; give at least 1.")
     os.environ.update({"OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE"})  # before torch is there
-    cls = load_codec(job.codec)
-    codec = cls(cls.Settings(**job.settings))
-    device = prepare(job.codec, job.device, job.threads)
-    video = job.clip.open(job.ffmpeg, job.frames)
-    source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
-    point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch), device, job.threads, job.seed, Host(job.ffmpeg, job.programs))
+        codec, source, point, workspace = open_job(job, Path(scratch), lambda done, total, text: None)
+        device = workspace.device
         measure = _fit if what == "fit" else _decode
         timings = measure(codec, source, point, workspace, steps, job)
     used: set[str] = {timing.precision for timing in timings if timing.flops is not None}

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from .codec import Clip, Host, Progress, Source, Stopwatch, Workspace
+from .codec import Clip, Codec, Host, Progress, RatePoint, Source, Stopwatch, Workspace
 from .conditions import find_conditions
 from .errors import MediaError, RdbenchError
 from .pipe import PipedVideo, send_video
@@ -89,8 +89,8 @@ def prepare(codec: str, device: str, threads: int) -> str:
     return resolve_device(device, codec)
 
 
-def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed."""
+def open_job(job: Job, folder: Path, progress: Progress) -> tuple[Codec, Source, RatePoint, Workspace]:
+    """What an encoder is given: the codec with its settings, the clip, the rate point, and a workspace in `folder`."""
     from .readers import RgbVideo
 
     cls = load_codec(job.codec)
@@ -98,8 +98,14 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[
     device = prepare(job.codec, job.device, job.threads)
     video = job.clip.open(job.ffmpeg, job.frames)
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
-    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg, job.programs), progress)
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
+    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg, job.programs), progress)
+    return codec, source, point, workspace
+
+
+def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed."""
+    codec, source, point, workspace = open_job(job, folder, progress)
     start = time.perf_counter()
     codec.encode(source, point, bitstream, workspace)
     seconds = time.perf_counter() - start
@@ -107,8 +113,8 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[
         "seconds": seconds,
         "parts": workspace.stopwatch.seconds,
         "report": workspace.report,
-        "device": device,
-        "peak_memory_mb": _peak_memory_mb(device),
+        "device": workspace.device,
+        "peak_memory_mb": _peak_memory_mb(workspace.device),
     }
 
 

@@ -74,6 +74,13 @@ def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
     return torch.from_numpy(values.reshape(tuple(shape)))
 
 
+def read_choices(numbers: Sequence[int]) -> tuple[int, str]:
+    """Bits, and the coder by its number, as they travel. Raises BitstreamError."""
+    if len(numbers) != 2 or not 2 <= numbers[0] <= MOST_BITS or numbers[1] >= len(CODERS):
+        raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+    return numbers[0], list(CODERS)[numbers[1]]
+
+
 class PostTraining(Pruned):
     """Weights held at zero while fine-tuning, then uniform quantization of each channel and entropy coding."""
 
@@ -90,9 +97,7 @@ class PostTraining(Pruned):
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
-        if len(numbers) != 2 or not 2 <= numbers[0] <= MOST_BITS or numbers[1] >= len(CODERS):
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
-        return cls(numbers[0], list(CODERS)[numbers[1]])
+        return cls(*read_choices(numbers))
 
     def enter(self, network: Network, stage: Stage) -> None:
         """Prunes to the stage's sparsity."""

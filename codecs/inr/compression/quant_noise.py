@@ -90,7 +90,8 @@ class QuantNoise(Pruned):
         self._share = stage.noise
         if stage.sparsity and not self.state():
             self.prune(network, stage.sparsity)
-        self.after_step(network)
+        else:
+            self.after_step(network)
 
     def masks(self, network: Network, names: list[str], sparsity: float) -> Masks:
         """By magnitude, more of large tensors."""

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdbench.errors import BitstreamError
-
 from ..network import Network
 from .entropy import CODERS, Symbols
-from .post_training import Array, refuse_bloat
+from .post_training import Array, read_choices, refuse_bloat
 from .scheme import Scheme
 
 MOST_BITS = 8
@@ -48,9 +46,7 @@ class TanhQuantization(Scheme):
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
-        if len(numbers) != 2 or not 2 <= numbers[0] <= MOST_BITS or numbers[1] >= len(CODERS):
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
-        return cls(numbers[0], list(CODERS)[numbers[1]])
+        return cls(*read_choices(numbers))
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """All tensors quantized."""
