@@ -1,4 +1,7 @@
-"""The cards of the codecs: what can be said of each without importing torch."""
+"""The cards of the codecs: what can be said of each without importing torch.
+
+An entry point may as well name the codec's class; the card only saves `rdbench codecs` from importing it.
+"""
 
 from rdbench.codec import CodecCard, Host
 from rdbench.errors import MediaError

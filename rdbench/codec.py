@@ -146,6 +146,11 @@ class Codec(ABC):
         return {}
 
     @classmethod
+    def signatures(cls) -> tuple[bytes, ...]:
+        """How its bitstreams begin, so that `rdbench decode` needs no `--codec`."""
+        return ()
+
+    @classmethod
     @abstractmethod
     def missing(cls, host: Host) -> str | None:
         """None if the codec can run here, else one sentence: what is missing and how to get it."""

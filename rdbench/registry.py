@@ -111,7 +111,9 @@ def find_card(name: str) -> CodecCard:
     cls = _checked(name, entry)
     summary = (cls.__doc__ or "").strip().split("\n")[0]
     load = f"{cls.__module__}:{cls.__qualname__}"
-    return CodecCard(name, cls.kind, summary, cls.reference, "see rdbench plan", load, (), cls.missing, cls.version)
+    return CodecCard(
+        name, cls.kind, summary, cls.reference, "see rdbench plan", load, cls.signatures(), cls.missing, cls.version
+    )
 
 
 def load_codec(name: str) -> type[Codec]:

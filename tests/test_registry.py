@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from rdbench.codecs.inr.stream import write_stream
 from rdbench.errors import UsageError
-from rdbench.registry import CodecSpec, find_card, find_codecs, load_codec, parse_specs
+from rdbench.registry import CodecSpec, find_card, find_codecs, load_codec, parse_specs, sniff
 
 
 def test_specs_with_options() -> None:
@@ -30,6 +32,20 @@ def test_every_card_names_a_codec_that_loads() -> None:
         assert card.name == name
         assert card.summary
         assert issubclass(load_codec(name).Settings, object)
+
+
+def test_a_file_and_an_entry_point_install_a_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "from rdbench.codecs.nerv import NeRVCodec\nclass Mine(NeRVCodec):\n    'My network.'\n    name = 'mine'\n"
+    (tmp_path / "plain_codec_of_a_test.py").write_text(module)
+    info = tmp_path / "plain_codec_of_a_test-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plain_codec_of_a_test\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[rdbench.codecs]\nmine = plain_codec_of_a_test:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (find_card("mine").kind, find_card("mine").summary) == ("INR", "My network.")
+    assert load_codec("mine").__name__ == "Mine"
+    write_stream(tmp_path / "a.bin", "mine", {"header": b"1"})
+    assert sniff((tmp_path / "a.bin").read_bytes()) == "mine"
 
 
 def test_unknown_codec() -> None:

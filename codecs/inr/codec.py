@@ -86,6 +86,11 @@ class InrCodec(Codec):
     """What reads its bitstreams."""
 
     @classmethod
+    def signatures(cls) -> tuple[bytes, ...]:
+        """The container's, with the name."""
+        return (stream.signature(cls.name),)
+
+    @classmethod
     def missing(cls, host: Host) -> str | None:
         """Nothing: torch comes along."""
         return None
