@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
+from rdbench.codecs.inr.encoder import Encoder
 from rdbench.codecs.inr.network import Patches, count_parameters, place, render
 from rdbench.conditions import find_conditions
 from rdbench.errors import BitstreamError
@@ -37,6 +38,7 @@ VARIANTS = [
     "tenerv[fixed-gops]",
     "tenerv[length-gops]",
 ]
+WITH_ENCODER = {"hnerv", "dnerv", "hnerv-boost"}
 FAST = {
     "epochs": "3", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "lr": "5e-3",
     "frequencies": "10",
@@ -155,6 +157,24 @@ def test_a_span_renders_its_frames_alone(
     shown = np.concatenate([part.planes[2] for part in parts])
     assert np.abs(shown.astype(int) - whole.planes[2][1:3]).max() <= 1
     assert list(video.span(4, 9)) == []
+
+
+def test_decoding_builds_no_encoder_network(
+    coded: tuple[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, bitstream = coded
+    (tmp_path / "b").write_bytes(bitstream)
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("the decoder asked for the encoder network")
+
+    monkeypatch.setattr(Encoder, "__init__", refuse)
+    codec, header = make(name), ClipHeader(33, 17, 4, 25, 1)
+    if name.partition("[")[0] in WITH_ENCODER:
+        with pytest.raises(AssertionError, match="asked for the encoder"):
+            codec.encoder(codec.build_for(header, 6000)[0], header)
+    (batch,) = decoder(name).decode(tmp_path / "b", Workspace(tmp_path)).batches()
+    assert len(batch) == 4
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
