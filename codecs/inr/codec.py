@@ -210,8 +210,12 @@ class InrCodec(Codec):
         return time_stages(ready.fit(self.compression(), workspace, self.recipe()), steps, ready.macs)
 
     def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """The network before its fit."""
-        self._write(self.prepare(source, point, workspace), self.compression(), bitstream)
+        """The network before its fit, in the last stage's form."""
+        ready, scheme = self.prepare(source, point, workspace), self.compression()
+        for stage in self.recipe():
+            ready.network.enter(stage)
+            scheme.enter(ready.network, stage)
+        self._write(ready, scheme, bitstream)
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:

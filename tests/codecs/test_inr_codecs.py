@@ -159,6 +159,15 @@ def test_a_span_renders_its_frames_alone(
     assert list(video.span(4, 9)) == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_for_the_bench_decodes(name: str, clip: Path, tmp_path: Path) -> None:
+    video, codec = open_video(clip), make(name)
+    point = codec.rate_point("6K", Clip(video.format, 4))
+    source = Source(video, RgbVideo(video, find_conditions("rgb601")))
+    codec.write_sample(source, point, tmp_path / "b", Workspace(tmp_path))
+    assert sum(len(batch) for batch in decoder(name).decode(tmp_path / "b", Workspace(tmp_path)).batches()) == 4
+
+
 def test_decoding_builds_no_encoder_network(
     coded: tuple[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
