@@ -200,7 +200,7 @@ class DNeRVCodec(HybridCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 20, "lr": 2e-3},
+            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 2e-3},
             "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 4e-3},
         }
     )

@@ -232,7 +232,7 @@ class FFNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 150, "lr": 2e-3},
+            "quick": {"epochs": 70, "lr": 4e-3},
             "tiny": {"epochs": 16, "lr": 5e-3},
         }
     )

@@ -230,13 +230,13 @@ class TeNeRV(Network):
         """Of the clip, by what the fused grids have learned (equation 4, algorithm 1), or as the ablations do."""
         count, frames = self.config.groups, self.frames
         if self.config.grouping == GROUPINGS.index("fixed"):
-            return fixed_parts(frames, 2 * shortest(frames))
+            return fixed_parts(frames, -(-frames // count))
         if self.config.grouping == GROUPINGS.index("length"):
             return equal_parts(frames, count)
         device = self.head.weight.device
         cells = torch.arange(self.config.rows * self.config.columns, device=device).expand(1, -1)
         features = [self.features.fused(frame[None], cells).flatten() for frame in torch.arange(frames, device=device)]
-        return partition(divergence(torch.stack(features)), count, shortest(frames))
+        return partition(divergence(torch.stack(features)), count, shortest(frames, count))
 
     def settled(self, config: NetworkConfig) -> NetworkConfig:
         """With the boundaries."""
@@ -269,13 +269,13 @@ class TeNeRV(Network):
 
 
 def group_count(frames: int) -> int:
-    """Groups of a clip: GROUPS, fewer in short clips (our choice)."""
+    """Groups of a clip: GROUPS, fewer where they would have less than 8 frames each (our choice)."""
     return max(1, min(GROUPS, frames // 8))
 
 
-def shortest(frames: int) -> int:
+def shortest(frames: int, groups: int) -> int:
     """Frames that a group has at least: half of what equal groups would have, or SHORTEST (our choice)."""
-    return max(1, min(SHORTEST, frames // (2 * group_count(frames))))
+    return max(1, min(SHORTEST, frames // (2 * groups)))
 
 
 class GroupQuantNoise(QuantNoise):
@@ -300,6 +300,8 @@ class TeNeRVSettings(Settings):
     """8 took 35% more bytes for 0.05 dB (Bunny at 160x90)."""
     noise: float = Field(0.9, ge=0, le=1)
     """The share of weights that a step of quantization-aware training sees quantized."""
+    gops: int = Field(0, ge=0, le=MOST_GROUPS)
+    """K, the number of groups; 0: by the clip's length."""
     local: bool = False
     """HiNeRV's local encodings after each upsampling, our addition: no clear gain so far."""
     no_iff: bool = False
@@ -335,9 +337,9 @@ class TeNeRVCodec(InrCodec):
         """From our 3M: all widths times `share`; the grids keep their part of the parameters."""
         s = self.settings
         rows_of_time = sum(-(-(clip.frames + WINDOW - 1) // (2 << level)) for level in range(3))
-        groups = group_count(clip.frames)
+        groups = min(s.gops or group_count(clip.frames), clip.frames)
         if s.fixed_gops:
-            groups = min(MOST_GROUPS, len(fixed_parts(clip.frames, 2 * shortest(clip.frames))) + 1)
+            groups = min(MOST_GROUPS, max(groups, -(-clip.frames // (2 * SHORTEST))))
         rows_of_time += 0 if s.no_gop_grids else 3 * groups
         geometry, channels = grid_for(clip.width, clip.height, share**2 * GRID_VALUES / rows_of_time)
         width = max(1, round(262 * share))

@@ -139,7 +139,7 @@ def test_ablations() -> None:
     assert network_of(no_gop_grids=True).features.groups is None
     shared = network_of(shared_kernels=True)
     assert all(len(p) == 1 for name, p in shared.named_parameters() if ".depthwise." in name)
-    for option, boundaries in (("fixed_gops", (8, 16, 24, 32, 40)), ("length_gops", (8, 16, 25, 33))):
+    for option, boundaries in (("fixed_gops", (9, 18, 27, 36)), ("length_gops", (8, 16, 25, 33))):
         network = network_of(**{option: True})
         network.enter(adaptive())
         assert network.boundaries == boundaries
