@@ -159,7 +159,7 @@ class HNeRVBoostCodec(HybridCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 150, "finetune_epochs": 50},
+            "quick": {"epochs": 55, "finetune_epochs": 15, "lr": 6e-3, "finetune_lr": 0.3},
             "tiny": {"epochs": 12, "finetune_epochs": 6, "finetune_lr": 0.5, "frequencies": 40},
         }
     )
