@@ -166,8 +166,6 @@ class HiNeRVSettings(Settings):
     bits: int = Field(6, ge=2, le=MOST_BITS)
     noise: float = Field(0.9, ge=0, le=1)
     """The share of weights that a step of quantization-aware training sees quantized."""
-    grids: float = Field(1.0, gt=0, le=8)
-    """The share of the parameters that the base grid gets, in those of the paper's S (our choice)."""
     depth: int = Field(3, ge=1, le=8)
     """Blocks of a stage but the last: 4 in the paper's XL, 5 in XXL."""
 
@@ -192,7 +190,7 @@ class HiNeRVCodec(InrCodec):
     def scaled(self, clip: ClipHeader, share: float) -> HiNeRVConfig:
         """From the paper's S: all widths times `share`; grids keep their part of the parameters (our choice)."""
         rows_of_time = max(1, min(150, round(0.3 * clip.frames)))
-        geometry, channels = grid_for(clip.width, clip.height, share**2 * self.settings.grids * GRID_VALUES / rows_of_time)
+        geometry, channels = grid_for(clip.width, clip.height, share**2 * GRID_VALUES / rows_of_time)
         width = max(1, round(280 * share))
         return HiNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,

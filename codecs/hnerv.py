@@ -87,7 +87,7 @@ class HNeRVCodec(HybridCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 4e-3, "batch": 1},
+            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 2e-3, "batch": 1},
             "tiny": {"epochs": 20, "finetune_epochs": 4, "lr": 4e-3, "batch": 1},
         }
     )

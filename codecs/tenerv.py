@@ -269,8 +269,8 @@ class TeNeRV(Network):
 
 
 def group_count(frames: int) -> int:
-    """Groups of a clip: GROUPS, fewer where they would have less than 8 frames each (our choice)."""
-    return max(1, min(GROUPS, frames // 8))
+    """Groups of a clip: GROUPS, fewer where they would have less than SHORTEST frames each (our choice)."""
+    return max(1, min(GROUPS, frames // SHORTEST))
 
 
 def shortest(frames: int, groups: int) -> int:
@@ -302,8 +302,6 @@ class TeNeRVSettings(Settings):
     """The share of weights that a step of quantization-aware training sees quantized."""
     gops: int = Field(0, ge=0, le=MOST_GROUPS)
     """K, the number of groups; 0: by the clip's length."""
-    grids: float = Field(1.0, gt=0, le=8)
-    """The share of the parameters that the grids get, in those of our 3M at 600 frames."""
     local: bool = False
     """HiNeRV's local encodings after each upsampling, our addition: no clear gain so far."""
     no_iff: bool = False
@@ -343,7 +341,7 @@ class TeNeRVCodec(InrCodec):
         if s.fixed_gops:
             groups = min(MOST_GROUPS, max(groups, -(-clip.frames // (2 * SHORTEST))))
         rows_of_time += 0 if s.no_gop_grids else 3 * groups
-        geometry, channels = grid_for(clip.width, clip.height, share**2 * s.grids * GRID_VALUES / rows_of_time)
+        geometry, channels = grid_for(clip.width, clip.height, share**2 * GRID_VALUES / rows_of_time)
         width = max(1, round(262 * share))
         return TeNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,

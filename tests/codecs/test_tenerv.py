@@ -59,10 +59,10 @@ CLIP = ClipHeader(160, 100, 42, 25, 1)
 FRAMES = torch.randint(0, 256, (16, 3, 50, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: bool) -> TeNeRV:
+def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: int) -> TeNeRV:
     """As a fit may leave it: grids as large as they become, and all copies different."""
     torch.manual_seed(0)
-    network, _ = TeNeRVCodec(TeNeRVSettings(**options)).build_for(clip, size)
+    network, _ = TeNeRVCodec(TeNeRVSettings(**{"gops": 5, **options})).build_for(clip, size)
     assert isinstance(network, TeNeRV)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -134,6 +134,14 @@ def test_groups_begin_where_the_fused_features_change() -> None:
     assert 17 in network.boundaries
 
 
+@pytest.mark.parametrize(("frames", "count"), [(1, 1), (31, 1), (32, 2), (96, 5), (600, 5)])
+def test_short_clips_have_fewer_groups(frames: int, count: int) -> None:
+    config = TeNeRVCodec(TeNeRVSettings()).scaled(ClipHeader(160, 100, frames, 25, 1), 0.1)
+    assert config.groups == count
+    asked = TeNeRVCodec(TeNeRVSettings(gops=7)).scaled(ClipHeader(160, 100, frames, 25, 1), 0.1)
+    assert asked.groups == min(7, frames)
+
+
 def test_ablations() -> None:
     assert network_of(no_iff=True).features.weights is None
     assert network_of(no_gop_grids=True).features.groups is None
@@ -152,7 +160,7 @@ def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
 ) -> None:
     """Two epochs of the first stage, two of the second, two of quantization."""
     monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
-    codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2))
+    codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2, gops=2))
     clip = ClipHeader(80, 50, 16, 25, 1)
 
     def fit(folder: Path, stop: int | None) -> TeNeRV:
