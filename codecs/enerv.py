@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.layers.blocks import UpBlock, halved_widths, mlp, modulate
+from .inr.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
 from .inr.layers.encoding import sinusoids
 from .inr.network import Network, NetworkConfig, Patches, choose_geometry
 
@@ -57,19 +57,6 @@ class Transformer(nn.Module):
         x = x + self.out(mixed)
         tokens: Tensor = x + self.feed_forward(x)
         return tokens
-
-
-class FirstBlock(nn.Sequential):
-    """The first up-block, with its large convolution factorized; no activation between the two."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        narrow = max(1, before // 4)
-        if before <= after:
-            up = nn.Conv2d(before, narrow * stride**2, 3, padding=1)
-            super().__init__(up, nn.PixelShuffle(stride), nn.Conv2d(narrow, after, 3, padding=1), nn.GELU())
-        else:
-            up = nn.Conv2d(after, after * stride**2, 3, padding=1)
-            super().__init__(nn.Conv2d(before, after, 3, padding=1), up, nn.PixelShuffle(stride), nn.GELU())
 
 
 class ENeRV(Network):

@@ -12,32 +12,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rdbench.codec import Settings
 from rdbench.errors import UsageError
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
+from .inr.constrained import InrSettings
+from .inr.flow import REFERENCES, FlowNetwork
 from .inr.layers.blocks import UpBlock, halved_widths
 from .inr.layers.grids import TemporalGrid, grid_lengths
 from .inr.layers.warping import aggregate
 from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.network import NetworkConfig, choose_geometry
 from .inr.recipe import Stage
 
-REFERENCES = (-2, -1, 1, 2)
-"""The frames around one that are bent to it; beyond the clip they are black (the paper's commands and code)."""
 GROUPS = 8
-SIDE_WEIGHT = 0.1
-"""Of the losses of the independent and of the aggregated frame."""
-DRAWN_AT_ONCE = 4
-"""Frames whose independent frames are drawn together before the first step (our choice)."""
 MISS = 0.01
 """A network that misses a size by no more is taken (our choice)."""
 
@@ -110,12 +105,12 @@ class CompactBlock(nn.Sequential):
         super().__init__(grouped, nn.Conv2d(wide, wide, 1), nn.PixelShuffle(stride), nn.GELU())
 
 
-class FFNeRV(Network):
+class FFNeRV(FlowNetwork):
     """Grids, blocks, two heads, aggregation (sections 3.1 to 3.3)."""
 
     def __init__(self, config: FFNeRVConfig, frames: int) -> None:
-        super().__init__(config)
-        self.config, self._frames = config, frames
+        super().__init__(config, frames)
+        self.config, self.flow = config, bool(config.flow)
         lengths = grid_lengths(config.finest, config.levels)
         self.grids = nn.ModuleList(TemporalGrid(n, config.each, config.rows, config.columns, frames) for n in lengths)
         self.latents = frozenset(f"grids.{number}.rows" for number in range(config.levels))
@@ -130,8 +125,6 @@ class FFNeRV(Network):
         self._flow_scale = math.prod(config.strides[self._flow_after + 1 :])
         self.motion = nn.Conv2d(widths[self._flow_after + 1], 3 * len(REFERENCES), 1) if config.flow else None
         self.head = nn.Conv2d(widths[-1], 5 if config.flow else 3, 1)
-        self._memory: Tensor | None = None
-        self._drawn: dict[int, tuple[Tensor, Tensor]] = {}
 
     def draw(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Of these frames the image head's output `[B, 5, H, W]`, and flows and logits at a quarter of the size.
@@ -146,68 +139,16 @@ class FFNeRV(Network):
         image = self.head(x)
         return torch.cat([(torch.tanh(image[:, :3]) + 1) / 2, image[:, 3:]], dim=1), motion
 
-    def blend(self, image: Tensor, motion: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        """The frame and the aggregated frame, `[B, 3, H, W]`, from references `[B, A, 3, H, W]`."""
-        aggregated = aggregate(references, motion, self._flow_scale)
-        shares = image[:, 3:].float().softmax(dim=1)
-        return shares[:, :1] * image[:, :3] + shares[:, 1:] * aggregated, aggregated
+    def aggregate(self, references: Tensor, motion: Tensor) -> Tensor:
+        """Shares of the references are brought to full size after their softmax."""
+        return aggregate(references, motion, self._flow_scale)
 
-    def fitted(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
-        """The frame, the independent and the aggregated one; the references are as they were last drawn."""
-        if self.motion is None:
-            return [(1.0, self(at))]
-        if self._memory is None:
-            self._memory = self._draw_all(at.frames.device)
-        image, motion = self.draw(at.frames)
-        self._memory[at.frames] = image[:, :3].detach().half()
-        places = at.frames[:, None] + torch.tensor(REFERENCES, device=at.frames.device)
-        inside = (places >= 0) & (places < self._frames)
-        references = self._memory[places.clamp(0, self._frames - 1)] * inside[..., None, None, None]
-        frames, aggregated = self.blend(image, motion, references)
-        return [(1.0, frames), (SIDE_WEIGHT, image[:, :3]), (SIDE_WEIGHT, aggregated)]
-
-    @torch.no_grad()
-    def _draw_all(self, device: torch.device) -> Tensor:
-        parts = torch.arange(self._frames, device=device).split(DRAWN_AT_ONCE)
-        return torch.cat([self.draw(part)[0][:, :3].half() for part in parts])
-
-    def forward(self, at: Patches) -> Tensor:
-        """The frames; what was drawn for frames close to the last one is kept, so that each is drawn once."""
-        if self.motion is None:
-            return self.draw(at.frames)[0]
-        asked = at.frames.tolist()
-        window = [[i + step if 0 <= i + step < self._frames else None for step in REFERENCES] for i in asked]
-        needed = {i for row in window for i in row if i is not None} | set(asked)
-        missing = sorted(needed - self._drawn.keys())
-        if missing:
-            image, motion = self.draw(torch.tensor(missing, device=at.frames.device))
-            self._drawn |= {i: (image[n], motion[n]) for n, i in enumerate(missing)}
-        drawn, black = self._drawn, torch.zeros_like(self._drawn[asked[0]][0][:3])
-        seen = [[black if i is None else drawn[i][0][:3].half().float() for i in row] for row in window]
-        image, motion = (torch.stack([drawn[i][part] for i in asked]) for part in (0, 1))
-        frames, _ = self.blend(image, motion, torch.stack([torch.stack(row) for row in seen]))
-        self._drawn = {} if self.training else {i: drawn[i] for i in needed if i >= max(asked) + min(REFERENCES)}
-        return frames
-
-    def train(self, mode: bool = True) -> Self:
-        """Forgets what was drawn: the weights may change."""
-        self._drawn = {}
-        return super().train(mode)
-
-    def one_pass(self, at: Patches) -> None:
-        """One drawing of each frame."""
-        self.draw(at.frames)
-
-    def get_extra_state(self) -> Tensor | None:
-        """The frames as they were last drawn, for a checkpoint."""
-        return self._memory
-
-    def set_extra_state(self, state: Any) -> None:
-        """What `get_extra_state` gave."""
-        self._memory = state
+    def inside(self, frame: int) -> int | None:
+        """Beyond the clip it is black (the paper's commands and code)."""
+        return frame if 0 <= frame < self.frames else None
 
 
-class FFNeRVSettings(Settings):
+class FFNeRVSettings(InrSettings):
     """The recipe of the paper's compression (section 4.2); without quantization it fits for 300 epochs."""
 
     epochs: int = Field(600, ge=1)

@@ -16,10 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rdbench.codec import Settings
-
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
+from .inr.constrained import InrSettings
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
@@ -148,7 +147,7 @@ class HiNeRV(Network):
         return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
 
 
-class HiNeRVSettings(Settings):
+class HiNeRVSettings(InrSettings):
     """The recipe of the paper's compression models (section 4.1)."""
 
     epochs: int = Field(300, ge=1)

@@ -17,11 +17,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rdbench.codec import Settings
-
 from .inr.codec import ClipHeader
 from .inr.compression.consistent_entropy import ConsistentEntropy
 from .inr.compression.scheme import Scheme
+from .inr.constrained import InrSettings
 from .inr.encoder import Encoder
 from .inr.hybrid import ContentEncoder, HybridCodec, embedding_geometry
 from .inr.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
@@ -127,7 +126,7 @@ class HNeRVBoost(Network):
         return (torch.tanh(self.head(x)) + 1) / 2
 
 
-class HNeRVBoostSettings(Settings):
+class HNeRVBoostSettings(InrSettings):
     """The recipe (section 4.1 and code); fine-tuning is the stage that minimizes the entropy."""
 
     epochs: int = Field(300, ge=1)

@@ -157,6 +157,18 @@ HINERV = inr_card(
     "Kwan et al., HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation, NeurIPS 2023",
     "hinerv:HiNeRVCodec",
 )
+CNERV = inr_card(
+    "cnerv",
+    "Convolutions on encoded maps of time and place; the rate of the weights is in the loss",
+    "Gomes et al., Video Compression With Entropy-Constrained Neural Representations, CVPR 2023",
+    "cnerv:CNeRVCodec",
+)
+TNERV = inr_card(
+    "tnerv",
+    "Frame embeddings and grids over time, flows to neighbors, the rate in the loss; patented, ours is for research",
+    "Saethre et al., Combining Frame and GOP Embeddings for Neural Video Representation, CVPR 2024",
+    "tnerv:TNeRVCodec",
+)
 TENERV = inr_card(
     "tenerv",
     "Temporal grids fused over frames, groups of pictures by content with their own grids and depthwise kernels",

@@ -16,11 +16,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rdbench.codec import Settings
 from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
+from .inr.constrained import InrSettings
 from .inr.gops import divergence, equal_parts, fixed_parts, group_of, partition
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
@@ -284,7 +284,7 @@ class GroupQuantNoise(QuantNoise):
     copies = COPIES
 
 
-class TeNeRVSettings(Settings):
+class TeNeRVSettings(InrSettings):
     """The recipe (section IV-A), and what the ablations of table III switch off."""
 
     epochs: int = Field(300, ge=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from .errors import UsageError
@@ -80,6 +81,8 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.borrowed = 0.0
+        """Seconds of work that other processes did and that counts here."""
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -90,12 +93,18 @@ class Stopwatch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def borrow(self, name: str, seconds: float) -> None:
+        """Counts what other processes did as this job's."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.borrowed += seconds
+
 
 @dataclass
 class Workspace:
     """What a job needs besides the video.
 
-    `folder` is scratch space that survives a restart; `progress(done, total, text)` shows how far the work is;
+    `folder` is scratch space that survives a restart; `shared` is one that the rate points of a codec on a clip have
+    in common, where there is one; `progress(done, total, text)` shows how far the work is;
     `report` takes what the codec wants in the record (`command`, `parameters`, `kmacs_per_pixel`, `render_fps`).
     """
 
@@ -107,6 +116,20 @@ class Workspace:
     progress: Progress = lambda done, total, text: None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     report: dict[str, Any] = field(default_factory=dict)
+    shared: Path | None = None
+
+    def artifact(self, key: str, make: Callable[[Path], None]) -> Path:
+        """The folder that `make` filled, once for all rate points that ask for this key, also side by side.
+
+        `make` gets the folder, in which an interrupted call has left what it had.
+        """
+        folder = (self.shared or self.folder / "shared") / key
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # its owner's death frees it
+            if not (folder / "done").exists():
+                make(folder)
+                (folder / "done").touch()
+        return folder
 
 
 class SettingsBase(BaseModel):

@@ -100,7 +100,8 @@ def _encode(job: Job, stage: "_Stage", bitstream: Path) -> dict[str, Any]:
             return dict(json.loads(told.read_text()))
     partial = stage.folder / "work" / "bitstream.partial"
     job_file = stage.write_job()
-    result = stage.run("encode", _python("encode", str(job_file), str(partial), str(stage.folder / "work")))
+    work, shared = stage.folder / "work", stage.folder.parent / f"shared-{job.family}"
+    result = stage.run("encode", _python("encode", str(job_file), str(partial), str(work), str(shared)))
     if not partial.exists() or partial.stat().st_size == 0:
         raise JobError("The encoder ended without an error but wrote no bitstream.")
     told.unlink(missing_ok=True)

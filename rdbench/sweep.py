@@ -70,17 +70,24 @@ class Job:
     @property
     def id(self) -> str:
         """Twelve hex digits of all that decides the result."""
-        decisive = {
+        return _digest({**self._decisive, "point": self.point_settings})
+
+    @property
+    def family(self) -> str:
+        """The same for all rate points of a codec on a clip."""
+        return _digest(self._decisive)
+
+    @property
+    def _decisive(self) -> dict[str, Any]:
+        return {
             "codec": self.codec,
             "version": self.codec_version,
             "settings": self.settings,
-            "point": self.point_settings,
             "clip": self.clip_sha256,
             "frames": self.frames,
             "conditions": find_conditions(self.conditions).stamp,
             "seed": self.seed,
         }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
     @property
     def clip(self) -> dataset.Sequence:
@@ -102,6 +109,10 @@ class Job:
         values = json.loads(text)
         values["metrics"] = tuple(values["metrics"])
         return cls(**values)
+
+
+def _digest(decisive: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def read_sweep(path: Path) -> dict[str, Any]:

@@ -89,7 +89,9 @@ def prepare(codec: str, device: str, threads: int) -> str:
     return resolve_device(device, codec)
 
 
-def open_job(job: Job, folder: Path, progress: Progress) -> tuple[Codec, Source, RatePoint, Workspace]:
+def open_job(
+    job: Job, folder: Path, progress: Progress, shared: Path | None = None
+) -> tuple[Codec, Source, RatePoint, Workspace]:
     """What an encoder is given: the codec with its settings, the clip, the rate point, and a workspace in `folder`."""
     from .readers import RgbVideo
 
@@ -99,16 +101,20 @@ def open_job(job: Job, folder: Path, progress: Progress) -> tuple[Codec, Source,
     video = job.clip.open(job.ffmpeg, job.frames)
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
-    workspace = Workspace(folder, device, job.threads, job.seed, Host(job.ffmpeg, job.programs), progress)
+    host = Host(job.ffmpeg, job.programs)
+    workspace = Workspace(folder, device, job.threads, job.seed, host, progress, shared=shared)
     return codec, source, point, workspace
 
 
-def encode(job: Job, bitstream: Path, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed."""
-    codec, source, point, workspace = open_job(job, folder, progress)
+def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: Path | None = None) -> dict[str, Any]:
+    """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed.
+
+    What earlier processes did of it counts too.
+    """
+    codec, source, point, workspace = open_job(job, folder, progress, shared)
     start = time.perf_counter()
     codec.encode(source, point, bitstream, workspace)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + workspace.stopwatch.borrowed
     return {
         "seconds": seconds,
         "parts": workspace.stopwatch.seconds,
@@ -222,7 +228,7 @@ def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[s
         job = Job.from_json(Path(rest[0]).read_text())
         bitstream, folder = Path(rest[1]), Path(rest[2])
         if verb == "encode":
-            return encode(job, bitstream, folder, events.progress)
+            return encode(job, bitstream, folder, events.progress, Path(rest[3]))
         return measure(job, bitstream, folder, events)
     codec, options = rest[0], json.loads(rest[1])
     if verb == "decode":

@@ -2,9 +2,10 @@
 
 import math
 import re
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Self
@@ -18,7 +19,17 @@ from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video, VideoFormat
 
 from . import stream
+from .compression.entropy_constrained import EntropyConstrained
 from .compression.scheme import Scheme
+from .constrained import (
+    LAMBDAS,
+    InrSettings,
+    lambda_label,
+    last_fifth,
+    plain_stages,
+    share_pretraining,
+    split_label,
+)
 from .encoder import Encoder
 from .fit import Fit
 from .network import Network, NetworkConfig, count_macs, count_parameters, place
@@ -83,7 +94,8 @@ class InrCodec(Codec):
     dial: ClassVar[str] = "stem"
     """The width that takes up what is left of a size."""
     scheme: ClassVar[type[Scheme]]
-    """What reads its bitstreams."""
+    """What reads its bitstreams, unless they are entropy-constrained."""
+    Settings = InrSettings
 
     @classmethod
     def signatures(cls) -> tuple[bytes, ...]:
@@ -119,7 +131,27 @@ class InrCodec(Codec):
 
     @abstractmethod
     def compression(self) -> Scheme:
-        """A fresh scheme, as the settings want it."""
+        """A fresh scheme of its own, as the settings want it."""
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the loss weighs the rate by C-NeRV's scheme, in place of the codec's own."""
+        chosen: bool = self.settings.compression == "entropy-constrained"
+        return chosen
+
+    def rate_stage(self, before: Sequence[Stage]) -> Stage:
+        """The stage in which the rate counts, after these."""
+        return last_fifth(before)
+
+    def stages(self, point: RatePoint) -> Sequence[Stage]:
+        """The recipe for a rate point."""
+        if not self.constrained:
+            return self.recipe()
+        before = plain_stages(self.recipe())
+        return (*before, replace(self.rate_stage(before), rate_weight=float(point.settings["lambda"])))
+
+    def _compression(self) -> Scheme:
+        return EntropyConstrained() if self.constrained else self.compression()
 
     def build_for(self, clip: ClipHeader, size: int) -> tuple[Network, NetworkConfig]:
         """The network of about `size` parameters."""
@@ -146,18 +178,32 @@ class InrCodec(Codec):
         return network
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
-        """The model sizes of the clip's manifest, or four that give about 0.02 to 0.2 bit a pixel (our choice)."""
+        """The model sizes of the clip's manifest, or four that give about 0.02 to 0.2 bit a pixel (our choice).
+
+        Where the loss weighs the rate, lambdas at one of them.
+        """
         pixels = clip.frames * clip.format.width * clip.format.height
         derived = sorted({_two_digits(max(SMALLEST_SIZE, pixels * share // 1000)) for share in (3, 6, 12, 24)})
-        return [RatePoint(size_label(size), {"size": size}) for size in sorted(clip.sizes) or derived]
+        sizes = sorted(clip.sizes) or derived
+        if self.constrained:
+            return [_lambda_point(sizes[len(sizes) // 2], weight) for weight in LAMBDAS]
+        return [RatePoint(size_label(size), {"size": size}) for size in sizes]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
-        """Any size, as `100K` or `1.5M`. Raises UsageError."""
+        """Any size, as `100K` or `1.5M`; where the loss weighs the rate, `100K-lambda0.5`. Raises UsageError."""
+        if not self.constrained:
+            return RatePoint(size_label(self._size(label)), {"size": self._size(label)})
+        parts = split_label(label)
+        if parts is None:
+            raise UsageError(f"{label!r} is no rate point of {self.name}; write size and lambda, as 100K-lambda0.5.")
+        return _lambda_point(self._size(parts[0]), parts[1])
+
+    def _size(self, label: str) -> int:
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KM])", label)
         size = round(float(match[1]) * (1e6 if match[2] == "M" else 1e3)) if match else 0
         if not SMALLEST_SIZE <= size <= MOST_PARAMETERS:
             raise UsageError(f"{label!r} is no model size of {self.name}; write it as 100K or 1.5M (2K to 268M).")
-        return RatePoint(size_label(size), {"size": size})
+        return size
 
     def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
         """From the multiply-accumulates of all steps, three passes each; None on a GPU, whose speed varies widely."""
@@ -167,7 +213,7 @@ class InrCodec(Codec):
         header = ClipHeader(fmt.width, fmt.height, clip.frames, fmt.frame_rate.numerator, fmt.frame_rate.denominator)
         with torch.device("meta"):
             network = self.build(self._solved(header, int(point.settings["size"])), header)
-        frames = clip.frames * sum(stage.epochs for stage in self.recipe())
+        frames = clip.frames * sum(stage.epochs for stage in self.stages(point))
         return frames * (3 * count_macs(network) + LOSS_MACS * header.pixels) / MACS_PER_SECOND
 
     def prepare(self, source: Source, point: RatePoint, workspace: Workspace) -> "Prepared":
@@ -190,10 +236,16 @@ class InrCodec(Codec):
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """Fits a network of the rate point's size and writes it."""
         ready = self.prepare(source, point, workspace)
-        scheme = self.compression()
+        scheme, stages = self._compression(), self.stages(point)
         with workspace.stopwatch.part("fit"):
-            ready.fit(scheme, workspace, self.recipe()).run()
+            started = time.perf_counter()
+            if self.constrained:
+                share_pretraining(stages, point, workspace, ready.pretrain)
+            waited = time.perf_counter() - started
+            fit = ready.fit(scheme, workspace, stages)
+            fit.run()
             synchronize(ready.frames.device)
+        workspace.stopwatch.borrow("fit", fit.inherited - waited if fit.inherited else 0.0)
         with workspace.stopwatch.part("compress"):
             self._write(ready, scheme, bitstream)
 
@@ -207,12 +259,12 @@ class InrCodec(Codec):
     def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
         """Steps of every stage, one after the other, from the first one's weights."""
         ready = self.prepare(source, point, workspace)
-        return time_stages(ready.fit(self.compression(), workspace, self.recipe()), steps, ready.macs)
+        return time_stages(ready.fit(self._compression(), workspace, self.stages(point)), steps, ready.macs)
 
     def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """The network before its fit, in the last stage's form."""
-        ready, scheme = self.prepare(source, point, workspace), self.compression()
-        for stage in self.recipe():
+        ready, scheme = self.prepare(source, point, workspace), self._compression()
+        for stage in self.stages(point):
             ready.network.enter(stage)
             scheme.enter(ready.network, stage)
         self._write(ready, scheme, bitstream)
@@ -222,13 +274,14 @@ class InrCodec(Codec):
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
         with workspace.stopwatch.part("entropy_decode"):
             sections = stream.read_stream(bitstream, cls.name)
-            if set(sections) != {"config", *cls.scheme.sections}:
+            kinds = [k for k in (cls.scheme, EntropyConstrained) if set(sections) == {"config", *k.sections}]
+            if not kinds:
                 raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
             numbers = stream.unpack_integers(sections.pop("config"))
             if len(numbers) < 6 or len(numbers) < 6 + numbers[5]:
                 raise BitstreamError("The bitstream's configuration is damaged; encode the clip again.")
             clip, end = ClipHeader(*numbers[:5]).check(), 6 + numbers[5]
-            scheme = cls.scheme.from_numbers(numbers[6:end])
+            scheme = kinds[0].from_numbers(numbers[6:end])
             network = cls.rebuild(clip, numbers[end:])
             scheme.read(network, sections)
         workspace.report["parameters"] = count_parameters(network)
@@ -258,6 +311,10 @@ class Prepared:
         """The fit."""
         return Fit(self.network, scheme, self.frames, workspace, stages, self.encoder)
 
+    def pretrain(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
+        """Fits these stages without compression; the checkpoint stays."""
+        self.fit(EntropyConstrained(), workspace, stages).run()
+
 
 def _stacked(video: Video) -> Tensor:
     """All frames `[N, 3, H, W]`, 8 bit."""
@@ -270,6 +327,10 @@ def _stacked(video: Video) -> Tensor:
         frames[done : done + len(batch)] = torch.from_numpy(np.stack(batch.planes, axis=1))
         done += len(batch)
     return frames[:done]
+
+
+def _lambda_point(size: int, weight: float) -> RatePoint:
+    return RatePoint(lambda_label(size_label(size), weight), {"size": size, "lambda": weight})
 
 
 def _two_digits(size: int) -> int:

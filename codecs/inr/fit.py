@@ -22,6 +22,7 @@ from .losses import loss_of
 from .network import Fitted, Network, Patches, tile
 from .recipe import Stage, make_optimizer
 
+CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 20.0
 """At most so much work is lost when a fit is killed (our choice)."""
 
@@ -98,10 +99,15 @@ class Fit:
         self.samples = Samples(frames, network)
         self.device = frames.device
         self.curve, self._seconds = Curve(), 0.0
-        self._checkpoint = Checkpoint(workspace.folder / "checkpoint.pt")
+        self.inherited = 0.0
+        """Seconds of what the checkpoint held, whoever spent them."""
+        self._checkpoint = Checkpoint(workspace.folder / CHECKPOINT)
 
     def run(self) -> None:
-        """Fits the network, stage after stage. Raises RdbenchError where the loss diverges."""
+        """Fits the network, stage after stage. Raises RdbenchError where the loss diverges.
+
+        A checkpoint of the first stages alone is carried on.
+        """
         saved = self._resume()
         first = int(saved["stage"]) if saved else 0
         carried = None
@@ -119,7 +125,8 @@ class Fit:
         self.scheme.enter(self.network, stage)
         optimizer, average = self.start(stage)
         if carried is not None and stage.passed and not saved:
-            optimizer.load_state_dict(carried.state_dict())
+            known = [p for group in optimizer.param_groups for p in group["params"] if p in carried.state]
+            optimizer.state.update({parameter: carried.state[parameter] for parameter in known})
             self._copy_moments(optimizer, copied)
         if saved:
             self.scheme.load_state(saved["scheme"])
@@ -234,7 +241,8 @@ class Fit:
     def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
         self._checkpoint.save(
             {
-                "recipe": repr(self.stages), "stage": number, "epoch": epoch, "seconds": self._seconds,
+                "recipe": repr(tuple(self.stages[: number + 1])), "stage": number, "epoch": epoch,
+                "seconds": self._seconds,
                 "curve": self.curve.rows, "network": self.network.state_dict(), "scheme": self.scheme.state(),
                 "optimizer": optimizer.state_dict(), "average": average.state(),
                 "encoder": self.encoder.state_dict() if self.encoder else {},
@@ -246,7 +254,7 @@ class Fit:
         saved = self._checkpoint.load(self.device)
         if saved is None:
             return None
-        if saved.get("recipe") != repr(self.stages):
+        if saved.get("recipe") != repr(tuple(self.stages[: int(saved["stage"]) + 1])):
             raise self._checkpoint.misfit()
         try:
             self.network.load_state_dict(saved["network"])
@@ -255,7 +263,7 @@ class Fit:
         except (RuntimeError, KeyError) as error:
             raise self._checkpoint.misfit() from error
         self.curve.rows = [tuple(row) for row in saved["curve"]]
-        self._seconds = float(saved["seconds"])
+        self._seconds = self.inherited = float(saved["seconds"])
         return saved
 
 

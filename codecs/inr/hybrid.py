@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from rdbench.codec import Settings
 from rdbench.errors import UsageError
 
 from .codec import ClipHeader, InrCodec
 from .compression.best_axis import BestAxis
 from .compression.post_training import MOST_BITS
 from .compression.scheme import Scheme
+from .constrained import InrSettings
 from .encoder import Encoder, Video
 from .layers.convnext import convnext
 from .losses import MIXES
@@ -86,7 +86,7 @@ class ContentEncoder(Encoder):
         return {"embeddings": self.stages(padded(video(frames), self._size))}
 
 
-class HybridSettings(Settings):
+class HybridSettings(InrSettings):
     """The recipe (HNeRV, section 4.1) and the compression; its text has no epochs of fine-tuning (our choice)."""
 
     epochs: int = Field(300, ge=1)

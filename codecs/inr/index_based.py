@@ -7,10 +7,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from rdbench.codec import Settings
-
 from .codec import InrCodec
 from .compression.post_training import MOST_BITS, PostTraining
+from .constrained import InrSettings
 from .losses import MIXES
 from .recipe import Stage
 
@@ -19,7 +18,7 @@ BETAS = (0.5, 0.999)
 LossName = Literal["l1_ssim", "l1_ms_ssim", "l2_ssim", "l1_l2", "l1", "l2", "ssim"]
 
 
-class IndexSettings(Settings):
+class IndexSettings(InrSettings):
     """The recipe (NeRV, section 4.1); the defaults are those of NeRV's table 2."""
 
     epochs: int = Field(1200, ge=1)

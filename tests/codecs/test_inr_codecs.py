@@ -10,7 +10,7 @@ from conftest import make_y4m
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdbench.codec import Clip, Source, Workspace
+from rdbench.codec import Clip, RatePoint, Source, Workspace
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
 from rdbench.codecs.inr.encoder import Encoder
 from rdbench.codecs.inr.network import Patches, count_parameters, place, render
@@ -37,6 +37,15 @@ VARIANTS = [
     "tenerv[shared-kernels,patches]",
     "tenerv[fixed-gops]",
     "tenerv[length-gops]",
+    "tnerv[no-grids]",
+    "tnerv[no-embeddings]",
+    "tnerv[no-temporal]",
+    "tnerv[tiny-encoder]",
+    "tnerv[tiny-encoder,no-temporal]",
+    "tnerv[no-flow,no-adain,plain]",
+    "nerv[compression=entropy-constrained]",
+    "hinerv[compression=entropy-constrained]",
+    "hnerv[compression=entropy-constrained]",
 ]
 WITH_ENCODER = {"hnerv", "dnerv", "hnerv-boost"}
 FAST = {
@@ -52,6 +61,10 @@ def make(name: str) -> InrCodec:
     return cast(InrCodec, create(spec.with_options({key: value for key, value in FAST.items() if key in known})))
 
 
+def point_of(codec: InrCodec, clip: Clip) -> RatePoint:
+    return codec.rate_point("6K-lambda0.2" if codec.constrained else "6K", clip)
+
+
 def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -> bytes:
     video, codec = open_video(clip), make(name)
     folder.mkdir(exist_ok=True)
@@ -65,7 +78,7 @@ def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -
 
     workspace = Workspace(folder, progress=progress)
     source = Source(video, RgbVideo(video, find_conditions("rgb601")))
-    codec.encode(source, codec.rate_point("6K", Clip(video.format, video.frames or 0)), folder / "b", workspace)
+    codec.encode(source, point_of(codec, Clip(video.format, video.frames or 0)), folder / "b", workspace)
     assert {"fit", "compress"} <= set(workspace.stopwatch.seconds)
     return (folder / "b").read_bytes()
 
@@ -118,7 +131,8 @@ def test_a_killed_fit_ends_as_one_never_stopped(
 ) -> None:
     name, bitstream = coded
     monkeypatch.setattr(CHECKPOINTS, 0.0)
-    epochs = sum(stage.epochs for stage in make(name).recipe())
+    codec, video = make(name), open_video(clip)
+    epochs = sum(stage.epochs for stage in codec.stages(point_of(codec, Clip(video.format, 4))))
     with pytest.raises(KeyboardInterrupt):
         encode(name, clip, tmp_path, stop_after=epochs - 1)
     assert encode(name, clip, tmp_path) == bitstream

@@ -46,36 +46,49 @@ class Model:
         )
 
 
+def encode_under(tensors: Sequence[Values], models: Sequence[Model]) -> bytes:
+    """The tensors in one stream, each under its model."""
+    coder = constriction.stream.stack.AnsCoder()
+    for values, model in zip(reversed(tensors), reversed(models), strict=True):
+        if len(model.counts) > 1 and values.size:
+            coder.encode_reverse((values - model.low).astype(np.int32), model.categorical())
+    return bytes(coder.get_compressed().astype("<u4").tobytes())
+
+
+def decode_under(payload: bytes, parts: Sequence[tuple[int, Model]]) -> list[Values]:
+    """So many values under each model. Raises BitstreamError."""
+    if len(payload) % 4:
+        raise BitstreamError(DAMAGED)
+    words = np.frombuffer(payload, "<u4").astype(np.uint32)
+    coded = any(size and len(model.counts) > 1 for size, model in parts)
+    if coded != bool(words.size) or (coded and words[-1] == 0):  # a zero at the end is never written
+        raise BitstreamError(DAMAGED)
+    coder = constriction.stream.stack.AnsCoder(words)
+    decoded: list[Values] = []
+    for size, model in parts:
+        alone = len(model.counts) == 1 or not size
+        ranks = np.zeros(size, np.int32) if alone else coder.decode(model.categorical(), size)
+        decoded.append((ranks + model.low).astype(np.int32))
+    if not coder.is_empty():
+        raise BitstreamError(DAMAGED)
+    return decoded
+
+
 def encode_tensors(tensors: Sequence[Values]) -> tuple[bytes, bytes]:
     """The models and the payload."""
     fitted = [fit_model(values) for values in tensors]
-    coder = constriction.stream.stack.AnsCoder()
-    for values, (_, model) in zip(reversed(tensors), reversed(fitted), strict=True):
-        if len(model.counts) > 1:
-            coder.encode_reverse((values - model.low).astype(np.int32), model.categorical())
-    return pack_integers([n for numbers, _ in fitted for n in numbers]), coder.get_compressed().astype("<u4").tobytes()
+    payload = encode_under(tensors, [model for _, model in fitted])
+    return pack_integers([n for numbers, _ in fitted for n in numbers]), payload
 
 
 def decode_tensors(models: bytes, payload: bytes, sizes: Sequence[int], bound: int) -> Values:
     """All values one after the other, none beyond the bound. Raises BitstreamError."""
     numbers = iter(unpack_integers(models))
-    found = [read_model(numbers, bound) if size else None for size in sizes]
-    if next(numbers, None) is not None or len(payload) % 4:
+    nothing = Model(0, np.ones(1, np.int64))
+    parts = [(size, read_model(numbers, bound) if size else nothing) for size in sizes]
+    if next(numbers, None) is not None:
         raise BitstreamError(DAMAGED)
-    words = np.frombuffer(payload, "<u4").astype(np.uint32)
-    coded = any(model is not None and len(model.counts) > 1 for model in found)
-    if coded != bool(words.size) or (coded and words[-1] == 0):  # a zero at the end is never written
-        raise BitstreamError(DAMAGED)
-    coder = constriction.stream.stack.AnsCoder(words)
-    parts = [np.zeros(0, np.int32)]
-    for size, model in zip(sizes, found, strict=True):
-        if model is not None:
-            alone = len(model.counts) == 1
-            ranks = np.zeros(size, np.int32) if alone else coder.decode(model.categorical(), size)
-            parts.append((ranks + model.low).astype(np.int32))
-    if not coder.is_empty():
-        raise BitstreamError(DAMAGED)
-    return np.concatenate(parts)
+    return np.concatenate([np.zeros(0, np.int32), *decode_under(payload, parts)])
 
 
 def fit_model(values: Values) -> tuple[list[int], Model]:
@@ -83,7 +96,7 @@ def fit_model(values: Values) -> tuple[list[int], Model]:
     if not values.size:
         return [], Model(0, np.ones(1, np.int64))
     low, high = int(values.min()), int(values.max())
-    head = [_unsigned(low), high - low]
+    head = [unsigned(low), high - low]
     if low == high:
         return head, Model(low, np.ones(1, np.int64))
     others = np.abs(values[values != 0]).astype(np.float64)
@@ -111,7 +124,7 @@ _NO_BOUND = 1 << 31
 def read_model(numbers: Iterator[int], bound: int) -> Model:
     """The model that begins here. Raises BitstreamError."""
     try:
-        low, span = _signed(next(numbers)), next(numbers)
+        low, span = signed(next(numbers)), next(numbers)
         if low < -bound or low + span > bound:
             raise BitstreamError(DAMAGED)
         if span == 0:
@@ -150,9 +163,11 @@ def _frequencies(low: int, span: int, gauss: bool, zeros: int, decay: int) -> Co
     return np.array(counts, np.int64)
 
 
-def _unsigned(value: int) -> int:
+def unsigned(value: int) -> int:
+    """0, -1, 1, -2 ... as 0, 1, 2, 3 ..."""
     return 2 * value if value >= 0 else -2 * value - 1
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
+    """What `unsigned` was given."""
     return value >> 1 if value % 2 == 0 else -((value + 1) >> 1)

@@ -33,6 +33,19 @@ class UpBlock(nn.Sequential):
         super().__init__(conv, nn.PixelShuffle(stride), act())
 
 
+class FirstBlock(nn.Sequential):
+    """E-NeRV's first up-block, its large convolution factorized; no activation between the two."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        narrow = max(1, before // 4)
+        if before <= after:
+            up = nn.Conv2d(before, narrow * stride**2, 3, padding=1)
+            super().__init__(up, nn.PixelShuffle(stride), nn.Conv2d(narrow, after, 3, padding=1), nn.GELU())
+        else:
+            up = nn.Conv2d(after, after * stride**2, 3, padding=1)
+            super().__init__(nn.Conv2d(before, after, 3, padding=1), up, nn.PixelShuffle(stride), nn.GELU())
+
+
 NORM_EPSILON = 1e-5
 """Of torch's instance normalization."""
 

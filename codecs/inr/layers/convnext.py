@@ -37,16 +37,20 @@ class ConvNeXtBlock(nn.Module):
         return refined
 
 
-def convnext(before: int, widths: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
-    """Stages of a convolution of kernel = stride and one block: `[B, before, s h, s w]` -> `[B, widths[-1], h, w]`.
+def convnext(
+    before: int, widths: Sequence[int], strides: Sequence[int], depths: Sequence[int] | None = None
+) -> nn.Sequential:
+    """Stages of a convolution of kernel = stride and blocks, one each unless `depths` says otherwise.
 
-    The first stage normalizes after its convolution, the others before it.
+    `[B, before, s h, s w]` -> `[B, widths[-1], h, w]`. The first stage normalizes after its convolution, the others
+    before it.
     """
+    depths = depths or [1] * len(widths)
     stages: list[nn.Module] = []
-    for number, (after, stride) in enumerate(zip(widths, strides, strict=True)):
+    for number, (after, stride, depth) in enumerate(zip(widths, strides, depths, strict=True)):
         down = nn.Conv2d(before, after, stride, stride)
         stages += [ChannelNorm(before), down] if number else [down, ChannelNorm(after)]
-        stages.append(ConvNeXtBlock(after))
+        stages += [ConvNeXtBlock(after) for _ in range(depth)]
         before = after
     network = nn.Sequential(*stages)
     network.apply(start_small)

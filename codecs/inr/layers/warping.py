@@ -23,10 +23,16 @@ def aggregate(references: Tensor, motion: Tensor, scale: int) -> Tensor:
     Of `motion` `[B, 3 A, H / scale, W / scale]` the first 2 A channels are the flows (dx, dy) in its own pixels,
     brought to full size bilinearly; the others are logits of the blend, brought to full size by repetition.
     """
-    batch, count = references.shape[:2]
+    count = references.shape[1]
     motion = motion.float()
     flows = functional.interpolate(motion[:, : 2 * count], scale_factor=scale, mode="bilinear") * scale
     shares = functional.interpolate(motion[:, 2 * count :].softmax(dim=1), scale_factor=scale, mode="nearest")
+    return blend_warped(references, flows, shares)
+
+
+def blend_warped(references: Tensor, flows: Tensor, shares: Tensor) -> Tensor:
+    """References `[B, A, C, H, W]` bent along flows `[B, 2 A, H, W]` and added by shares `[B, A, H, W]`."""
+    batch, count = references.shape[:2]
     warped = warp(references.flatten(0, 1).float(), flows.unflatten(1, (count, 2)).flatten(0, 1))
     blended: Tensor = (warped.unflatten(0, (batch, count)) * shares[:, :, None]).sum(dim=1)
     return blended

@@ -1,0 +1,255 @@
+"""Entropy-constrained fitting: L = D + lambda R (C-NeRV, Gomes et al., CVPR 2023; T-NeRV, CVPR 2024, section 4.4).
+
+Every tensor has a learned scale and offset, a frame's embedding its own; what the forward pass sees is rounded,
+straight through for the gradient. Learned densities (`density.py`) give the bits of every rounded symbol, and the
+tables of the range coder come from them, so the rate in the loss is that of the file. Our choice: the gradient of the
+rate is the expectation of the one under uniform noise (the papers' surrogate) in closed form; tensors too small for a
+table of their own share a density, as all frames do (T-NeRV); scales are learned as logarithms, offsets in symbols.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rdbench.errors import BitstreamError, RdbenchError
+
+from ..network import Network
+from ..recipe import Stage
+from .consistent_entropy import with_gradient
+from .density import LARGEST, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
+from .post_training import MISFIT, refuse_bloat
+from .scheme import Scheme
+from .tensor_models import Model, Values, decode_under, encode_under
+
+LEVELS = 255
+"""Of a tensor when its quantization begins."""
+PACE = 0.01
+"""The learning rate of densities and of the logarithms of scales where the stage's is at its peak (our choice)."""
+SMALL = 1024
+"""Tensors of fewer elements share a density (our choice)."""
+SETTLING = 100
+"""Steps in which the densities meet the first symbols."""
+SETTLING_RATE = 0.04
+SHARED = "shared"
+PAYLOADS = ("weights", "grids", "embeddings")
+
+
+class EntropyConstrained(Scheme):
+    """Acts in the stages that weigh the rate; before, nothing is quantized."""
+
+    sections = frozenset({"scales", "ranges", "table_model", "tables", *PAYLOADS})
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._groups: list[int] = []
+        self._scales, self._offsets = nn.Parameter(torch.zeros(0)), nn.Parameter(torch.zeros(0))
+        self._sizes = torch.zeros(0)
+        self._densities: Densities | None = None
+        self._gain, self._pace = 1.0, 1.0
+
+    def enter(self, network: Network, stage: Stage) -> None:
+        """Sets up quantizers and densities when the rate begins to count."""
+        if stage.rate_weight:
+            self._set_up(network, stage.batch, PACE / stage.lr)
+
+    def _set_up(self, network: Network, batch: int = 1, pace: float = 1.0) -> None:
+        self._pace = pace
+        tensors = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        self._rows, self._groups = rows_of(network), list(groups_of(network))
+        peaks = torch.cat([(part.amax(1) - part.amin(1)) / LEVELS for part in self._parts(tensors)])
+        whole = torch.cat([(t.amax() - t.amin()).expand(n) / LEVELS for t, n in self._counted(tensors)])
+        # an embedding that is flat so far begins with the scale of all
+        self._scales = nn.Parameter(torch.maximum(peaks, 0.1 * whole).clamp(min=1e-8).log() / pace)
+        self._offsets = nn.Parameter(torch.zeros_like(self._scales))
+        counts = [t.numel() for t in tensors.values()]
+        self._sizes = torch.tensor(counts, device=peaks.device)
+        # an encoder makes `batch` of all embeddings in a step; the gradient of their rate stands for all
+        self._gain = max((self._rows[name] for name in network.per_frame), default=1) / batch
+        self._settle(tensors)
+
+    def _counted(self, tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, int]]:
+        return [(tensors[name], rows) for name, rows in self._rows.items()]
+
+    def _parts(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        """Each tensor as `[rows, elements]`, a quantizer for each row."""
+        return [tensor.reshape(rows, -1) for tensor, rows in self._counted(tensors)]
+
+    def _settle(self, tensors: Mapping[str, Tensor]) -> None:
+        """Densities that fit the first symbols."""
+        with torch.no_grad():
+            codes = self._codes(tensors)
+            places = self._places(codes.round())
+            counts = torch.bincount(places, minlength=self._models * SYMBOLS).view(-1, SYMBOLS).float()
+        symbols = torch.arange(SYMBOLS, device=codes.device) - LARGEST
+        deviations = ((counts * symbols**2).sum(1) / counts.sum(1)).sqrt()
+        self._densities = Densities(deviations, self._pace).to(codes.device)
+        optimizer = torch.optim.Adam(self._densities.parameters(), lr=SETTLING_RATE / self._pace)
+        for _ in range(SETTLING):
+            optimizer.zero_grad()
+            ((counts * self._densities.bits()).sum(1) / counts.sum(1)).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    @property
+    def _models(self) -> int:
+        return max(self._groups) + 1
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """Scales, offsets and densities, once the rate counts."""
+        return [self._scales, self._offsets, *self._densities.parameters()] if self._densities is not None else []
+
+    def state(self) -> dict[str, Tensor]:
+        """Scales, offsets and densities."""
+        return {str(number): parameter.detach() for number, parameter in enumerate(self.parameters())}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Those of a checkpoint."""
+        with torch.no_grad():
+            for number, parameter in enumerate(self.parameters()):
+                parameter.copy_(state[str(number)])
+
+    def _quantizers(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Scale and offset of each tensor's rows, `[rows, 1]`."""
+        rows = list(self._rows.values())
+        return (self._scales * self._pace).exp()[:, None].split(rows), self._offsets[:, None].split(rows)
+
+    def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Everything quantized."""
+        if self._densities is None:
+            return {}
+        quantized = {}
+        for name, part, scale, offset in zip(self._rows, self._parts(tensors), *self._quantizers(), strict=True):
+            codes = part / scale + offset
+            symbols = codes + (codes.round().clamp(-LARGEST, LARGEST) - codes).detach()
+            quantized[name] = ((symbols - offset) * scale).view_as(tensors[name])
+        return quantized
+
+    def _codes(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """All elements in units of their scale, before they are rounded."""
+        parts = zip(self._parts(tensors), *self._quantizers(), strict=True)
+        return torch.cat([(part / scale + offset).flatten() for part, scale, offset in parts])
+
+    def _places(self, rounded: Tensor) -> Tensor:
+        """Where the tables of all densities, one after the other, hold these symbols."""
+        groups = torch.tensor(self._groups, device=rounded.device) * SYMBOLS + LARGEST
+        return rounded.clamp(-LARGEST, LARGEST).long() + groups.repeat_interleave(self._sizes)
+
+    def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """The bits of all rounded symbols under the densities.
+
+        As a function of the code x the bits are taken as linear between symbols; under noise in plus and minus 1/2
+        the expected gradient is then their slopes on both sides of x, blended by its distance from the symbol.
+        """
+        if self._densities is None:
+            return None
+        frames = {name for name, rows in self._rows.items() if rows > 1}
+        amplified = {name: with_gradient(tensors[name], self._gain) for name in frames}
+        codes, bits = self._codes({**tensors, **amplified}), self._densities.bits()
+        with torch.no_grad():
+            rounded = codes.round()
+            places = self._places(rounded)
+            counts = torch.bincount(places, minlength=bits.numel()).view_as(bits)
+            slopes = torch.diff(bits.flatten(), prepend=bits[0, :1], append=bits[-1, -1:])
+            slopes[::SYMBOLS] = 0  # not from one table to the next
+            beyond = (codes - rounded).clamp(-0.5, 0.5)
+            slope = (0.5 - beyond) * slopes[places] + (0.5 + beyond) * slopes[places + 1]
+            occurring = (counts.cumsum(1) > 0) & (counts.flip(1).cumsum(1).flip(1) > 0)
+        # a table ends with the last symbol that occurs
+        inside = torch.where(occurring, torch.exp2(-bits), 0.0).sum(1, keepdim=True)
+        return (counts * (bits + inside.log2())).sum() + (slope * (codes - codes.detach())).sum()
+
+    def estimate(self, network: Network) -> float:
+        """The bits of the network as the loss sees them."""
+        with torch.no_grad():
+            bits = self.rate(dict(network.named_parameters()))
+        return 0.0 if bits is None else float(bits)
+
+    def numbers(self) -> list[int]:
+        """None."""
+        return []
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """The scheme. Raises BitstreamError for any number."""
+        if numbers:
+            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+        return cls()
+
+    @torch.no_grad()
+    def write(self, network: Network) -> dict[str, bytes]:
+        """Scales and offsets, tables, and the symbols of weights, grids and embeddings."""
+        if self._densities is None:
+            self._set_up(network)
+        assert self._densities is not None
+        tensors = dict(network.named_parameters())
+        codes = self._codes(tensors).cpu()
+        if not bool(codes.isfinite().all()):
+            raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
+        rounded = codes.round().clamp(-LARGEST, LARGEST).to(torch.int32)
+        symbols = [part.numpy() for part in rounded.split(self._sizes.tolist())]
+        bits = self._densities.bits().double().cpu().numpy()
+        tables = []
+        for group, own in enumerate(bits):
+            of_group = [part for part, its in zip(symbols, self._groups, strict=True) if its == group]
+            low, high = min(int(part.min()) for part in of_group), max(int(part.max()) for part in of_group)
+            tables.append((low, table_of(own, low, high)))
+        sections = {"scales": self._scale_bytes(), **pack_tables(tables)}
+        models = list(unpack_tables(*(sections[name] for name in ("ranges", "table_model", "tables")), len(tables)))
+        for payload, places in payloads_of(network).items():
+            chosen = [symbols[place] for place in places]
+            sections[payload] = encode_under(chosen, [models[self._groups[place]] for place in places])
+        return sections
+
+    def _scale_bytes(self) -> bytes:
+        scales = (self._scales * self._pace).exp()
+        return torch.stack([scales, self._offsets]).cpu().numpy().astype("<f4").tobytes()
+
+    def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
+        """Weights of the sections. Raises BitstreamError."""
+        refuse_bloat(network, sections)
+        rows, groups = rows_of(network), list(groups_of(network))
+        count = sum(rows.values())
+        scales = np.frombuffer(sections["scales"] if len(sections["scales"]) == 8 * count else b"", "<f4")
+        if len(scales) != 2 * count or not np.isfinite(scales).all():
+            raise BitstreamError(MISFIT)
+        tables = (sections[name] for name in ("ranges", "table_model", "tables"))
+        models = list(unpack_tables(*tables, max(groups) + 1))
+        shapes = [parameter.shape for parameter in network.parameters()]
+        symbols: dict[int, Values] = {}
+        for payload, places in payloads_of(network).items():
+            parts: list[tuple[int, Model]] = [(shapes[place].numel(), models[groups[place]]) for place in places]
+            symbols |= zip(places, decode_under(sections[payload], parts), strict=True)
+        network.to_empty(device="cpu")
+        at = 0
+        with torch.no_grad():
+            for place, (parameter, n) in enumerate(zip(network.parameters(), rows.values(), strict=True)):
+                own, shift = scales[at : at + n, None], scales[count + at : count + at + n, None]
+                values = (symbols[place].reshape(n, -1).astype(np.float32) - shift) * own
+                parameter.copy_(torch.from_numpy(values).view(parameter.shape))
+                at += n
+
+
+def rows_of(network: Network) -> dict[str, int]:
+    """How many quantizers each tensor has: one, or one for each frame."""
+    return {name: len(p) if name in network.per_frame else 1 for name, p in network.named_parameters()}
+
+
+def groups_of(network: Network) -> Sequence[int]:
+    """The number of each tensor's density: small ones share one, embeddings have one for all frames of a name."""
+    numbers: dict[str, int] = {}
+    keys = [
+        SHARED if parameter.numel() < SMALL and name not in network.per_frame else name
+        for name, parameter in network.named_parameters()
+    ]
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def payloads_of(network: Network) -> dict[str, list[int]]:
+    """The places of the tensors in each payload."""
+    payloads: dict[str, list[int]] = {name: [] for name in PAYLOADS}
+    for place, (name, _) in enumerate(network.named_parameters()):
+        kind = "embeddings" if name in network.per_frame else "grids" if name in network.latents else "weights"
+        payloads[kind].append(place)
+    return payloads
