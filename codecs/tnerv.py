@@ -10,7 +10,7 @@ ends, weight decay, no warm-up of the fine-tuning.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from types import MappingProxyType
 from typing import Literal
 
@@ -33,7 +33,7 @@ from .inr.layers.encoding import sinusoids
 from .inr.layers.grids import TemporalGrid, grid_lengths
 from .inr.layers.warping import blend_warped
 from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, choose_geometry
+from .inr.network import Network, NetworkConfig, choose_geometry, count_parameters
 from .inr.recipe import Stage
 
 REDUCTION = 1.2
@@ -43,6 +43,10 @@ ENCODER_DEPTHS = (3, 3, 9, 6, 3)
 ENCODER_TIME = 512
 EMBEDDING_SHARE, GRID_SHARE = 0.22, 0.26
 """Of a size (the paper's 3.0M has 20 % and 24 %, its 9.3M 23 % and 28 %, its 12.4M 24 % and 18 %)."""
+MOST_CHANNELS = 64
+"""Of embeddings and of each grid, where frames are small and few."""
+CLOSE = 0.015
+"""A network that misses a size by no more is taken."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,19 @@ class TNeRVConfig(NetworkConfig):
     def flow_after(self) -> int:
         """The block whose output the flows are read from: the third from the end."""
         return max(0, len(self.strides) - 3)
+
+
+def varied(config: TNeRVConfig) -> list[TNeRVConfig]:
+    """This network and others like it, the most alike first."""
+    steps = sorted(
+        product(range(-2, 3), range(-2, 3), range(-2, 3), range(-1, 5)), key=lambda step: sum(map(abs, step))
+    )
+    own = (config.channels, config.embedding, config.grid, config.lower)
+    found = []
+    for step in steps:
+        values = [max(1, value + by) if value else 0 for value, by in zip(own, step, strict=True)]
+        found.append(replace(config, channels=values[0], embedding=values[1], grid=values[2], lower=values[3]))
+    return list(dict.fromkeys(found))
 
 
 class Block(nn.Module):
@@ -232,7 +249,7 @@ class TNeRVCodec(HybridCodec):
         cells = geometry.rows * geometry.columns
         rows = sum(grid_lengths(max(1, clip.frames // 2), LEVELS))
         embedding, grid = (
-            0 if without else min(4095, max(1, round(part * size / (cells * count))))
+            0 if without else min(MOST_CHANNELS, max(1, round(part * size / (cells * count))))
             for without, part, count in (
                 (s.no_embeddings, EMBEDDING_SHARE, clip.frames), (s.no_grids, GRID_SHARE, rows)
             )
@@ -242,6 +259,23 @@ class TNeRVCodec(HybridCodec):
             lower=max(2, round(12 * less)), time=max(1, round(128 * less)), code=max(1, round(128 * less)),
             frequencies=s.frequencies, flow=int(not s.no_flow), adain=int(not s.no_adain), plain=int(s.plain),
         )  # fmt: skip
+
+    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+        """Where the time code's width cannot take up the rest, others vary by one or two."""
+        near = super()._solved(clip, size)
+        assert isinstance(near, TNeRVConfig)
+
+        def missing(config: TNeRVConfig) -> int:
+            with torch.device("meta"):
+                return size - count_parameters(self.build(config, clip))
+
+        def filled(config: TNeRVConfig) -> TNeRVConfig:
+            step = 2 * config.frequencies + 1 + config.code if config.adain else size
+            return replace(config, time=max(1, min(4 * config.code, config.time + round(missing(config) / step))))
+
+        if abs(missing(near)) <= CLOSE * size:
+            return near
+        return next((c for c in map(filled, varied(near)) if abs(missing(c)) <= CLOSE * size), near)
 
     def scaled(self, clip: ClipHeader, share: float) -> TNeRVConfig:
         """For a size of 12.4M."""
