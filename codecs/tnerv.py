@@ -162,8 +162,7 @@ class TNeRV(FlowNetwork):
 
     def aggregate(self, references: Tensor, motion: Tensor) -> Tensor:
         """Flows and logits are brought to full size bilinearly, then the softmax (equation 2)."""
-        size = {"scale_factor": float(self._flow_scale), "mode": "bilinear"}
-        full = functional.interpolate(motion.float(), **size)
+        full = functional.interpolate(motion.float(), scale_factor=float(self._flow_scale), mode="bilinear")
         count = 2 * references.shape[1]
         return blend_warped(references, full[:, :count] * self._flow_scale, full[:, count:].softmax(dim=1))
 

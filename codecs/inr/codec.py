@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, Source, Timing, Workspace
+from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, SettingsBase, Source, Timing, Workspace
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video, VideoFormat
 
@@ -95,7 +95,7 @@ class InrCodec(Codec):
     """The width that takes up what is left of a size."""
     scheme: ClassVar[type[Scheme]]
     """What reads its bitstreams, unless they are entropy-constrained."""
-    Settings = InrSettings
+    Settings: ClassVar[type[SettingsBase]] = InrSettings
 
     @classmethod
     def signatures(cls) -> tuple[bytes, ...]:

@@ -5,7 +5,7 @@ logit of the cumulative distribution. A table holds -log2 of the probabilities i
 0.002 bit a symbol; both sides turn it into frequencies by shifts of four constants, so any machine decodes the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -88,14 +88,14 @@ def pack_tables(tables: Sequence[tuple[int, Counts]]) -> dict[str, bytes]:
     return {"ranges": ranges, "table_model": models, "tables": payload}
 
 
-def unpack_tables(ranges: bytes, table_model: bytes, tables: bytes, count: int) -> Iterator[Model]:
+def unpack_tables(sections: Mapping[str, bytes], count: int) -> Iterator[Model]:
     """The models of so many tables. Raises BitstreamError."""
-    numbers = unpack_integers(ranges)
+    numbers = unpack_integers(sections["ranges"])
     lows, spans = [signed(n) for n in numbers[::2]], numbers[1::2]
     outside = any(low < -LARGEST or low + span > LARGEST for low, span in zip(lows, spans, strict=False))
     if len(numbers) != 2 * count or outside:
         raise BitstreamError(DAMAGED)
-    differences = decode_tensors(table_model, tables, [sum(spans) + count], DEEPEST)
+    differences = decode_tensors(sections["table_model"], sections["tables"], [sum(spans) + count], DEEPEST)
     for low, span in zip(lows, spans, strict=True):
         table, differences = np.cumsum(differences[: span + 1], dtype=np.int64), differences[span + 1 :]
         if table.min() < 0 or table.max() > DEEPEST:

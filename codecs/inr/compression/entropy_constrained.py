@@ -196,7 +196,7 @@ class EntropyConstrained(Scheme):
             low, high = min(int(part.min()) for part in of_group), max(int(part.max()) for part in of_group)
             tables.append((low, table_of(own, low, high)))
         sections = {"scales": self._scale_bytes(), **pack_tables(tables)}
-        models = list(unpack_tables(*(sections[name] for name in ("ranges", "table_model", "tables")), len(tables)))
+        models = list(unpack_tables(sections, len(tables)))
         for payload, places in payloads_of(network).items():
             chosen = [symbols[place] for place in places]
             sections[payload] = encode_under(chosen, [models[self._groups[place]] for place in places])
@@ -214,8 +214,7 @@ class EntropyConstrained(Scheme):
         scales = np.frombuffer(sections["scales"] if len(sections["scales"]) == 8 * count else b"", "<f4")
         if len(scales) != 2 * count or not np.isfinite(scales).all():
             raise BitstreamError(MISFIT)
-        tables = (sections[name] for name in ("ranges", "table_model", "tables"))
-        models = list(unpack_tables(*tables, max(groups) + 1))
+        models = list(unpack_tables(sections, max(groups) + 1))
         shapes = [parameter.shape for parameter in network.parameters()]
         symbols: dict[int, Values] = {}
         for payload, places in payloads_of(network).items():

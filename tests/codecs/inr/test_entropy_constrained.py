@@ -167,7 +167,7 @@ def test_tables_return_and_cost_next_to_nothing() -> None:
     low, high = int(symbols.min()), int(symbols.max())
     table = table_of(bits, low, high)
     packed = pack_tables([(low, table), (3, np.zeros(1, np.int64))])
-    models = list(unpack_tables(packed["ranges"], packed["table_model"], packed["tables"], 2))
+    models = list(unpack_tables(packed, 2))
     assert models[0].low == low
     assert np.array_equal(models[0].counts, model_of(low, table).counts)
     assert len(packed["tables"]) < len(table)
@@ -184,7 +184,7 @@ def test_damaged_tables_are_refused() -> None:
     deep = pack_tables([(0, np.array([0, DEEPEST - 1, DEEPEST + 1]))])
     for bad, count in ((good, 2), (beyond, 1), (deep, 1)):
         with pytest.raises(BitstreamError):
-            list(unpack_tables(bad["ranges"], bad["table_model"], bad["tables"], count))
+            list(unpack_tables(bad, count))
 
 
 def test_ten_million_symbols_take_seconds() -> None:
