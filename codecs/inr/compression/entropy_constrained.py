@@ -89,7 +89,7 @@ class EntropyConstrained(Scheme):
         optimizer = torch.optim.Adam(self._densities.parameters(), lr=SETTLING_RATE / self._pace)
         for _ in range(SETTLING):
             optimizer.zero_grad()
-            ((counts * self._densities.bits()).sum(1) / counts.sum(1)).sum().backward()  # type: ignore[no-untyped-call]
+            ((counts * self._densities.bits()).sum(1) / counts.sum(1)).sum().backward()
             optimizer.step()
 
     @property
