@@ -116,7 +116,7 @@ def test_a_fit_compares_three_frames() -> None:
     network = small().train()
     outputs = network.fitted(at(2))
     assert [weight for weight, _ in outputs] == [1.0, 0.1, 0.1]
-    assert torch.allclose(outputs[0][1], network.eval()(at(2)), atol=1e-5)
+    assert torch.allclose(outputs[0][1], network.eval()(at(2)), atol=1e-3)
     assert len(small(flow=0).fitted(at(2))) == 1
 
 
