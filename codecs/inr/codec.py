@@ -22,9 +22,9 @@ from . import stream
 from .compression.entropy_constrained import EntropyConstrained
 from .compression.scheme import Scheme
 from .constrained import (
-    LAMBDAS,
     InrSettings,
     lambda_label,
+    lambdas,
     last_fifth,
     plain_stages,
     share_pretraining,
@@ -186,7 +186,8 @@ class InrCodec(Codec):
         derived = sorted({_two_digits(max(SMALLEST_SIZE, pixels * share // 1000)) for share in (3, 6, 12, 24)})
         sizes = sorted(clip.sizes) or derived
         if self.constrained:
-            return [_lambda_point(sizes[len(sizes) // 2], weight) for weight in LAMBDAS]
+            loss = self.rate_stage(plain_stages(self.recipe())).loss
+            return [_lambda_point(sizes[len(sizes) // 2], weight) for weight in lambdas(loss)]
         return [RatePoint(size_label(size), {"size": size}) for size in sizes]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:

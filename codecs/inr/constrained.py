@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
@@ -15,10 +16,16 @@ from pydantic import Field
 from rdbench.codec import RatePoint, Settings, Workspace
 
 from .fit import CHECKPOINT
+from .losses import Mix
 from .recipe import Stage
 
 LAMBDAS = (1.0, 0.5, 0.25, 0.1, 0.05)
-"""Of bits per pixel, beside NeRV's loss; T-NeRV goes up to 1 (the others are our choice)."""
+"""Of bits per pixel of the clip, beside 0.7 L1 + 0.3 (1 - SSIM); T-NeRV goes up to 1 (the others are our choice)."""
+UNITS = MappingProxyType({"l1": 0.4, "l2": 0.05, "ssim": 2.4, "ms_ssim": 2.0, "ms_ssim_5": 2.0, "spectrum": 0.0})
+"""How much a term of a loss changes per dB, beside NeRV's loss, which has 1 (measured from 20 to 28 dB on Bunny).
+
+A lambda times that of its loss buys about the same quality. The spectrum's grows with the frame and is left out.
+"""
 RATE_SHARE = 0.2
 """Of all epochs, in which the rate counts (C-NeRV)."""
 LABEL = re.compile(r"(.+)-lambda(\d{1,6}(?:\.\d{1,9})?)")
@@ -29,6 +36,12 @@ class InrSettings(Settings):
 
     compression: Literal["own", "entropy-constrained"] = Field("own", exclude_if=lambda value: value == "own")
     """The paper's own, or C-NeRV's; records name only the latter."""
+
+
+def lambdas(loss: Mix) -> list[float]:
+    """Those of the default rate points beside this loss, to three digits."""
+    unit = sum(weight * UNITS[term] for weight, term in loss)
+    return [float(f"{unit * weight:.3g}") for weight in LAMBDAS]
 
 
 def lambda_label(size: str, weight: float) -> str:

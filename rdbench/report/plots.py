@@ -160,12 +160,13 @@ def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
     figure, axes = _figure(output, 1, 1, width=max(5.0, 0.45 * len(frame) + 2))
     names = list(dict.fromkeys(name for ledger in frame["ledger"] for name in ledger))
     labels = [f"{r.codec} {r.sequence} {r.rate_point}" for r in frame.itertuples()]
+    places = range(len(frame))  # two records may have one label
     pixels = frame["width"] * frame["height"] * frame["frames"]
     bottom = pd.Series(0.0, index=frame.index)
     for i, name in enumerate(names):
         height = frame["ledger"].map(lambda ledger, name=name: 8 * ledger.get(name, 0)) / pixels
         axes[0][0].bar(
-            labels,
+            places,
             height,
             bottom=bottom,
             label=name,
@@ -174,7 +175,7 @@ def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
         )
         bottom = bottom + height
     axes[0][0].set_ylabel("bits per pixel", fontsize=9)
-    axes[0][0].tick_params(axis="x", labelrotation=90, labelsize=9)
+    axes[0][0].set_xticks(places, labels, rotation=90, fontsize=9)
     axes[0][0].legend(fontsize=9)
     _save(figure, output)
 

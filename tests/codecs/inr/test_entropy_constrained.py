@@ -1,6 +1,5 @@
 """The entropy-constrained scheme: the loss's rate is the file's, gradients, tables, speed, shared pre-training."""
 
-import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -198,38 +197,37 @@ def test_ten_million_symbols_take_seconds() -> None:
     assert np.array_equal(restored, symbols)
 
 
-def encode(folder: Path, shared: Path, label: str) -> tuple[bytes, Workspace, list[str]]:
+def encode(folder: Path, shared: Path, label: str, stop_after: int | None = None) -> tuple[bytes, Workspace, list[str]]:
+    folder.mkdir(exist_ok=True)
     video = open_video(make_y4m(folder / "c.y4m", 32, 18, 3))
     codec = NeRVCodec(NeRVCodec.Settings(epochs=4, frequencies=8, compression="entropy-constrained"))  # type: ignore[call-arg]
     source, told = Source(video, RgbVideo(video, find_conditions("rgb601"))), []
-    workspace = Workspace(folder, progress=lambda done, total, text: told.append(text), shared=shared)
+
+    def progress(done: float, total: float, text: str) -> None:
+        told.append(text)
+        if len(told) == stop_after:
+            raise KeyboardInterrupt
+
+    workspace = Workspace(folder, progress=progress, shared=shared)
     codec.encode(source, codec.rate_point(label, Clip(video.format, 3)), folder / "b", workspace)
     return (folder / "b").read_bytes(), workspace, told
 
 
-def test_lambdas_share_one_pretraining_and_pay_for_it_each(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("a", "b", "c", "alone")]
-    for folder in folders:
-        folder.mkdir()
-    results: dict[str, tuple[bytes, Workspace, list[str]]] = {}
-
-    def one(folder: Path, label: str) -> None:
-        results[folder.name] = encode(folder, tmp_path / "shared", label)
-
-    labels = ["5K-lambda0.5", "5K-lambda0.1"]
-    side_by_side = [threading.Thread(target=one, args=pair) for pair in zip(folders, labels, strict=False)]
-    for thread in side_by_side:
-        thread.start()
-    for thread in side_by_side:
-        thread.join()
-    one(folders[2], "5K-lambda0.05")
-    pretrained = [sum(text.startswith("fit ") for text in told) for _, _, told in results.values()]
-    assert sorted(pretrained) == [0, 0, 4]
-    assert len({bitstream for bitstream, _, _ in results.values()}) == 3
-    later = results["c"][1].stopwatch
-    assert later.seconds["fit"] > later.borrowed > 0
-    alone, _, _ = encode(folders[3], tmp_path / "other", "5K-lambda0.05")
-    assert alone == results["c"][0]
+def test_lambdas_share_one_pretraining_and_pay_for_it_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
+    shared = tmp_path / "shared"
+    with pytest.raises(KeyboardInterrupt):
+        encode(tmp_path / "a", shared, "5K-lambda0.5", stop_after=2)
+    results = [encode(tmp_path / name, shared, label) for name, label in (("b", "5K-lambda0.1"), ("a", "5K-lambda0.5"))]
+    assert [sum(text.startswith("fit ") for text in told) for _, _, told in results] == [2, 0]
+    for _, workspace, _ in results:  # of what is borrowed the first has done a half
+        assert workspace.stopwatch.seconds["fit"] > workspace.stopwatch.borrowed > 0
+    alone = [
+        encode(tmp_path / name, tmp_path / name, label)[0]
+        for name, label in (("c", "5K-lambda0.1"), ("d", "5K-lambda0.5"))
+    ]
+    assert alone == [bitstream for bitstream, _, _ in results]
+    assert alone[0] != alone[1]
 
 
 def test_rate_points_are_sizes_with_a_lambda() -> None:
@@ -239,6 +237,9 @@ def test_rate_points_are_sizes_with_a_lambda() -> None:
     assert [point.label for point in points] == [f"40K-lambda{w}" for w in ("1", "0.5", "0.25", "0.1", "0.05")]
     for point in points:
         assert codec.rate_point(point.label, clip) == point
+    squared = NeRVCodec(NeRVCodec.Settings(compression="entropy-constrained", loss="l2"))  # type: ignore[call-arg]
+    weights = [point.settings["lambda"] for point in squared.rate_points(clip)]
+    assert weights == [0.05, 0.025, 0.0125, 0.005, 0.0025]  # squared errors are smaller
     for label in ("40K", "40K-lambda0", "lambda1", "40K-lambda-1"):
         with pytest.raises(UsageError):
             codec.rate_point(label, clip)
