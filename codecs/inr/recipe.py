@@ -63,6 +63,11 @@ class Stage:
         cosine = 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, total - warm)))
         return self.lr * (self.floor + (1 - self.floor) * cosine)
 
+    @property
+    def mean_rate(self) -> float:
+        """Over the epochs."""
+        return sum(self.rate(epoch + 0.5) for epoch in range(self.epochs)) / self.epochs
+
     def chosen(self, parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
         """Those of the named parameters that this stage fits."""
         return [p for name, p in parameters.items() if re.fullmatch(self.trainable, name)]

@@ -24,10 +24,12 @@ from .post_training import MISFIT, refuse_bloat
 from .scheme import Scheme
 from .tensor_models import Model, Values, decode_under, encode_under
 
-LEVELS = 255
+LEVELS = 63
 """Of a tensor when its quantization begins."""
 PACE = 0.01
-"""The learning rate of densities and of the logarithms of scales where the stage's is at its peak (our choice)."""
+PACE_OF_AN_EPOCH = 0.2
+"""The mean learning rate of densities and of the logarithms of scales: the latter where so few epochs are fitted that
+they would not arrive otherwise (our choice)."""
 SMALL = 1024
 """Tensors of fewer elements share a density (our choice)."""
 SETTLING = 100
@@ -53,7 +55,8 @@ class EntropyConstrained(Scheme):
     def enter(self, network: Network, stage: Stage) -> None:
         """Sets up quantizers and densities when the rate begins to count."""
         if stage.rate_weight:
-            self._set_up(network, stage.batch, PACE / stage.lr)
+            pace = max(PACE, PACE_OF_AN_EPOCH / stage.epochs)
+            self._set_up(network, stage.batch, pace / stage.mean_rate)
 
     def _set_up(self, network: Network, batch: int = 1, pace: float = 1.0) -> None:
         self._pace = pace
