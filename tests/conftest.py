@@ -54,6 +54,7 @@ class Toy(Codec):
             os.kill(os.getpid(), 9)
         time.sleep(self.settings.sleep)
         print("noise on standard output")
+        workspace.artifact("all", self.count)
         with open(workspace.folder / "count", "a") as count:
             count.write("x")
         video = source.video
@@ -63,6 +64,10 @@ class Toy(Codec):
         with open(bitstream, "wb") as stream:
             stream.write(b"TOY1")
             send_video(video, stream)
+
+    def count(self, folder):
+        with open(folder / "count", "a") as count:
+            count.write("x")
 
     @classmethod
     def decode(cls, bitstream, workspace):

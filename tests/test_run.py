@@ -49,6 +49,14 @@ def test_second_run_skips_and_a_failed_one_is_tried_again(cli: Cli, small_clip: 
     assert json.loads(record.read_text())["status"] == "ok"
 
 
+def test_rate_points_share_what_is_made_once(cli: Cli, small_clip: Path, tmp_path: Path) -> None:
+    common = ("--codecs", "toy", "--dataset", str(small_clip), "--out", "out", "--jobs", "2")
+    assert cli("run", "--rate-points", "all,most", *common).returncode == 0
+    assert cli("run", "--rate-points", "all,most", "--seed", "1", *common).returncode == 0
+    counts = list((tmp_path / "out").rglob("shared-*/all/count"))
+    assert [count.read_text() for count in counts] == ["x", "x"]  # one for each seed
+
+
 def test_failures_are_records_and_harm_nobody_else(cli: Cli, small_clip: Path, tmp_path: Path) -> None:
     done = cli(
         "run", "--codecs", "toy[crash],toy[kill],toy[drop=2],toy[sleep=30],toy", "--dataset", str(small_clip),
