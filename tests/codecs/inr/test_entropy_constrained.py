@@ -20,7 +20,7 @@ from rdbench.codecs.inr.compression.density import (
     table_of,
     unpack_tables,
 )
-from rdbench.codecs.inr.compression.entropy_constrained import EntropyConstrained, groups_of
+from rdbench.codecs.inr.compression.entropy_constrained import LEVELS, EntropyConstrained, groups_of
 from rdbench.codecs.inr.compression.tensor_models import decode_under, encode_under
 from rdbench.codecs.inr.fit import Fit
 from rdbench.codecs.inr.losses import MIXES
@@ -144,7 +144,7 @@ def test_frames_have_quantizers_of_their_own_and_share_a_density() -> None:
     network, scheme, _ = entered()
     assert scheme._rows["embeddings"] == 4
     scales = [(scheme._scales[1 + n] * scheme._pace).exp().item() for n in range(4)]
-    spans = [float((e.max() - e.min()).detach() / 255) for e in network.embeddings]
+    spans = [float((e.max() - e.min()).detach() / LEVELS) for e in network.embeddings]
     assert scales == pytest.approx(spans, rel=1e-3)
     assert len(set(groups_of(network))) == len(list(network.parameters())) - 1  # two biases share
 
