@@ -46,7 +46,7 @@ VARIANTS = [
     "hnerv[compression=entropy-constrained]",
 ]
 NETWORKS = [name for name in VARIANTS if "compression" not in name]
-WITH_ENCODER = {"hnerv", "dnerv", "hnerv-boost"}
+WITH_ENCODER = {"hnerv", "dnerv", "hnerv-boost", "tnerv"}
 FAST = {
     "epochs": "3", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "lr": "5e-3",
     "frequencies": "10",
@@ -175,7 +175,7 @@ def test_a_span_renders_its_frames_alone(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sample_for_the_bench_decodes(name: str, clip: Path, tmp_path: Path) -> None:
     video, codec = open_video(clip), make(name)
-    point = codec.rate_point("6K", Clip(video.format, 4))
+    point = point_of(codec, Clip(video.format, 4))
     source = Source(video, RgbVideo(video, find_conditions("rgb601")))
     codec.write_sample(source, point, tmp_path / "b", Workspace(tmp_path))
     assert sum(len(batch) for batch in decoder(name).decode(tmp_path / "b", Workspace(tmp_path)).batches()) == 4
