@@ -302,7 +302,7 @@ class TNeRVCodec(HybridCodec):
         return (
             Stage(
                 "fit", s.epochs, s.lr, floor=0.075, batch=s.batch, loss=MIXES["l1_ssim"], optimizer="adamw",
-                weight_decay=0.01,
+                weight_decay=0.01, decayed=r"(?!grids|embeddings).*",
             ),
         )  # fmt: skip
 

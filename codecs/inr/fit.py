@@ -158,8 +158,8 @@ class Fit:
 
     def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
         """The optimizer and the moving average of a stage."""
-        parameters = [*stage.chosen(self._fitted()), *self.scheme.parameters()]
-        return make_optimizer(stage, parameters), Average(parameters, stage.ema)
+        fitted, own = self._fitted(), self.scheme.parameters()
+        return make_optimizer(stage, fitted, own), Average([*stage.chosen(fitted), *own], stage.ema)
 
     def _fitted(self) -> dict[str, nn.Parameter]:
         """All that an optimizer may change, by name; what an encoder makes is not among it."""

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class Stage:
     optimizer: OptimizerName = "adam"
     betas: tuple[float, ...] = (0.9, 0.999)
     weight_decay: float = 0.0
+    decayed: str = ".*"
+    """The parameters of network and encoder that it acts on, as in `trainable`; a scheme's own never decay."""
     clip_norm: float | None = None
     """The largest norm of all gradients together."""
     ema: float | None = None
@@ -73,13 +75,31 @@ class Stage:
         return [p for name, p in parameters.items() if re.fullmatch(self.trainable, name)]
 
 
-def make_optimizer(stage: Stage, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer of a stage; the fused form of Adam and AdamW, in which a step is one kernel."""
+def make_optimizer(
+    stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """The optimizer of a stage, of those it chooses and a scheme's own.
+
+    Adam and AdamW in their fused form, in which a step is one kernel.
+    """
     options: dict[str, Any] = {"lr": stage.lr, "betas": stage.betas, "weight_decay": stage.weight_decay}
+    groups = _groups(stage, parameters, more)
     if stage.optimizer == "adan":
         from pytorch_optimizer import Adan
 
-        adan: torch.optim.Optimizer = Adan(list(parameters), **options)
+        adan: torch.optim.Optimizer = Adan(groups, **options)
         return adan
     make = torch.optim.Adam if stage.optimizer == "adam" else torch.optim.AdamW
-    return make(list(parameters), fused=True, **options)
+    return make(groups, fused=True, **options)
+
+
+def _groups(stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
+    """All in one group, or in two where only some decay."""
+    chosen = stage.chosen(parameters)
+    if not stage.weight_decay:
+        return [{"params": [*chosen, *more]}]
+    decaying = [p for name, p in parameters.items() if re.fullmatch(stage.decayed, name)]
+    kept = {id(p) for p in decaying}
+    others = [p for p in chosen if id(p) not in kept]
+    groups = [{"params": [p for p in chosen if id(p) in kept]}, {"params": [*others, *more], "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

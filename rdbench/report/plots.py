@@ -157,7 +157,7 @@ def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
     if frame.empty:
         raise RdbenchError("None of these results has a ledger; only records of our own runs do.")
     frame = frame.sort_values(["dataset", "sequence", "codec", "bpp"])
-    figure, axes = _figure(output, 1, 1, width=max(5.0, 0.45 * len(frame) + 2))
+    figure, axes = _figure(output, 1, 1, size=(max(5.0, 0.45 * len(frame) + 4), 5.5))
     names = list(dict.fromkeys(name for ledger in frame["ledger"] for name in ledger))
     labels = [f"{r.codec} {r.sequence} {r.rate_point}" for r in frame.itertuples()]
     places = range(len(frame))  # two records may have one label
@@ -176,11 +176,11 @@ def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
         bottom = bottom + height
     axes[0][0].set_ylabel("bits per pixel", fontsize=9)
     axes[0][0].set_xticks(places, labels, rotation=90, fontsize=9)
-    axes[0][0].legend(fontsize=9)
+    axes[0][0].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
     _save(figure, output)
 
 
-def _figure(output: Path, rows: int, columns: int, width: float | None = None) -> tuple[Any, Any]:
+def _figure(output: Path, rows: int, columns: int, size: tuple[float, float] | None = None) -> tuple[Any, Any]:
     if output.suffix not in SUFFIXES:
         raise UsageError(f"{output} is none of {', '.join(SUFFIXES)}; give the plot such a name.")
     import matplotlib
@@ -189,7 +189,7 @@ def _figure(output: Path, rows: int, columns: int, width: float | None = None) -
     from matplotlib import pyplot
 
     return pyplot.subplots(
-        rows, columns, figsize=(width or 4.8 * columns, 3.6 * rows), squeeze=False, layout="constrained"
+        rows, columns, figsize=size or (4.8 * columns, 3.6 * rows), squeeze=False, layout="constrained"
     )
 
 

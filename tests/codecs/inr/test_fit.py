@@ -123,10 +123,23 @@ def test_weight_decay_is_adams_or_decoupled() -> None:
     for name, after in (("adam", 1 - 0.1), ("adamw", 1 - 0.1 * 0.5 - 0.1)):
         weight = nn.Parameter(torch.ones(1))
         stage = Stage("fit", 1, 0.1, optimizer=name, weight_decay=0.5)  # type: ignore[arg-type]
-        optimizer = make_optimizer(stage, [weight])
+        optimizer = make_optimizer(stage, {"weight": weight})
         weight.grad = torch.ones(1)
         optimizer.step()
         assert float(weight.detach()) == pytest.approx(after, abs=1e-4)
+
+
+def test_only_what_the_stage_names_decays() -> None:
+    named = {name: nn.Parameter(torch.ones(1)) for name in ("grids.0", "line", "unused")}
+    own = nn.Parameter(torch.ones(1))
+    stage = Stage("fit", 1, 0.1, optimizer="adamw", weight_decay=0.5, decayed=r"(?!grids).*", trainable="grids.*|line")
+    optimizer = make_optimizer(stage, named, [own])
+    for parameter in (*named.values(), own):
+        parameter.grad = torch.zeros(1)
+    optimizer.step()
+    values = {name: float(parameter.detach()) for name, parameter in named.items()}
+    assert values == {"grids.0": 1.0, "line": pytest.approx(1 - 0.1 * 0.5), "unused": 1.0}
+    assert float(own.detach()) == 1.0
 
 
 def test_a_stage_fits_only_what_it_names(tmp_path: Path) -> None:
