@@ -93,13 +93,15 @@ def make_optimizer(
     return make(groups, fused=True, **options)
 
 
-def _groups(stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
+def _groups(
+    stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter]
+) -> list[dict[str, Any]]:
     """All in one group, or in two where only some decay."""
     chosen = stage.chosen(parameters)
     if not stage.weight_decay:
         return [{"params": [*chosen, *more]}]
-    decaying = [p for name, p in parameters.items() if re.fullmatch(stage.decayed, name)]
-    kept = {id(p) for p in decaying}
-    others = [p for p in chosen if id(p) not in kept]
-    groups = [{"params": [p for p in chosen if id(p) in kept]}, {"params": [*others, *more], "weight_decay": 0.0}]
+    decayed = {id(p) for name, p in parameters.items() if re.fullmatch(stage.decayed, name)}
+    others = [p for p in chosen if id(p) not in decayed]
+    groups: list[dict[str, Any]] = [{"params": [p for p in chosen if id(p) in decayed]}]
+    groups.append({"params": [*others, *more], "weight_decay": 0.0})
     return [group for group in groups if group["params"]]
