@@ -93,9 +93,7 @@ def make_optimizer(
     return make(groups, fused=True, **options)
 
 
-def _groups(
-    stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter]
-) -> list[dict[str, Any]]:
+def _groups(stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
     """All in one group, or in two where only some decay."""
     chosen = stage.chosen(parameters)
     if not stage.weight_decay:
