@@ -9,7 +9,6 @@ built in one way everywhere (`gaussian.py`).
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 import numpy as np
 import torch
@@ -136,17 +135,6 @@ class ConsistentEntropy(Scheme):
             deviation = ((rows - mean).square().mean(dim=1, keepdim=True) + 1e-12).sqrt()
             bits = bits + gaussian_bits(symbols, mean, deviation).sum()
         return bits
-
-    def numbers(self) -> list[int]:
-        """None."""
-        return []
-
-    @classmethod
-    def from_numbers(cls, numbers: Sequence[int]) -> Self:
-        """The scheme. Raises BitstreamError for any number."""
-        if numbers:
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
-        return cls()
 
     def write(self, network: Network) -> dict[str, bytes]:
         """Steps, offsets, models and ranges, and the codes of weights and of latents."""

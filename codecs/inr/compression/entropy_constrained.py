@@ -8,7 +8,6 @@ table of their own share a density, as all frames do (T-NeRV); scales are learne
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 import numpy as np
 import torch
@@ -168,17 +167,6 @@ class EntropyConstrained(Scheme):
         with torch.no_grad():
             bits = self.rate(dict(network.named_parameters()))
         return 0.0 if bits is None else float(bits)
-
-    def numbers(self) -> list[int]:
-        """None."""
-        return []
-
-    @classmethod
-    def from_numbers(cls, numbers: Sequence[int]) -> Self:
-        """The scheme. Raises BitstreamError for any number."""
-        if numbers:
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
-        return cls()
 
     @torch.no_grad()
     def write(self, network: Network) -> dict[str, bytes]:

@@ -6,6 +6,8 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
+from rdbench.errors import BitstreamError
+
 from ..network import Network
 from ..recipe import Stage
 
@@ -51,14 +53,16 @@ class Scheme(ABC):
         """What `state` gave."""
         return
 
-    @abstractmethod
     def numbers(self) -> list[int]:
-        """The scheme's choices as integers, which `from_numbers` reads; they travel."""
+        """The scheme's choices as integers, which `from_numbers` reads; they travel. Here there are none."""
+        return []
 
     @classmethod
-    @abstractmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these choices. Raises BitstreamError for what is none."""
+        if numbers:
+            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+        return cls()
 
     @abstractmethod
     def write(self, network: Network) -> dict[str, bytes]:
