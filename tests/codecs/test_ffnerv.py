@@ -18,7 +18,7 @@ from rdbench.codecs.inr.layers.warping import aggregate, warp
 from rdbench.codecs.inr.losses import MIXES
 from rdbench.codecs.inr.network import Patches, count_macs, count_parameters, render
 from rdbench.codecs.inr.recipe import Stage
-from rdbench.errors import UsageError
+from rdbench.errors import BitstreamError, UsageError
 
 torch.set_num_threads(1)
 P720, P1080 = (5, 2, 2, 2, 2), (5, 3, 2, 2, 2)
@@ -223,3 +223,9 @@ def test_gradients_pass_the_rounding_but_not_the_tanh() -> None:
     TanhQuantization(8).substitute({"p": p})["p"].sum().backward()
     assert p.grad is not None
     assert torch.allclose(p.grad, 1 - p.detach().tanh() ** 2)
+
+
+@pytest.mark.parametrize("numbers", [[9, 0], [12, 0], [1, 0], [8, 2], [8], [8, 0, 0]])
+def test_choices_that_no_encoder_writes_are_refused(numbers: list[int]) -> None:
+    with pytest.raises(BitstreamError):
+        TanhQuantization.from_numbers(numbers)

@@ -74,9 +74,9 @@ def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
     return torch.from_numpy(values.reshape(tuple(shape)))
 
 
-def read_choices(numbers: Sequence[int]) -> tuple[int, str]:
-    """Bits, and the coder by its number, as they travel. Raises BitstreamError."""
-    if len(numbers) != 2 or not 2 <= numbers[0] <= MOST_BITS or numbers[1] >= len(CODERS):
+def read_choices(numbers: Sequence[int], most_bits: int) -> tuple[int, str]:
+    """Bits, and the coder by its number, as they travel. Raises BitstreamError, also above `most_bits`."""
+    if len(numbers) != 2 or not 2 <= numbers[0] <= most_bits or numbers[1] >= len(CODERS):
         raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
     return numbers[0], list(CODERS)[numbers[1]]
 
@@ -97,7 +97,7 @@ class PostTraining(Pruned):
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
-        return cls(*read_choices(numbers))
+        return cls(*read_choices(numbers, MOST_BITS))
 
     def enter(self, network: Network, stage: Stage) -> None:
         """Prunes to the stage's sparsity."""

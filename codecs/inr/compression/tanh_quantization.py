@@ -46,7 +46,7 @@ class TanhQuantization(Scheme):
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
-        return cls(*read_choices(numbers))
+        return cls(*read_choices(numbers, MOST_BITS))
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """All tensors quantized."""
