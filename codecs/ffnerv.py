@@ -143,9 +143,9 @@ class FFNeRV(FlowNetwork):
         """Shares of the references are brought to full size after their softmax."""
         return aggregate(references, motion, self._flow_scale)
 
-    def inside(self, frame: int) -> int | None:
-        """Beyond the clip it is black (the paper's commands and code)."""
-        return frame if 0 <= frame < self.frames else None
+    def inside(self, frames: Tensor) -> Tensor:
+        """Beyond the clip they are black (the paper's commands and code)."""
+        return frames.where((frames >= 0) & (frames < self.frames), -1)
 
 
 class FFNeRVSettings(InrSettings):

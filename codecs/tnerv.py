@@ -166,9 +166,9 @@ class TNeRV(FlowNetwork):
         count = 2 * references.shape[1]
         return blend_warped(references, full[:, :count] * self._flow_scale, full[:, count:].softmax(dim=1))
 
-    def inside(self, frame: int) -> int:
-        """The clip's end for one beyond it."""
-        return min(max(frame, 0), self.frames - 1)
+    def inside(self, frames: Tensor) -> Tensor:
+        """The clip's end for those beyond it."""
+        return frames.clamp(0, self.frames - 1)
 
 
 class TNeRVEncoder(Encoder):

@@ -44,8 +44,8 @@ class FlowNetwork(Network):
         """References `[B, A, 3, H, W]` bent and blended: `[B, 3, H, W]`."""
 
     @abstractmethod
-    def inside(self, frame: int) -> int | None:
-        """The frame that stands for one perhaps beyond the clip; None for a black one."""
+    def inside(self, frames: Tensor) -> Tensor:
+        """The frames that stand for these, some perhaps beyond the clip; -1 for a black one."""
 
     def blend(self, image: Tensor, motion: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
         """The frame and the aggregated frame, `[B, 3, H, W]`, from references `[B, A, 3, H, W]`."""
@@ -53,9 +53,9 @@ class FlowNetwork(Network):
         shares = image[:, 3:].float().softmax(dim=1)
         return shares[:, :1] * image[:, :3] + shares[:, 1:] * aggregated, aggregated
 
-    def window(self, frame: int) -> list[int | None]:
-        """The references of a frame."""
-        return [self.inside(frame + step) for step in REFERENCES]
+    def window(self, frames: Tensor) -> Tensor:
+        """The references of frames `[B]`: `[B, A]`, -1 for a black one."""
+        return self.inside(frames[:, None] + torch.tensor(REFERENCES, device=frames.device))
 
     def fitted(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
         """The frame, the independent and the aggregated one; the references are as they were last drawn."""
@@ -65,9 +65,7 @@ class FlowNetwork(Network):
             self._memory = self._draw_all(at.frames.device)
         image, motion = self.draw(at.frames)
         self._memory[at.frames] = image[:, :3].detach().half()
-        windows = torch.tensor(
-            [[-1 if i is None else i for i in self.window(n)] for n in range(self.frames)], device=at.frames.device
-        )[at.frames]
+        windows = self.window(at.frames)
         references = self._memory[windows.clamp(min=0)] * (windows >= 0)[..., None, None, None]
         frames, aggregated = self.blend(image, motion, references)
         return [(1.0, frames), (SIDE_WEIGHT, image[:, :3]), (SIDE_WEIGHT, aggregated)]
@@ -81,15 +79,14 @@ class FlowNetwork(Network):
         """The frames; what was drawn for frames close to the last one is kept, so that each is drawn once."""
         if not self.flow:
             return self.draw(at.frames)[0]
-        asked = at.frames.tolist()
-        windows = [self.window(i) for i in asked]
-        needed = {i for row in windows for i in row if i is not None} | set(asked)
+        asked, windows = at.frames.tolist(), self.window(at.frames).tolist()
+        needed = {i for row in windows for i in row if i >= 0} | set(asked)
         missing = sorted(needed - self._drawn.keys())
         if missing:
             image, motion = self.draw(torch.tensor(missing, device=at.frames.device))
             self._drawn |= {i: (image[n], motion[n]) for n, i in enumerate(missing)}
         drawn, black = self._drawn, torch.zeros_like(self._drawn[asked[0]][0][:3])
-        seen = [[black if i is None else drawn[i][0][:3].half().float() for i in row] for row in windows]
+        seen = [[black if i < 0 else drawn[i][0][:3].half().float() for i in row] for row in windows]
         image, motion = (torch.stack([drawn[i][part] for i in asked]) for part in (0, 1))
         frames, _ = self.blend(image, motion, torch.stack([torch.stack(row) for row in seen]))
         self._drawn = {} if self.training else {i: drawn[i] for i in needed if i >= max(asked) + min(REFERENCES)}
