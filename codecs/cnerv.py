@@ -126,15 +126,11 @@ class CNeRVCodec(InrCodec):
         return CNeRV(config, clip.frames)
 
     def recipe(self) -> Sequence[Stage]:
-        """What precedes the rate, four fifths of one schedule."""
+        """One schedule, in whose last fifth the rate counts."""
         s = self.settings
         rated = max(1, round(s.epochs * RATE_SHARE / (1 - RATE_SHARE)))
-        return (Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999), to_come=rated),)
-
-    def rate_stage(self, before: Sequence[Stage]) -> Stage:
-        """The last fifth of the schedule, with the same optimizer."""
-        (fit,) = before
-        return replace(fit, name="rate", epochs=fit.to_come, passed=fit.epochs, to_come=0)
+        fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999), to_come=rated)
+        return fit, replace(fit, name="rate", epochs=rated, passed=s.epochs, to_come=0, rate_weight=1.0)
 
     def compression(self) -> EntropyConstrained:
         """The paper's own."""

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
-from .inr.constrained import InrSettings
+from .inr.end_to_end import QUICK, TINY, EndToEndSettings
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
@@ -112,6 +112,8 @@ class HiNeRV(Network):
         self.margins = margins(config.strides, config.depths)
         levels = [(max(1, config.grid_frames >> level), config.grid_channels << level) for level in (0, 1)]
         self.base = TemporalGrid(levels, config.rows * config.columns, frames)
+        sides = (config.rows, config.columns)
+        self.feature_grids = {f"base.levels.{n}": (time, *sides) for n, (time, _) in enumerate(levels)}
         self.stem = nn.Conv2d(3 * config.grid_channels, config.channels, 3, padding=1)
         widths = [config.channels, *halved_widths(config.channels, (2,) * len(config.strides), config.lower)]
         hidden = [config.hidden, *(config.expansion * width for width in widths[2:])]
@@ -147,7 +149,7 @@ class HiNeRV(Network):
         return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
 
 
-class HiNeRVSettings(InrSettings):
+class HiNeRVSettings(EndToEndSettings):
     """The recipe of the paper's compression models (section 4.1)."""
 
     epochs: int = Field(300, ge=1)
@@ -181,8 +183,8 @@ class HiNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 5e-3, "patches": False},
-            "tiny": {"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False},
+            "quick": {"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 5e-3, "patches": False} | QUICK,
+            "tiny": {"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False} | TINY,
         }
     )
 

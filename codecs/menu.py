@@ -175,3 +175,9 @@ TENERV = inr_card(
     "Zhu et al., Video Compression with Hierarchical Temporal Neural Representation, arXiv 2601.17743",
     "tenerv:TeNeRVCodec",
 )
+NVRC = inr_card(
+    "nvrc",
+    "HiNeRV's stages behind large feature grids; network, quantizers and entropy models fitted end to end",
+    "Kwan et al., NVRC: Neural Video Representation Compression, NeurIPS 2024",
+    "nvrc:NVRCCodec",
+)

@@ -2,25 +2,46 @@
 
 HiNeRV's stages behind large feature grids of four resolutions, each with a stem of its own, compressed end to end
 (`inr/compression/hierarchical.py`). What we decided: how widths and grids follow from size, length and resolution
-(`scaled`), and lambda where the rate point does not give it (`lambda_of`).
+(`scaled`), and lambda where the rate point does not give it (`inr/end_to_end.py`).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .hinerv import UpStage
+from .inr.codec import ClipHeader, InrCodec
+from .inr.compression.hierarchical import Hierarchical
+from .inr.end_to_end import QUICK, TINY, EndToEnd, EndToEndSettings
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import GRID_INIT, LocalEncoding, taps
-from .inr.network import Counted, Network, NetworkConfig, Patches
+from .inr.losses import MIXES
+from .inr.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.recipe import Stage
 
 LEVELS = 4
+COARSEST_ROWS = 5
+"""No grid but the finest has fewer, which gives the paper's four levels at 45 rows (our choice for others)."""
 KERNEL = 3
-STEM_TAPS = KERNEL**3
+STRIDES = MappingProxyType({
+    2: (2,), 4: (2, 2), 6: (3, 2), 8: (2, 2, 2), 12: (3, 2, 2), 16: (2, 2, 2, 2), 24: (3, 2, 2, 2),
+    48: (3, 2, 2, 2, 2), 96: (3, 2, 2, 2, 2, 2),
+})  # fmt: skip
+"""The paper's (24), with fewer twos for smaller frames."""
+BASE_CELLS = 45 * 80
+LEAST_WIDTH = 16
+"""Of the last stages, fewer only in the smallest networks (our choice, as TeNeRV's)."""
+FEWEST_VALUES = 2 / 3
+"""Of a cell of the finest grid in a row of time; below, cells become fewer."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,10 @@ class NVRCConfig(NetworkConfig):
     depth: int = 3
     """Blocks of a stage but the last, which has one."""
     expansion: int = 4
+    coarser: int = LEVELS - 1
+    """Grids besides the finest."""
+
+    choices = MappingProxyType({"coarser": LEVELS})
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -49,23 +74,23 @@ class NVRCConfig(NetworkConfig):
         return (*[self.depth] * (len(self.strides) - 1), 1)
 
 
-class GridLevel(Counted):
-    """A feature grid `[C, T, h, w]` behind a 3x3x3 convolution, read at frames and cells by linear interpolation."""
+class GridLevel(nn.Module):
+    """A feature grid `[C, T, h, w]` behind a 3x3x3 convolution, read at frames and cells by linear interpolation.
+
+    Interpolation in time and convolution are linear: the rows of time that the convolution reads are interpolated
+    first, and what is left is a 3x3 convolution of one frame, with three times the channels, for the whole grid's.
+    """
 
     def __init__(self, shape: tuple[int, int, int, int], width: int, frames: int) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames, self.sides = frames, shape[1:]
         self.values = nn.Parameter(torch.empty(shape).uniform_(-GRID_INIT, GRID_INIT))
-        self.stem = nn.Conv3d(shape[0], width, KERNEL)
+        self.stem = nn.Conv2d(KERNEL * shape[0], width, KERNEL, padding=KERNEL // 2)
         assert self.stem.bias is not None
         nn.init.zeros_(self.stem.bias)
 
     def forward(self, frames: Tensor, rows: int, columns: int) -> Tensor:
-        """The features of frames `[B]`, `[B, C0, rows, columns]`.
-
-        Interpolation in time and convolution are linear: the rows of time that the convolution reads are
-        interpolated first, and the rest is a convolution of one frame instead of the whole grid.
-        """
+        """The features of frames `[B]`, `[B, C0, rows, columns]`."""
         length = self.values.shape[1]
         low, high, share = taps(frames, length, self.frames)
         grid = functional.pad(self.values, (0, 0, 0, 0, 1, 1))
@@ -73,13 +98,8 @@ class GridLevel(Counted):
         early, late = (grid.index_select(1, (row[:, None] + around).flatten()) for row in (low, high))
         weights = share.repeat_interleave(KERNEL)[None, :, None, None].to(grid.dtype)
         read = torch.lerp(early, late, weights).unflatten(1, (-1, KERNEL)).permute(1, 0, 2, 3, 4).flatten(1, 2)
-        x = functional.conv2d(read, self.stem.weight.flatten(1, 2), self.stem.bias, padding=KERNEL // 2)
-        return functional.interpolate(x.float(), size=(rows, columns), mode="bilinear", align_corners=False)
-
-    def macs(self, output: Tensor) -> int:
-        """Of the convolution, at the grid's own resolution."""
-        channels, _, height, width = self.values.shape
-        return STEM_TAPS * channels * height * width * output.shape[0] * output.shape[1]
+        x = self.stem(read).float()
+        return functional.interpolate(x, size=(rows, columns), mode="bilinear", align_corners=False)
 
 
 class NVRC(Network):
@@ -93,8 +113,9 @@ class NVRC(Network):
         self.grid = patch_grid(config)
         self.patch_size = (config.patch_size[0] // self.grid[0], config.patch_size[1] // self.grid[1])
         self.margins = margins(config.strides, config.depths)
-        self.levels = nn.ModuleList(self._level(level, frames) for level in range(LEVELS))
-        self.latents = frozenset(f"levels.{level}.values" for level in range(LEVELS))
+        levels = [self._level(level, frames) for level in range(config.coarser + 1)]
+        self.levels = nn.ModuleList(levels)
+        self.feature_grids = {f"levels.{n}.values": level.sides for n, level in enumerate(levels)}
         widths = [config.channels, *halved_widths(config.channels, (2,) * len(config.strides), config.lower)]
         hidden = [config.hidden, *(config.expansion * width for width in widths[2:])]
         stages = zip(config.strides, pairwise(widths), config.depths, hidden, strict=True)
@@ -135,3 +156,74 @@ class NVRC(Network):
             x = stage(x, at, place, scale, inner, outer)
             inner = outer
         return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
+
+
+class NVRCSettings(EndToEndSettings):
+    """The recipe (section 3.4 and 4.1)."""
+
+    compression: Literal["nvrc"] = "nvrc"
+    epochs: int = Field(360, ge=1)
+    finetune_epochs: int = Field(30, ge=0)
+    """Of stage 2, with rounded weights."""
+    lr: float = Field(2e-3, gt=0)
+    batch: int = Field(1, ge=1)
+    patches: bool = True
+    """Steps take patches, in the paper of 1/144 of the frame."""
+
+
+class NVRCCodec(InrCodec):
+    """NVRC: network and compression fitted together."""
+
+    name = "nvrc"
+    reference = "Kwan et al., NVRC: Neural Video Representation Compression, NeurIPS 2024"
+    Settings = NVRCSettings
+    config = NVRCConfig
+    dial = "hidden"
+    scheme = Hierarchical
+    presets = MappingProxyType(
+        {
+            "paper": {},
+            "quick": {"epochs": 70, "finetune_epochs": 6, "lr": 5e-3, "patches": False, **QUICK},
+            "tiny": {"epochs": 16, "finetune_epochs": 2, "lr": 5e-3, "patches": False, **TINY},
+        }
+    )
+
+    def scaled(self, clip: ClipHeader, share: float) -> NVRCConfig:
+        """From the paper's S2: all widths times `share`; grids keep their part of the parameters (our choice).
+
+        Channels of grids are powers of two, as in S1 to S4.
+        """
+        rows_of_time = max(1, min(200, round(clip.frames / 3)))
+        values = 2 * 200 * BASE_CELLS * share**2 / rows_of_time
+        cells = BASE_CELLS
+        while values / cells < FEWEST_VALUES and cells > BASE_CELLS // 64:
+            cells //= 4
+        geometry = choose_geometry(clip.width, clip.height, STRIDES, cells)
+        fitting = max(1.0, values / (geometry.rows * geometry.columns))
+        channels = 1 << int(math.log2(fitting) + 0.1)
+        coarser = sum(geometry.rows >> level >= COARSEST_ROWS for level in range(1, LEVELS))
+        width = max(1, round(336 * share))
+        return NVRCConfig(
+            geometry.rows, geometry.columns, geometry.strides,
+            channels=width, hidden=4 * width, grid_frames=rows_of_time, grid_channels=channels,
+            local_channels=4 * channels, lower=max(1, min(LEAST_WIDTH, round(100 * share))), coarser=coarser,
+        )  # fmt: skip
+
+    @classmethod
+    def build(cls, config: NetworkConfig, clip: ClipHeader) -> NVRC:
+        """The network."""
+        assert isinstance(config, NVRCConfig)
+        return NVRC(config, clip.frames)
+
+    def recipe(self) -> Sequence[Stage]:
+        """Stage 1 with soft rounding and noise, stage 2 with ever more weights rounded."""
+        s = self.settings
+        first = Stage(
+            "fit", s.epochs, s.lr, warmup=30 / 360, floor=0.05, batch=s.batch, by_patches=s.patches,
+            loss=MIXES["l1_ms_ssim_5"],
+        )  # fmt: skip
+        return EndToEnd.of(s).stages([first], s.finetune_epochs)
+
+    def compression(self) -> Hierarchical:
+        """The scheme of the paper."""
+        return EndToEnd.of(self.settings).compression()

@@ -20,7 +20,7 @@ from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
-from .inr.constrained import InrSettings
+from .inr.end_to_end import QUICK, TINY, EndToEndSettings
 from .inr.gops import divergence, equal_parts, fixed_parts, group_of, partition
 from .inr.layers.blocks import halved_widths
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
@@ -160,6 +160,12 @@ class FusedGrid(nn.Module):
         groups = torch.zeros(config.groups, cells, 3 * config.grid_channels)
         self.groups = nn.Parameter(groups) if config.group_grids else None
 
+    def sides(self, rows: int, columns: int) -> dict[str, tuple[int, int, int]]:
+        """Of the grids, by their names in the network; groups stand in the place of rows of time."""
+        found = {f"base.levels.{n}": len(level) // self.base.cells for n, level in enumerate(self.base.levels)}
+        found |= {} if self.groups is None else {"groups": len(self.groups)}
+        return {f"features.{name}": (length, rows, columns) for name, length in found.items()}
+
     def fused(self, frames: Tensor, cells: Tensor) -> Tensor:
         """Equation 2: `[B, n, C]` for cells `[B, n]` of frames `[B]`."""
         window = 1 if self.weights is None else self.weights.shape[1]
@@ -191,6 +197,7 @@ class TeNeRV(Network):
         self.patch_size = (config.patch_size[0] // self.grid[0], config.patch_size[1] // self.grid[1])
         self.margins = margins(config.strides, config.depths)
         self.features = FusedGrid(config, frames)
+        self.feature_grids = self.features.sides(config.rows, config.columns)
         self.stem = nn.Conv2d(3 * config.grid_channels, config.channels, 3, padding=1)
         widths = [config.channels, *halved_widths(config.channels, (2,) * len(config.strides), config.lower)]
         hidden = [config.hidden, *(4 * width for width in widths[2:])]
@@ -284,7 +291,7 @@ class GroupQuantNoise(QuantNoise):
     copies = COPIES
 
 
-class TeNeRVSettings(InrSettings):
+class TeNeRVSettings(EndToEndSettings):
     """The recipe (section IV-A), and what the ablations of table III switch off."""
 
     epochs: int = Field(300, ge=1)
@@ -328,8 +335,8 @@ class TeNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 5e-3},
-            "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 5e-3},
+            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 5e-3, **QUICK},
+            "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
         }
     )
 

@@ -297,18 +297,13 @@ class TNeRVCodec(HybridCodec):
         return TNeRVEncoder(network.config, clip.frames, s.tiny_encoder, not s.no_temporal)
 
     def recipe(self) -> Sequence[Stage]:
-        """Pre-training."""
+        """Pre-training, and fine-tuning with the rate."""
         s = self.settings
-        return (
-            Stage(
-                "fit", s.epochs, s.lr, floor=0.075, batch=s.batch, loss=MIXES["l1_ssim"], optimizer="adamw",
-                weight_decay=0.01, decayed=r"(?!grids|embeddings).*",
-            ),
+        fit = Stage(
+            "fit", s.epochs, s.lr, floor=0.075, batch=s.batch, loss=MIXES["l1_ssim"], optimizer="adamw",
+            weight_decay=0.01, decayed="model",
         )  # fmt: skip
-
-    def rate_stage(self, before: Sequence[Stage]) -> Stage:
-        """Fine-tuning at one lambda."""
-        return replace(before[-1], name="finetune", epochs=self.settings.finetune_epochs, warmup=0.0)
+        return fit, replace(fit, name="finetune", epochs=s.finetune_epochs, warmup=0.0, rate_weight=1.0)
 
     def compression(self) -> EntropyConstrained:
         """C-NeRV's, with quantizers for each embedding."""

@@ -5,9 +5,10 @@ import re
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -19,18 +20,10 @@ from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video, VideoFormat
 
 from . import stream
-from .compression.entropy_constrained import EntropyConstrained
 from .compression.scheme import Scheme
-from .constrained import (
-    InrSettings,
-    lambda_label,
-    lambdas,
-    last_fifth,
-    plain_stages,
-    share_pretraining,
-    split_label,
-)
+from .constrained import Constraint, InrSettings, WeighedRate, lambda_label, share_pretraining, split_label
 from .encoder import Encoder
+from .end_to_end import EndToEnd
 from .fit import Fit
 from .network import Network, NetworkConfig, count_macs, count_parameters, place
 from .recipe import Stage
@@ -49,6 +42,8 @@ MACS_PER_SECOND = 1e10
 """Of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
 LOSS_MACS = 2000
 """What SSIM costs for each pixel of a step, forward and backward (measured once)."""
+CONSTRAINTS: Mapping[str, type[Constraint]] = MappingProxyType({"entropy-constrained": WeighedRate, "nvrc": EndToEnd})
+"""What `compression` may put in the place of a codec's own, which is no key here."""
 SMALLEST_SIZE = 2_000
 """Below so many parameters nothing of a clip is left (our choice)."""
 
@@ -94,7 +89,7 @@ class InrCodec(Codec):
     dial: ClassVar[str] = "stem"
     """The width that takes up what is left of a size."""
     scheme: ClassVar[type[Scheme]]
-    """What reads its bitstreams, unless they are entropy-constrained."""
+    """What reads its bitstreams, unless a setting has put another in its place."""
     Settings: ClassVar[type[SettingsBase]] = InrSettings
 
     @classmethod
@@ -134,24 +129,26 @@ class InrCodec(Codec):
         """A fresh scheme of its own, as the settings want it."""
 
     @property
-    def constrained(self) -> bool:
-        """Whether the loss weighs the rate by C-NeRV's scheme, in place of the codec's own."""
-        chosen: bool = self.settings.compression == "entropy-constrained"
-        return chosen
+    def constraint(self) -> Constraint | None:
+        """What weighs the rate in the loss, where the settings want it."""
+        kind = CONSTRAINTS.get(self.settings.compression)
+        return kind.of(self.settings) if kind is not None else None
 
-    def rate_stage(self, before: Sequence[Stage]) -> Stage:
-        """The stage in which the rate counts, after these."""
-        return last_fifth(before)
+    def _arranged(self, constraint: Constraint) -> Sequence[Stage]:
+        """The recipe for a lambda of 1."""
+        return self.recipe() if constraint.scheme is self.scheme else constraint.arrange(self.recipe())
 
     def stages(self, point: RatePoint) -> Sequence[Stage]:
         """The recipe for a rate point."""
-        if not self.constrained:
+        constraint = self.constraint
+        if constraint is None:
             return self.recipe()
-        before = plain_stages(self.recipe())
-        return (*before, replace(self.rate_stage(before), rate_weight=float(point.settings["lambda"])))
+        weight = float(point.settings["lambda"])
+        return [constraint.weigh(stage, weight) for stage in self._arranged(constraint)]
 
-    def _compression(self) -> Scheme:
-        return EntropyConstrained() if self.constrained else self.compression()
+    def chosen_compression(self) -> Scheme:
+        """A fresh scheme: its own, or what the settings put in its place."""
+        return self.constraint.compression() if self.constraint is not None else self.compression()
 
     def build_for(self, clip: ClipHeader, size: int) -> tuple[Network, NetworkConfig]:
         """The network of about `size` parameters."""
@@ -180,24 +177,27 @@ class InrCodec(Codec):
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
         """The model sizes of the clip's manifest, or four that give about 0.02 to 0.2 bit a pixel (our choice).
 
-        Where the loss weighs the rate, lambdas at one of them.
+        Where the loss weighs the rate, pairs of a size and lambda.
         """
         pixels = clip.frames * clip.format.width * clip.format.height
         derived = sorted({_two_digits(max(SMALLEST_SIZE, pixels * share // 1000)) for share in (3, 6, 12, 24)})
-        sizes = sorted(clip.sizes) or derived
-        if self.constrained:
-            loss = self.rate_stage(plain_stages(self.recipe())).loss
-            return [_lambda_point(sizes[len(sizes) // 2], weight) for weight in lambdas(loss)]
-        return [RatePoint(size_label(size), {"size": size}) for size in sizes]
+        sizes, constraint = sorted(clip.sizes) or derived, self.constraint
+        if constraint is None:
+            return [RatePoint(size_label(size), {"size": size}) for size in sizes]
+        pairs = constraint.pairs(sizes, self._arranged(constraint)[-1].loss)
+        return [self.rate_point(lambda_label(size_label(size), weight), clip) for size, weight in pairs]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
         """Any size, as `100K` or `1.5M`; where the loss weighs the rate, `100K-lambda0.5`. Raises UsageError."""
-        if not self.constrained:
+        constraint = self.constraint
+        if constraint is None:
             return RatePoint(size_label(self._size(label)), {"size": self._size(label)})
-        parts = split_label(label)
-        if parts is None:
+        text, given = split_label(label)
+        size = self._size(text)
+        weight = constraint.lambda_for(size, clip) if given is None else given
+        if weight is None:
             raise UsageError(f"{label!r} is no rate point of {self.name}; write size and lambda, as 100K-lambda0.5.")
-        return _lambda_point(self._size(parts[0]), parts[1])
+        return RatePoint(lambda_label(size_label(size), given), {"size": size, "lambda": weight})
 
     def _size(self, label: str) -> int:
         match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KM])", label)
@@ -237,11 +237,15 @@ class InrCodec(Codec):
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """Fits a network of the rate point's size and writes it."""
         ready = self.prepare(source, point, workspace)
-        scheme, stages = self._compression(), self.stages(point)
+        scheme, stages = self.chosen_compression(), self.stages(point)
+
+        def pretrain(own: Workspace, before: Sequence[Stage]) -> None:
+            ready.fit(self.chosen_compression(), own, before).run()
+
         with workspace.stopwatch.part("fit"):
             started = time.perf_counter()
-            if self.constrained:
-                share_pretraining(stages, point, workspace, ready.pretrain)
+            if self.constraint is not None:
+                share_pretraining(stages, point, workspace, pretrain)
             waited = time.perf_counter() - started
             fit = ready.fit(scheme, workspace, stages)
             fit.run()
@@ -260,11 +264,11 @@ class InrCodec(Codec):
     def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
         """Steps of every stage, one after the other, from the first one's weights."""
         ready = self.prepare(source, point, workspace)
-        return time_stages(ready.fit(self._compression(), workspace, self.stages(point)), steps, ready.macs)
+        return time_stages(ready.fit(self.chosen_compression(), workspace, self.stages(point)), steps, ready.macs)
 
     def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """The network before its fit, in the last stage's form."""
-        ready, scheme = self.prepare(source, point, workspace), self._compression()
+        ready, scheme = self.prepare(source, point, workspace), self.chosen_compression()
         for stage in self.stages(point):
             ready.network.enter(stage)
             scheme.enter(ready.network, stage)
@@ -275,7 +279,8 @@ class InrCodec(Codec):
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
         with workspace.stopwatch.part("entropy_decode"):
             sections = stream.read_stream(bitstream, cls.name)
-            kinds = [k for k in (cls.scheme, EntropyConstrained) if set(sections) == {"config", *k.sections}]
+            known = (cls.scheme, *(constraint.scheme for constraint in CONSTRAINTS.values()))
+            kinds = [kind for kind in known if set(sections) == {"config", *kind.sections}]
             if not kinds:
                 raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
             numbers = stream.unpack_integers(sections.pop("config"))
@@ -312,10 +317,6 @@ class Prepared:
         """The fit."""
         return Fit(self.network, scheme, self.frames, workspace, stages, self.encoder)
 
-    def pretrain(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
-        """Fits these stages without compression; the checkpoint stays."""
-        self.fit(EntropyConstrained(), workspace, stages).run()
-
 
 def _stacked(video: Video) -> Tensor:
     """All frames `[N, 3, H, W]`, 8 bit."""
@@ -328,10 +329,6 @@ def _stacked(video: Video) -> Tensor:
         frames[done : done + len(batch)] = torch.from_numpy(np.stack(batch.planes, axis=1))
         done += len(batch)
     return frames[:done]
-
-
-def _lambda_point(size: int, weight: float) -> RatePoint:
-    return RatePoint(lambda_label(size_label(size), weight), {"size": size, "lambda": weight})
 
 
 def _two_digits(size: int) -> int:

@@ -159,7 +159,21 @@ class Fit:
     def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
         """The optimizer and the moving average of a stage."""
         fitted, own = self._fitted(), self.scheme.parameters()
-        return make_optimizer(stage, fitted, own), Average([*stage.chosen(fitted), *own], stage.ema)
+        parameters = [*stage.chosen(fitted), *own]
+        decaying = self._decaying(stage, fitted)
+        split = [[p for p in parameters if (p in decaying) == decays] for decays in (False, True)]
+        return make_optimizer(stage, *split), Average(parameters, stage.ema)
+
+    def _decaying(self, stage: Stage, fitted: Mapping[str, nn.Parameter]) -> set[Tensor]:
+        """What the stage's weight decay acts on."""
+        if not stage.weight_decay:
+            return set()
+        if stage.decayed == "layers":
+            networks = [self.network] if self.encoder is None else [self.network, self.encoder]
+            modules = (module for network in networks for module in network.modules())
+            return {module.weight for module in modules if isinstance(module, nn.Linear | nn.Conv2d)}
+        content = self.network.latents if stage.decayed == "model" else ()
+        return {parameter for name, parameter in fitted.items() if name not in content}
 
     def _fitted(self) -> dict[str, nn.Parameter]:
         """All that an optimizer may change, by name; what an encoder makes is not among it."""
@@ -177,10 +191,11 @@ class Fit:
         error = torch.zeros((), device=self.device)
         batch = self.samples.batch(stage)
         for start in range(0, count, batch):
-            for group in optimizer.param_groups:
-                group["lr"] = stage.rate(epoch + start / count)
+            stage.schedule(optimizer, epoch + start / count)
             chosen = order[start : start + batch]
-            error += self.step(stage, optimizer, chosen) * len(chosen) / count
+            self.scheme.advance(stage.progress(epoch + start / count))
+            number = epoch * -(-count // batch) + start // batch + 1
+            error += self.step(stage, optimizer, chosen, number) * len(chosen) / count
             average.update()
         mean = float(error)
         if not math.isfinite(mean):
@@ -189,22 +204,43 @@ class Fit:
             )
         return -10 * math.log10(max(mean, 1e-10))
 
-    def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
-        """One step of the optimizer; returns the mean squared error before it, on the device: nothing waits for it."""
+    def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor, number: int) -> Tensor:
+        """Step `number` of a stage, from 1, and the rate's own where it is due.
+
+        Returns the mean squared error before it, on the device: nothing waits for it.
+        """
+        error = self._frame_step(stage, optimizer, chosen)
+        if stage.rate_every and number % stage.rate_every == 0:
+            self._rate_step(stage, optimizer, chosen)
+        return error
+
+    def _frame_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             tensors = self._tensors(chosen)
             outputs, target = self._compare(stage, chosen, tensors)
         losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]
         loss = torch.stack(losses).sum()
-        if stage.rate_weight and (bits := self.scheme.rate(tensors)) is not None:
+        if stage.rate_weight and not stage.rate_every and (bits := self.scheme.rate(tensors)) is not None:
             loss = loss + stage.rate_weight * bits / self.samples.pixels(stage.rate_area)
+        self._descend(stage, optimizer, loss)
+        return (outputs[0][1].detach().float() - target).square().mean()
+
+    def _rate_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> None:
+        """A step for the rate alone, which weighs as much as in all steps since the last one."""
+        tensors = self._tensors(chosen)
+        self.scheme.substitute(tensors)
+        bits = self.scheme.rate(tensors)
+        if bits is not None:
+            weight = stage.rate_every * stage.rate_weight / self.samples.pixels(stage.rate_area)
+            self._descend(stage, optimizer, weight * bits)
+
+    def _descend(self, stage: Stage, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if stage.clip_norm is not None:
             nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], stage.clip_norm)
         optimizer.step()
         self.scheme.after_step(self.network)
-        return (outputs[0][1].detach().float() - target).square().mean()
 
     def _tensors(self, chosen: Tensor) -> dict[str, Tensor]:
         """What travels, by name; for frames that the batch reads an encoder's rows are made anew and stored."""

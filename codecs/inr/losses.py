@@ -9,6 +9,8 @@ from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor
 from torch.nn import functional
 
+from rdbench.color import LUMA_WEIGHTS
+
 Mix = tuple[tuple[float, str], ...]
 """Weights and names of terms."""
 
@@ -16,6 +18,8 @@ SCALES = 5
 """Of MS-SSIM, each of half the size."""
 SMALL_WINDOW = 5
 """HiNeRV's, for patches."""
+PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
+LEAST_ERROR = 1e-10
 
 
 def _ssim(output: Tensor, target: Tensor) -> Tensor:
@@ -30,6 +34,23 @@ def _ms_ssim(output: Tensor, target: Tensor, window: int = 11) -> Tensor:
     return 1 - similarity
 
 
+def _yuv(rgb: Tensor) -> Tensor:
+    red, green, blue = rgb.unbind(1)
+    kr, kb = LUMA_WEIGHTS["bt601"]
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    return torch.stack([luma, (blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr))], 1)
+
+
+def _yuv_mse(output: Tensor, target: Tensor) -> Tensor:
+    errors = (_yuv(output) - _yuv(target)).square().mean((0, 2, 3))
+    weights = torch.tensor(PLANE_WEIGHTS, device=output.device)
+    return (errors.clamp(min=LEAST_ERROR).log() * weights).sum().exp()
+
+
+def _ms_ssim_luma(output: Tensor, target: Tensor) -> Tensor:
+    return _ms_ssim(_yuv(output)[:, :1], _yuv(target)[:, :1], SMALL_WINDOW)
+
+
 def _spectrum(output: Tensor, target: Tensor) -> Tensor:
     difference = torch.fft.fft2(output - target)
     return torch.view_as_real(difference).abs().mean()
@@ -39,11 +60,12 @@ TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {
         "l1": functional.l1_loss, "l2": functional.mse_loss, "ssim": _ssim, "ms_ssim": _ms_ssim,
         "ms_ssim_5": partial(_ms_ssim, window=SMALL_WINDOW), "spectrum": _spectrum,
+        "yuv_mse": _yuv_mse, "ms_ssim_luma": _ms_ssim_luma,
     }
 )  # fmt: skip
 """1 - SSIM and 1 - MS-SSIM are pytorch-msssim's: 11-tap window (or the name's), sigma 1.5, valid convolution, mean over
 channels. The spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized
-(HNeRV-Boost)."""
+(HNeRV-Boost). `yuv_mse` is the geometric mean, weighted 6:1:1, of the squared errors of the planes (BT.601, 4:4:4)."""
 
 MIXES: Mapping[str, Mix] = MappingProxyType(
     {
@@ -53,6 +75,7 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
         "l2_ssim": ((0.7, "l2"), (0.3, "ssim")),
         "l1_l2": ((0.7, "l1"), (0.3, "l2")),
         "boost": ((42.0, "l1"), (18.0, "ms_ssim"), (1.0, "spectrum")),  # HNeRV-Boost: 60 (0.7, 0.3) and the spectrum
+        "yuv": ((0.99, "yuv_mse"), (0.01, "ms_ssim_luma")),  # NVRC, equation 11
         "l1": ((1.0, "l1"),),
         "l2": ((1.0, "l2"),),
         "ssim": ((1.0, "ssim"),),

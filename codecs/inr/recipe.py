@@ -38,8 +38,11 @@ class Stage:
     optimizer: OptimizerName = "adam"
     betas: tuple[float, ...] = (0.9, 0.999)
     weight_decay: float = 0.0
-    decayed: str = ".*"
-    """The parameters of network and encoder that it acts on, as in `trainable`; a scheme's own never decay."""
+    decayed: Literal["all", "model", "layers"] = "all"
+    """What it acts on: all that is fitted, all but content (`Network.latents`), or the weights of linear layers and
+    convolutions; a scheme's own parameters never decay."""
+    fades: bool = False
+    """It falls linearly to zero over the schedule."""
     clip_norm: float | None = None
     """The largest norm of all gradients together."""
     ema: float | None = None
@@ -51,6 +54,11 @@ class Stage:
     """The share of weights that the compression scheme holds at zero."""
     noise: float = 0.0
     """The share of weights that each step of a quantization-aware scheme sees quantized."""
+    proxy: Literal["", "soft", "mixed"] = ""
+    """What stands in for rounding in an entropy-constrained scheme that has a choice."""
+    rate_every: int = 0
+    """The rate gets a step of its own after so many steps for the distortion alone, weighted as much (NVRC); 0: every
+    step is for both."""
     passed: int = 0
     """Epochs of the stage before, which has the same schedule and whose optimizer this one carries on."""
     to_come: int = 0
@@ -70,20 +78,32 @@ class Stage:
         """Over the epochs."""
         return sum(self.rate(epoch + 0.5) for epoch in range(self.epochs)) / self.epochs
 
+    def progress(self, epoch: float) -> float:
+        """The share of the schedule that has passed at a fractional epoch."""
+        return (self.passed + epoch) / (self.passed + self.epochs + self.to_come)
+
+    def schedule(self, optimizer: torch.optim.Optimizer, epoch: float) -> None:
+        """Gives an optimizer of `make_optimizer` what a fractional epoch begins with."""
+        decay = self.weight_decay * (1 - self.progress(epoch) if self.fades else 1)
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(epoch)
+            group["weight_decay"] = decay if group["decays"] else 0.0
+
     def chosen(self, parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:
         """Those of the named parameters that this stage fits."""
         return [p for name, p in parameters.items() if re.fullmatch(self.trainable, name)]
 
 
 def make_optimizer(
-    stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter] = ()
+    stage: Stage, others: Sequence[nn.Parameter], decaying: Sequence[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """The optimizer of a stage, of those it chooses and a scheme's own.
-
-    Adam and AdamW in their fused form, in which a step is one kernel.
-    """
-    options: dict[str, Any] = {"lr": stage.lr, "betas": stage.betas, "weight_decay": stage.weight_decay}
-    groups = _groups(stage, parameters, more)
+    """The optimizer of a stage; the fused form of Adam and AdamW, in which a step is one kernel."""
+    groups = [
+        {"params": own, "decays": decays, "weight_decay": stage.weight_decay if decays else 0.0}
+        for own, decays in ((others, False), (decaying, True))
+        if own
+    ]
+    options: dict[str, Any] = {"lr": stage.lr, "betas": stage.betas}
     if stage.optimizer == "adan":
         from pytorch_optimizer import Adan
 
@@ -91,15 +111,3 @@ def make_optimizer(
         return adan
     make = torch.optim.Adam if stage.optimizer == "adam" else torch.optim.AdamW
     return make(groups, fused=True, **options)
-
-
-def _groups(stage: Stage, parameters: Mapping[str, nn.Parameter], more: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
-    """All in one group, or in two where only some decay."""
-    chosen = stage.chosen(parameters)
-    if not stage.weight_decay:
-        return [{"params": [*chosen, *more]}]
-    decayed = {id(p) for name, p in parameters.items() if re.fullmatch(stage.decayed, name)}
-    others = [p for p in chosen if id(p) not in decayed]
-    groups: list[dict[str, Any]] = [{"params": [p for p in chosen if id(p) in decayed]}]
-    groups.append({"params": [*others, *more], "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]

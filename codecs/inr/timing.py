@@ -34,12 +34,15 @@ def _time_stage(fit: Fit, stage: Stage, steps: int, macs: int) -> Timing:
     chosen = [order[at : at + batch] for at in range(0, count - batch + 1, batch)]
 
     def step(number: int) -> None:
-        fit.step(stage, optimizer, chosen[number % len(chosen)])
+        fit.step(stage, optimizer, chosen[number % len(chosen)], number + 1)
         average.update()
 
-    for number in range(WARMUP_STEPS):
+    cycle = max(1, stage.rate_every)  # samples are of whole cycles: each has its share of steps for the rate
+    cycles = -(-steps // cycle)
+    for number in range(max(WARMUP_STEPS, cycle)):
         step(number)
-    edges = [round(block * steps / min(BLOCKS, steps)) for block in range(min(BLOCKS, steps) + 1)]
+    blocks = min(BLOCKS, cycles)
+    edges = [cycle * round(block * cycles / blocks) for block in range(blocks + 1)]
     samples: list[float] = []
     for first, last in pairwise(edges):
         synchronize(fit.device)

@@ -104,7 +104,7 @@ def test_the_loss_is_the_papers() -> None:
 def test_adan_is_the_papers() -> None:
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
     stage = Stage("fit", 1, 0.1, optimizer="adan", betas=(0.98, 0.92, 0.99))
-    optimizer = make_optimizer(stage, {"weight": weight})
+    optimizer = make_optimizer(stage, [weight], [])
     m, v, n = np.zeros(2), np.zeros(2), np.zeros(2)
     ours, before = np.array([1.0, -2.0]), None
     for t in range(1, 5):

@@ -44,6 +44,16 @@ VARIANTS = [
     "nerv[compression=entropy-constrained]",
     "hinerv[compression=entropy-constrained]",
     "hnerv[compression=entropy-constrained]",
+    "nvrc[grids=context]",
+    "nvrc[grids=context,layers=gaussian]",
+    "nvrc[grids=gaussian]",
+    "nvrc[grids=gaussian,layers=gaussian]",
+    "nvrc[no-second-coding]",
+    "nvrc[fixed-grid-steps,patches=false,distortion=yuv]",
+    "hinerv[compression=nvrc,grids=context]",
+    "tenerv[compression=nvrc]",
+    "nerv[compression=nvrc]",
+    "hnerv[compression=nvrc]",
 ]
 NETWORKS = [name for name in VARIANTS if "compression" not in name]
 WITH_ENCODER = {"hnerv", "dnerv", "hnerv-boost", "tnerv"}
@@ -61,7 +71,7 @@ def make(name: str) -> InrCodec:
 
 
 def point_of(codec: InrCodec, clip: Clip) -> RatePoint:
-    return codec.rate_point("6K-lambda0.2" if codec.constrained else "6K", clip)
+    return codec.rate_point("6K-lambda0.2" if codec.constraint else "6K", clip)
 
 
 def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -> bytes:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from rdbench.codecs.inr.compression.hierarchical import Hierarchical
 from rdbench.codecs.inr.network import count_macs, count_parameters, render
 from rdbench.codecs.nvrc import NVRC, GridLevel, NVRCConfig
 
@@ -62,7 +63,7 @@ def test_a_level_is_the_whole_grid_convolved_then_sampled() -> None:
     torch.nn.init.normal_(level.values)
     torch.nn.init.normal_(level.stem.bias)
     frames = torch.tensor([0, 16, 7, 3])
-    whole = functional.conv3d(level.values[None], level.stem.weight, level.stem.bias, padding=1)
+    whole = functional.conv3d(level.values[None], level.stem.weight.unflatten(1, (3, 3)), level.stem.bias, padding=1)
     axes = [(2 * torch.arange(size) + 1) / size - 1 for size in (17, 9, 13)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)[None]
     sampled = functional.grid_sample(whole, points, padding_mode="border", align_corners=False)[0]
@@ -82,3 +83,21 @@ def test_patches_are_parts_of_their_frame(strides: tuple[int, ...]) -> None:
     assert max(network.grid) > 1
     assert whole.std() > 0.01
     assert (whole - patches).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("scale", "layers", "context", "grids", "third", "total"),
+    [
+        ("S1", 27_474, 83_790, 340, 663, 2_140_698),
+        ("S2", 57_408, 167_580, 2_236, 744, 6_351_101),
+        ("S3", 101_307, 335_160, 4_472, 825, 14_192_999),
+        ("S4", 160_827, 670_320, 8_944, 861, 31_410_203),
+    ],
+)
+def test_published_counts_of_the_levels_above(
+    scale: str, layers: int, context: int, grids: int, third: int, total: int
+) -> None:
+    network = built(scale)
+    counts = Hierarchical().counts(network)
+    assert counts == {"layers": layers, "context": context, "grids": grids, "third": third}
+    assert count_parameters(network) + sum(counts.values()) == total

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network
+from ..network import Network, give_memory
 from ..stream import pack_integers, unpack_integers
 from .entropy import CODERS, Symbols
 from .post_training import LARGEST_WEIGHT, MISFIT, MOST_BITS, Array, PostTraining, refuse_bloat
@@ -139,7 +139,7 @@ class BestAxis(PostTraining):
             counts = [parameters[name].numel() for name in names]
             part = decode(sections[table], sections[payload], sum(counts), self._alphabet(payload))
             symbols |= dict(zip(names, np.split(part, np.cumsum(counts)[:-1]), strict=True))
-        network.to_empty(device="cpu")
+        give_memory(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(dequantize(Quantized(symbols[name], *ranges[name]), parameter.shape))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError
 
-from ..network import Network
+from ..network import Network, give_memory
 from ..recipe import Stage
 from .gaussian import Floats, Gaussian, decode, encode, model_of, pack_models, unpack_models
 from .post_training import MISFIT, refuse_bloat
@@ -176,7 +176,7 @@ class ConsistentEntropy(Scheme):
                 symbols = np.concatenate([next(decoded) for _ in parts[name]]).astype(np.float32)
                 restored = symbols * steps[name] + offsets.get(name, np.float32(0))
                 values[name] = torch.from_numpy(restored.astype(np.float32))
-        network.to_empty(device="cpu")
+        give_memory(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(values[name].view(parameter.shape))

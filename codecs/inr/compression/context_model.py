@@ -35,6 +35,12 @@ class Blocks:
         return time, rows, columns
 
     @property
+    def largest(self) -> tuple[int, int, int]:
+        """Voxels of the fullest block along each axis."""
+        time, rows, columns = (min(side, block) for side, block in zip(self.shape[1:], BLOCK, strict=True))
+        return time, rows, columns
+
+    @property
     def number(self) -> int:
         """Of blocks."""
         time, rows, columns = self.counts
@@ -43,15 +49,15 @@ class Blocks:
     def split(self, grid: Tensor) -> Tensor:
         """The grid's blocks."""
         (a, b, c), (t, h, w) = self.counts, BLOCK
-        missing = [n for n in (c * w - self.shape[3], b * h - self.shape[2], a * t - self.shape[1])]
+        missing = c * w - self.shape[3], b * h - self.shape[2], a * t - self.shape[1]
         padded = functional.pad(grid, (0, missing[0], 0, missing[1], 0, missing[2]))
-        parts = padded.view(-1, a, t, b, h, c, w).permute(1, 3, 5, 0, 2, 4, 6)
+        parts = padded.reshape(-1, a, t, b, h, c, w).permute(1, 3, 5, 0, 2, 4, 6)
         return parts.reshape(self.number, -1, t, h, w)
 
     def join(self, blocks: Tensor) -> Tensor:
         """What `split` took apart."""
         (a, b, c), (t, h, w) = self.counts, BLOCK
-        grid = blocks.view(a, b, c, -1, t, h, w).permute(3, 0, 4, 1, 5, 2, 6).reshape(-1, a * t, b * h, c * w)
+        grid = blocks.reshape(a, b, c, -1, t, h, w).permute(3, 0, 4, 1, 5, 2, 6).reshape(-1, a * t, b * h, c * w)
         return grid[:, : self.shape[1], : self.shape[2], : self.shape[3]]
 
     def inside(self, device: torch.device | None = None) -> Tensor:
@@ -72,7 +78,8 @@ class MaskedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[n, C before, 16, 8, 8]` -> `[n, C after, 16, 8, 8]`."""
         kernel = functional.pad(self.weight, (0, TAPS - self.taps)).unflatten(2, (KERNEL,) * 3)
-        return functional.conv3d(x, kernel, self.bias, padding=KERNEL // 2, groups=self.channels)
+        seen: Tensor = functional.conv3d(x, kernel, self.bias, padding=KERNEL // 2, groups=self.channels)
+        return seen
 
 
 class GroupNorm(nn.Module):
@@ -89,7 +96,8 @@ class GroupNorm(nn.Module):
         centered = groups - groups.mean(2, keepdim=True)
         normed = centered / (centered.square().mean(2, keepdim=True) + EPSILON).sqrt()
         shape = (1, -1, 1, 1, 1)
-        return normed.flatten(1, 2) * self.gain.view(shape) + self.shift.view(shape)
+        scaled: Tensor = normed.flatten(1, 2) * self.gain.view(shape) + self.shift.view(shape)
+        return scaled
 
 
 class ContextModel(nn.Module):
@@ -102,6 +110,11 @@ class ContextModel(nn.Module):
         self.second = MaskedConv(channels, WIDTH, WIDTH, center=True)
         self.third = MaskedConv(channels, WIDTH, OUTPUTS, center=True)
         self.norms = nn.ModuleList(GroupNorm(channels) for _ in range(2))
+
+    @property
+    def gains_and_shifts(self) -> list[tuple[Tensor, Tensor]]:
+        """Of the norms."""
+        return [(norm.gain, norm.shift) for norm in self.norms if isinstance(norm, GroupNorm)]
 
     def forward(self, blocks: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """`[n, C, 16, 8, 8]` in the grid's units -> means and log scales of the same shape."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network
+from ..network import Network, give_memory
 from ..recipe import Stage
 from .consistent_entropy import with_gradient
 from .density import LARGEST, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
@@ -211,7 +211,7 @@ class EntropyConstrained(Scheme):
         for payload, places in payloads_of(network).items():
             parts: list[tuple[int, Model]] = [(shapes[place].numel(), models[groups[place]]) for place in places]
             symbols |= zip(places, decode_under(sections[payload], parts), strict=True)
-        network.to_empty(device="cpu")
+        give_memory(network)
         at = 0
         with torch.no_grad():
             for place, (parameter, n) in enumerate(zip(network.parameters(), rows.values(), strict=True)):

@@ -43,7 +43,7 @@ def exact_exp(x: Floats) -> Floats:
 
 def fixed(x: Tensor, bits: int, largest: float) -> Tensor:
     """float64 integers x 2^bits of values that are the same everywhere, held within plus and minus the largest."""
-    return (x.double().clamp(-largest, largest) * 2.0**bits).round()
+    return x.double().clamp(-largest, largest).mul_(2.0**bits).round_()
 
 
 def gelu_table() -> Tensor:
@@ -54,10 +54,10 @@ def gelu_table() -> Tensor:
 
 
 def exact_gelu(x: Tensor, table: Tensor) -> Tensor:
-    """Of fixed-point activations, held below LARGEST_ACTIVATION."""
-    reach = GELU_REACH << ACTIVATION_BITS
-    inner = table[(x.clamp(-reach, reach) + reach).long()]
-    return torch.where(x > reach, x.clamp(max=LARGEST_ACTIVATION * (1 << ACTIVATION_BITS)), inner)
+    """Of fixed-point activations, held below LARGEST_ACTIVATION; where the table ends GELU is its argument."""
+    reach, largest = GELU_REACH << ACTIVATION_BITS, int(LARGEST_ACTIVATION) << ACTIVATION_BITS
+    at = x.clamp(-reach, reach).add_(reach).to(torch.int32)
+    return table.index_select(0, at.flatten()).view_as(x).add_((x - reach).clamp_(0, largest - reach))
 
 
 def exact_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -66,9 +66,9 @@ def exact_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
     Sums of integers below 2^53 are exact: activations have 21 bits, times a width of 8 24, squared and summed 51.
     """
     width = x.shape[-1]
-    centered = x * width - x.sum(-1, keepdim=True)
-    power = (centered * centered).sum(-1, keepdim=True) / width
-    scale = (power + EPSILON * float((width << ACTIVATION_BITS) ** 2)).sqrt()
-    normed = centered / scale
-    scaled = normed * gain
-    return fixed(scaled + bias, FEATURE_BITS, LARGEST_FEATURE)
+    centered = (x * width).sub_(x.sum(-1, keepdim=True))
+    power = (centered * centered).sum(-1, keepdim=True).div_(width)
+    scale = power.add_(EPSILON * float((width << ACTIVATION_BITS) ** 2)).sqrt_()
+    normed = centered.div_(scale)
+    scaled = normed.mul_(gain)
+    return fixed(scaled.add_(bias), FEATURE_BITS, LARGEST_FEATURE)

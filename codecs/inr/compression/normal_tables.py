@@ -4,6 +4,8 @@ A symbol is coded as its distance from the mean's nearest integer; what lies bey
 apart. The tables come from `gaussian.normal`, which is the same on any machine.
 """
 
+import struct
+from dataclasses import dataclass
 from functools import cached_property
 
 import constriction
@@ -23,6 +25,7 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.11, 256.0
 """CompressAI's table of deviations, spaced evenly in their logarithms."""
 FRACTIONS = 8
 """Places of a mean between two integers; the original rounds means, as 1 would."""
+LENGTH_BYTES = 4
 REACH = 6.0
 """Deviations that a table spans on either side."""
 
@@ -59,11 +62,23 @@ class NormalTables:
         return self._models[table]
 
 
-def _groups(tables: Integers) -> list[tuple[int, npt.NDArray[np.intp]]]:
-    """The tables in use, and where."""
-    order = np.argsort(tables, kind="stable")
-    used, starts = np.unique(tables[order], return_index=True)
-    return list(zip(used.tolist(), np.split(order, starts[1:]), strict=True)) if len(used) else []
+@dataclass(frozen=True)
+class Sorted:
+    """Symbols that are coded together, in the order of their tables, so that the coder sees each table once."""
+
+    order: npt.NDArray[np.intp]
+    used: list[int]
+    """The tables in use."""
+    counts: list[int]
+    """Symbols of each."""
+
+    @classmethod
+    def by(cls, tables: Integers) -> "Sorted":
+        """By their tables."""
+        order = np.argsort(tables.astype(np.int16), kind="stable")  # numpy sorts 16 bits by their digits
+        marks = tables[order]
+        starts = np.flatnonzero(np.diff(marks, prepend=-1))
+        return cls(order, marks[starts].tolist(), np.diff(starts, append=len(marks)).tolist())
 
 
 class SymbolWriter:
@@ -78,26 +93,35 @@ class SymbolWriter:
         centers, tables = self._tables.choose(mean, scale)
         self._parts.append((symbols - centers, tables))
 
-    def finish(self) -> tuple[bytes, bytes]:
-        """The payload and the escapes."""
+    def finish(self) -> bytes:
+        """The length of the payload, the payload, and the escapes."""
         coder = constriction.stream.stack.AnsCoder()
-        escapes: list[list[int]] = []
+        escapes: list[Integers] = []
         for distances, tables in reversed(self._parts):
-            for table, places in reversed(_groups(tables)):
-                reach, model = self._tables.model(table)
-                own = distances[places]
-                beyond = np.abs(own) > reach
-                escapes.append([_zigzag(int(value)) for value in own[beyond]])
-                coder.encode_reverse(np.where(beyond, 2 * reach + 1, own + reach).astype(np.int32), model)
-        numbers = [value for own in reversed(escapes) for value in own]
-        return coder.get_compressed().astype("<u4").tobytes(), pack_integers(numbers)
+            group = Sorted.by(tables)
+            models = [self._tables.model(table) for table in group.used]
+            own, reach = distances[group.order], _spread([reach for reach, _ in models], group)
+            beyond = np.abs(own) > reach
+            escapes.append(own[beyond])
+            shifted = np.where(beyond, 2 * reach + 1, own + reach).astype(np.int32)
+            end = len(shifted)
+            for (_, model), count in zip(reversed(models), reversed(group.counts), strict=True):
+                coder.encode_reverse(shifted[end - count : end], model)
+                end -= count
+        numbers = [_zigzag(value) for own in reversed(escapes) for value in own.tolist()]
+        payload: bytes = coder.get_compressed().astype("<u4").tobytes()
+        return struct.pack("<I", len(payload)) + payload + pack_integers(numbers)
 
 
 class SymbolReader:
     """Reads what `SymbolWriter` wrote. Raises BitstreamError."""
 
-    def __init__(self, tables: NormalTables, payload: bytes, escapes: bytes) -> None:
-        words = np.frombuffer(payload, "<u4").astype(np.uint32) if len(payload) % 4 == 0 else np.zeros(1, np.uint32)
+    def __init__(self, tables: NormalTables, data: bytes) -> None:
+        size = struct.unpack_from("<I", data)[0] if len(data) >= LENGTH_BYTES else 1
+        payload, escapes = data[LENGTH_BYTES : LENGTH_BYTES + size], data[LENGTH_BYTES + size :]
+        if size % 4 or len(payload) != size:
+            raise BitstreamError(DAMAGED)
+        words = np.frombuffer(payload, "<u4").astype(np.uint32)
         if words.size and words[-1] == 0:  # a zero at the end is never written
             raise BitstreamError(DAMAGED)
         self._tables, self._coder = tables, constriction.stream.stack.AnsCoder(words)
@@ -108,21 +132,27 @@ class SymbolReader:
     def read(self, mean: Floats, scale: Floats) -> Integers:
         """The next symbols under these Gaussians."""
         centers, tables = self._tables.choose(mean, scale)
-        symbols = np.empty(len(centers), np.int64)
-        for table, places in _groups(tables):
-            reach, model = self._tables.model(table)
-            own = self._coder.decode(model, len(places)).astype(np.int64) - reach
-            for place in np.flatnonzero(own > reach):
-                if not self._escapes:
-                    raise BitstreamError(DAMAGED)
-                own[place] = _unzigzag(self._escapes.pop())
-            symbols[places] = own
-        return symbols + centers
+        group = Sorted.by(tables)
+        models = [self._tables.model(table) for table in group.used]
+        parts = [self._coder.decode(model, count) for (_, model), count in zip(models, group.counts, strict=True)]
+        reach = _spread([reach for reach, _ in models], group)
+        own = np.concatenate([np.zeros(0, np.int64), *parts]) - reach
+        for place in np.flatnonzero(own > reach):
+            if not self._escapes:
+                raise BitstreamError(DAMAGED)
+            own[place] = _unzigzag(self._escapes.pop())
+        centers[group.order] += own
+        return centers
 
     def finish(self) -> None:
         """Nothing is left."""
         if self._escapes or not self._coder.is_empty():
             raise BitstreamError(DAMAGED)
+
+
+def _spread(numbers: list[int], group: Sorted) -> Integers:
+    """A number of each table in use, for all of its symbols."""
+    return np.repeat(np.array(numbers, np.int64), group.counts)
 
 
 def _zigzag(value: int) -> int:

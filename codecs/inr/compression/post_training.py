@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network
+from ..network import Network, give_memory
 from ..recipe import Stage
 from .entropy import CODERS, Symbols
 from .pruned import Masks, Pruned, drop_smallest
@@ -126,7 +126,7 @@ class PostTraining(Pruned):
             raise BitstreamError(MISFIT)
         _, decode = CODERS[self.coder]
         symbols = decode(sections["table"], sections["weights"], total, alphabet(self.bits))
-        network.to_empty(device="cpu")
+        give_memory(network)
         first = row = 0
         with torch.no_grad():
             for parameter, count in zip(list(network.parameters()), channels, strict=True):

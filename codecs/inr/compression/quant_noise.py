@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network
+from ..network import Network, give_memory
 from ..recipe import Stage
 from .pruned import Masks, Pruned, drop_smallest
 from .tensor_models import decode_tensors, encode_tensors
@@ -144,7 +144,7 @@ class QuantNoise(Pruned):
             for size in (_part_sizes(shapes[name]) if self._copied(name) else (sizes[name],))
         ]  # fmt: skip
         levels = torch.from_numpy(decode_tensors(sections["models"], sections["weights"], parts, 1 << self.bits))
-        network.to_empty(device="cpu")
+        give_memory(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name not in peaks:

@@ -26,6 +26,10 @@ class Scheme(ABC):
         """A stage begins, with these weights."""
         return
 
+    def advance(self, progress: float) -> None:
+        """A step begins, after this share of its stage."""
+        return
+
     def parameters(self) -> Sequence[nn.Parameter]:
         """What the scheme itself learns."""
         return ()

@@ -35,13 +35,14 @@ def grids() -> list[torch.Tensor]:
     return [(torch.randn(shape) * 8).round() / 32 for shape in SHAPES]
 
 
-def predictions(order: list[int] | None = None) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def predictions(order: list[int] | None = None, device: str = "cpu") -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """What the walk predicts where it is told the true values, level by level, `[n, C, 16, 8, 8]`."""
     blocks = [Blocks(shape) for shape in SHAPES]
     parts = [block.split(grid) for block, grid in zip(blocks, grids(), strict=True)]
     picked = [torch.arange(len(part)) if order is None else torch.tensor(order) for part in parts]
     levels = [
-        Level(model, block.inside()[pick]) for model, block, pick in zip(models(), blocks, picked, strict=True)
+        Level(model.to(device), block.inside()[pick].to(device))
+        for model, block, pick in zip(models(), blocks, picked, strict=True)
     ]
     means = [torch.zeros(len(pick), shape[0], *BLOCK) for pick, shape in zip(picked, SHAPES, strict=True)]
     scales = [mean.clone() for mean in means]
@@ -95,7 +96,7 @@ def test_symbols_come_back_escapes_too() -> None:
         symbols[::97] += 3000
         writer.add(symbols, mean, scale)
         parts.append((symbols, mean, scale))
-    reader = SymbolReader(tables, *writer.finish())
+    reader = SymbolReader(tables, writer.finish())
     for symbols, mean, scale in parts:
         assert np.array_equal(reader.read(mean, scale), symbols)
     reader.finish()
@@ -104,3 +105,10 @@ def test_symbols_come_back_escapes_too() -> None:
 def test_the_exponential_is_numpys() -> None:
     x = np.linspace(-30, 30, 10001)
     assert np.allclose(exact_exp(x), np.exp(x), rtol=1e-14, atol=0)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no GPU here.")
+def test_a_gpu_predicts_what_the_cpu_does() -> None:
+    for ours, theirs in zip(predictions(), predictions(device="cuda"), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

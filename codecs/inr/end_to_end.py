@@ -1,0 +1,133 @@
+"""Network, quantizers and entropy models fitted together (NVRC, sections 3.3 and 3.4), for NVRC and any other codec."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from rdbench.codec import Clip
+
+from .compression.hierarchical import Hierarchical, Parts
+from .constrained import Constraint, InrSettings, plain_stages
+from .losses import MIXES, Mix
+from .recipe import Stage
+
+L2 = 1e-6
+"""Beside lambda D + R, falling to zero over stage 1."""
+YUV_LAMBDA = 32
+"""How many times larger lambda is for the YUV loss, which is a squared error (table 6)."""
+ROUNDING_SHARE = 30 / 360
+"""Epochs of stage 2, as a share of those before."""
+
+
+class EndToEndSettings(InrSettings):
+    """What the rate is, and what the ablations of table 3 switch off; any other codec has these defaults."""
+
+    distortion: Literal["rgb", "yuv"] = "rgb"
+    """D of the RGB frames, or of their YUV 4:4:4 (appendix A.2), for measuring under the conditions `yuv420`."""
+    finetune_lr: float = Field(0.05, gt=0)
+    """Of stage 2, as a share of the rate before."""
+    rate_every: int = Field(8, ge=0)
+    """K: steps for the distortion before one for the rate; 0: every step is for both."""
+    pace: float = Field(1.0, gt=0)
+    """How many times faster logarithms of steps and deviations move than the optimizer's rate; short fits need it."""
+    grids: Literal["auto", "context", "gaussian"] = "auto"
+    """What models grids: context models (where they have enough values), or a Gaussian each (V2)."""
+    layers: Literal["dual", "gaussian"] = "dual"
+    """What models layers: Gaussians in two axes, or one for each tensor (V1; V3 with grids=gaussian)."""
+    no_second_coding: bool = False
+    """V4: the parameters of quantizers and models travel as float16."""
+    fixed_grid_steps: bool = False
+    """V5: e^-4 for all grids."""
+
+    @model_serializer(mode="wrap")
+    def _decisive(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without these where another compression is chosen, which does not read them."""
+        values: dict[str, Any] = handler(self)
+        if self.compression == "nvrc":
+            return values
+        idle = EndToEndSettings.model_fields.keys() - InrSettings.model_fields.keys()
+        return {name: value for name, value in values.items() if name not in idle}
+
+
+QUICK: dict[str, float] = {"rate_every": 2, "pace": 5.0}
+TINY: dict[str, float] = {"rate_every": 1, "pace": 20.0}
+"""What the presets add for short fits."""
+
+
+def lambda_of(size: int, pixels: int) -> float:
+    """A lambda for a size and a clip of so many pixels in all, parameters per pixel to the power of 1.5 (our choice).
+
+    Follows the paper's pairs for MCL-JCV, whose clips are its shortest (1080p, 150 frames): 0.36, 1.8 and 6.2 where it
+    has 0.25 and 0.5 (S1), 1 and 2 (S2), 4 and 8 (S3). Does not give its pairs for UVG: for 600 frames of 1080p 0.23,
+    0.77 and 2.5 where it has 1 and 2 (S2), 4 and 8 (S3), 16 and 32 (S4); name lambda there.
+    """
+    return float(0.02 * (1000 * size / pixels) ** 1.5)
+
+
+class EndToEnd(Constraint):
+    """lambda D + R in all stages, as D + R / lambda, so that the limit on gradients does not act as another lambda.
+
+    Of what an encoder makes, a step changes the frames that it sees alone.
+    """
+
+    scheme = Hierarchical
+
+    def __init__(self, settings: EndToEndSettings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def of(cls, settings: InrSettings) -> Self:
+        """Those of the defaults that the settings do not have."""
+        return cls(settings if isinstance(settings, EndToEndSettings) else EndToEndSettings(compression="nvrc"))
+
+    def compression(self) -> Hierarchical:
+        """All of it, or what an ablation leaves."""
+        s = self.settings
+        grids = ("gaussian", "auto", "context").index(s.grids)
+        parts = Parts(grids, s.layers == "dual", not s.no_second_coding, not s.fixed_grid_steps)
+        return Hierarchical(parts, s.pace)
+
+    def arrange(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
+        """As many epochs: those of pruning as the last plain stage's, those of quantization as stage 2's (our choice).
+
+        Where nothing is quantized, stage 2 has NVRC's share.
+        """
+        *first, last = plain_stages(recipe)
+        pruning = sum(stage.epochs for stage in recipe if stage.sparsity and not stage.noise)
+        stages = [*first, replace(last, epochs=last.epochs + pruning)]
+        rounded = [stage.epochs for stage in recipe if stage.noise]
+        share = max(1, round(ROUNDING_SHARE * sum(stage.epochs for stage in stages)))
+        return self.stages(stages, sum(rounded) if rounded else share)
+
+    def stages(self, before: Sequence[Stage], epochs: int) -> Sequence[Stage]:
+        """These with soft rounding, noise and the rate; then so many epochs with ever more weights rounded."""
+        s = self.settings
+        soft = [
+            replace(
+                stage, rate_weight=1.0, rate_every=s.rate_every, clip_norm=1.0, proxy="soft",
+                weight_decay=L2, decayed="layers", fades=True,
+                loss=MIXES["yuv"] if s.distortion == "yuv" else stage.loss,
+            )
+            for stage in before
+        ]  # fmt: skip
+        last = replace(
+            soft[-1], name="finetune", epochs=epochs, lr=soft[-1].lr * s.finetune_lr, warmup=0.0, floor=0.1,
+            passed=0, weight_decay=0.0, proxy="mixed",
+        )  # fmt: skip
+        return *soft, last
+
+    def weigh(self, stage: Stage, weight: float) -> Stage:
+        """Lambda weighs the distortion: the rate and the decay have its inverse."""
+        share = 1 / weight
+        return replace(stage, rate_weight=share * stage.rate_weight, weight_decay=share * stage.weight_decay)
+
+    def pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
+        """All sizes."""
+        return [(size, None) for size in sizes]
+
+    def lambda_for(self, size: int, clip: Clip) -> float | None:
+        """That of `lambda_of`, for the loss."""
+        pixels = clip.frames * clip.format.width * clip.format.height
+        return (YUV_LAMBDA if self.settings.distortion == "yuv" else 1) * lambda_of(size, pixels)
