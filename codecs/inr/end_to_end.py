@@ -79,8 +79,10 @@ class EndToEnd(Constraint):
 
     @classmethod
     def of(cls, settings: InrSettings) -> Self:
-        """Those of the defaults that the settings do not have."""
-        return cls(settings if isinstance(settings, EndToEndSettings) else EndToEndSettings(compression="nvrc"))
+        """A codec that does not have these settings gets their defaults."""
+        if isinstance(settings, EndToEndSettings):
+            return cls(settings)
+        return cls(EndToEndSettings.model_validate({"compression": "nvrc"}))
 
     def compression(self) -> Hierarchical:
         """All of it, or what an ablation leaves."""
