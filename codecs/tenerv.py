@@ -32,8 +32,10 @@ from .inr.recipe import Stage
 HOLISTIC, ADAPTIVE = "holistic", "adaptive"
 """The two stages of section III-C."""
 GROUPS = 5
+MEAN = 48
+"""Frames that a group has on average at least: those of the paper's shortest clips, 240, in five groups."""
 SHORTEST = 16
-"""Frames of a group, in long clips."""
+"""Frames of any group, in long clips."""
 GROUPINGS = ("content", "fixed", "length")
 MOST_GROUPS = 64
 WINDOW = 5
@@ -276,8 +278,8 @@ class TeNeRV(Network):
 
 
 def group_count(frames: int) -> int:
-    """Groups of a clip: GROUPS, fewer where they would have less than SHORTEST frames each (our choice)."""
-    return max(1, min(GROUPS, frames // SHORTEST))
+    """Groups of a clip: GROUPS, fewer where they would have less than MEAN frames each (our choice)."""
+    return max(1, min(GROUPS, frames // MEAN))
 
 
 def shortest(frames: int, groups: int) -> int:

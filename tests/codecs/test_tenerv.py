@@ -134,7 +134,7 @@ def test_groups_begin_where_the_fused_features_change() -> None:
     assert 17 in network.boundaries
 
 
-@pytest.mark.parametrize(("frames", "count"), [(1, 1), (31, 1), (32, 2), (96, 5), (600, 5)])
+@pytest.mark.parametrize(("frames", "count"), [(1, 1), (95, 1), (96, 2), (240, 5), (600, 5)])
 def test_short_clips_have_fewer_groups(frames: int, count: int) -> None:
     config = TeNeRVCodec(TeNeRVSettings()).scaled(ClipHeader(160, 100, frames, 25, 1), 0.1)
     assert config.groups == count

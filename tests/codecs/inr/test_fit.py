@@ -13,14 +13,14 @@ from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor, nn
 
 from rdbench.codec import Workspace
-from rdbench.codecs.inr.compression.post_training import PostTraining, dequantize, prune_masks, quantize
+from rdbench.codecs.inr.compression.post_training import PostTraining, prune_masks
 from rdbench.codecs.inr.compression.scheme import Scheme
 from rdbench.codecs.inr.encoder import Encoder, Video
 from rdbench.codecs.inr.fit import Fit
 from rdbench.codecs.inr.losses import MIXES, loss_of
 from rdbench.codecs.inr.network import Network, NetworkConfig, Patches, render, tile
 from rdbench.codecs.inr.recipe import Stage
-from rdbench.errors import BitstreamError, RdbenchError
+from rdbench.errors import RdbenchError
 
 torch.set_num_threads(1)
 FRAMES = torch.arange(4 * 3 * 12 * 12, dtype=torch.int64).remainder(251).to(torch.uint8).view(4, 3, 12, 12)
@@ -312,44 +312,6 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(tmp_path: P
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(RdbenchError, match="delete it"):
         fit(tmp_path, FIT)
-
-
-@pytest.mark.parametrize("bits", [2, 6, 8, 12])
-def test_quantization_keeps_zeros_and_errs_by_half_a_step(bits: int) -> None:
-    torch.manual_seed(1)
-    weight = torch.randn(5, 7, 3, 3) * torch.tensor([1e-3, 0.1, 1.0, 30.0, 0.0]).view(5, 1, 1, 1)
-    weight[weight.abs() < 0.02 * weight.abs().amax(dim=(1, 2, 3), keepdim=True)] = 0
-    symbols, ranges = quantize(weight, bits)
-    back = dequantize(symbols, ranges, weight.shape)
-    assert ((back == 0) | (weight != 0)).all()
-    steps = torch.from_numpy(ranges[:, 1].astype("float32")).view(5, 1, 1, 1)
-    assert ((back - weight).abs() <= 0.501 * steps).all()
-    widest = weight.amax(dim=(1, 2, 3)) - weight.amin(dim=(1, 2, 3))
-    assert (steps.flatten() <= 1.02 * (widest / (1 << bits)) + 1e-3 * widest + 1e-7).all()
-
-
-def test_weights_beyond_float16_are_an_error() -> None:
-    with pytest.raises(RdbenchError, match="--seed"):
-        quantize(torch.tensor([[1e9, 1.0]]), 8)
-
-
-@pytest.mark.parametrize("coder", ["arithmetic", "huffman"])
-def test_a_network_comes_back_the_same_with_any_number_of_threads(coder: str) -> None:
-    sections = PostTraining(8, coder).write(toy())
-    restored = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        with torch.device("meta"):
-            network = Toy()
-        PostTraining(8, coder).read(network, sections)
-        restored.append(network.line.weight.detach())
-    torch.set_num_threads(1)
-    assert torch.equal(*restored)
-    assert (restored[0] - toy().line.weight).abs().max() < 0.01
-    with torch.device("meta"):
-        network = Toy()
-    with pytest.raises(BitstreamError):
-        PostTraining(8, coder).read(network, {**sections, "ranges": b""})
 
 
 class Twin(Toy):
