@@ -19,7 +19,7 @@ from torch.nn import functional
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.end_to_end import QUICK, TINY, EndToEndSettings
-from .inr.layers.blocks import halved_widths
+from .inr.layers.blocks import halved_widths, least_width
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
 from .inr.losses import MIXES
@@ -183,7 +183,7 @@ class HiNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 5e-3, "patches": False} | QUICK,
+            "quick": {"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 1e-2, "patches": False} | QUICK,
             "tiny": {"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False} | TINY,
         }
     )
@@ -197,6 +197,7 @@ class HiNeRVCodec(InrCodec):
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_frames=rows_of_time, grid_channels=channels,
             local_channels=2 * channels, depth=self.settings.depth, later_depth=self.settings.depth,
+            lower=least_width(share),
         )  # fmt: skip
 
     @classmethod

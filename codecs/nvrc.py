@@ -21,7 +21,7 @@ from .hinerv import UpStage
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.hierarchical import Hierarchical
 from .inr.end_to_end import QUICK, TINY, EndToEnd, EndToEndSettings
-from .inr.layers.blocks import halved_widths
+from .inr.layers.blocks import halved_widths, least_width
 from .inr.layers.patchwise import Place, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import GRID_INIT, LocalEncoding, taps
 from .inr.losses import MIXES
@@ -38,8 +38,6 @@ STRIDES = MappingProxyType({
 })  # fmt: skip
 """The paper's (24), with fewer twos for smaller frames."""
 BASE_CELLS = 45 * 80
-LEAST_WIDTH = 16
-"""Of the last stages, fewer only in the smallest networks (our choice, as TeNeRV's)."""
 FEWEST_VALUES = 2 / 3
 """Of a cell of the finest grid in a row of time; below, cells become fewer."""
 
@@ -206,7 +204,7 @@ class NVRCCodec(InrCodec):
         return NVRCConfig(
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_frames=rows_of_time, grid_channels=channels,
-            local_channels=4 * channels, lower=max(1, min(LEAST_WIDTH, round(100 * share))), coarser=coarser,
+            local_channels=4 * channels, lower=least_width(share), coarser=coarser,
         )  # fmt: skip
 
     @classmethod

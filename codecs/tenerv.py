@@ -22,7 +22,7 @@ from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.end_to_end import QUICK, TINY, EndToEndSettings
 from .inr.gops import divergence, equal_parts, fixed_parts, group_of, partition
-from .inr.layers.blocks import halved_widths
+from .inr.layers.blocks import halved_widths, least_width
 from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
 from .inr.losses import MIXES
@@ -311,6 +311,8 @@ class TeNeRVSettings(EndToEndSettings):
     """The share of weights that a step of quantization-aware training sees quantized."""
     gops: int = Field(0, ge=0, le=MOST_GROUPS)
     """K, the number of groups; 0: by the clip's length."""
+    last_depth: int = Field(2, ge=1, le=8)
+    """Refinement layers of the last stage: with two in place of one 0.7 dB more (Bunny at 160x90)."""
     local: bool = False
     """HiNeRV's local encodings after each upsampling, our addition: no clear gain so far."""
     no_iff: bool = False
@@ -357,7 +359,7 @@ class TeNeRVCodec(InrCodec):
             channels=width, hidden=4 * width, grid_channels=channels,
             local_channels=2 * channels if s.local else 0, window=1 if s.no_iff else WINDOW,
             groups=groups, group_grids=int(not s.no_gop_grids),
-            group_kernels=int(not s.shared_kernels), lower=max(1, min(16, round(100 * share))),
+            group_kernels=int(not s.shared_kernels), lower=least_width(share), last_depth=s.last_depth,
             grouping=1 if s.fixed_gops else 2 if s.length_gops else 0,
         )  # fmt: skip
 

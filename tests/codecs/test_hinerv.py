@@ -133,6 +133,6 @@ def test_sizes_lead_to_the_papers_networks(width: int, height: int, frames: int,
     with torch.device("meta"):
         network = HiNeRV(expected, frames)
     _, config = codec.build_for(ClipHeader(width, height, frames, 25, 1), count_parameters(network))
-    assert config == expected
+    assert config == replace(expected, lower=16)  # which none of its stages reaches
     assert network.grid == (9, 16)
     assert network.patch_size == ((120, 120) if height == 1080 else (80, 80))

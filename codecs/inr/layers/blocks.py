@@ -69,6 +69,14 @@ def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:
     return widths
 
 
+def least_width(share: float) -> int:
+    """Channels of the last stages of HiNeRV and its kin at a share of a network's widths (our choice).
+
+    16, which the papers' networks never reach, and fewer only in the smallest ones: with 4 to 8, whole stages idle.
+    """
+    return max(1, min(16, round(100 * share)))
+
+
 def tapered_widths(first: int, stages: int, reduction: float, lower: int) -> list[int]:
     """Channels after each stage, divided by `reduction` every time, never below `lower` (HNeRV, section 3.2)."""
     widths = [first]
