@@ -20,7 +20,7 @@ from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.end_to_end import QUICK, TINY, EndToEndSettings
 from .inr.layers.blocks import halved_widths, least_width
-from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
+from .inr.layers.patchwise import Margins, Place, add_cells, crop, margins, masked, patch_grid
 from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
 from .inr.losses import MIXES
 from .inr.network import Network, NetworkConfig, Patches
@@ -99,6 +99,30 @@ class UpStage(nn.Module):
         return x
 
 
+class Stages(nn.ModuleList):
+    """Stages one after the other, each local encoding with half the channels of the one before."""
+
+    def __init__(
+        self, strides: Sequence[int], widths: Sequence[int], depths: Sequence[int], hidden: Sequence[int],
+        local_channels: int, frames: int,
+    ) -> None:  # fmt: skip
+        shapes = enumerate(zip(strides, pairwise(widths), depths, hidden, strict=True))
+        super().__init__(
+            UpStage(LocalEncoding(max(1, local_channels >> n), stride, before, frames), before, after, depth, inside)
+            for n, (stride, (before, after), depth, inside) in shapes
+        )
+        self.strides = tuple(strides)
+
+    def forward(self, x: Tensor, at: Patches, place: Place, reach: Margins) -> Tensor:
+        """From cells with the margin of the stem, `[B, rows, columns, C]`, to pixels without one."""
+        scale, inner = 1, place.margin(reach.stem)
+        for stage, stride, pixels in zip(self, self.strides, reach.stages, strict=True):
+            outer, scale = place.margin(pixels), scale * stride
+            x = stage(x, at, place, scale, inner, outer)
+            inner = outer
+        return crop(x, inner)
+
+
 class HiNeRV(Network):
     """Base grid, stem, stages, head (section 3, figure 2)."""
 
@@ -118,20 +142,11 @@ class HiNeRV(Network):
         widths = [config.channels, *halved_widths(config.channels, (2,) * len(config.strides), config.lower)]
         hidden = [config.hidden, *(config.expansion * width for width in widths[2:])]
         hidden[-1] = config.last_expansion * widths[-1] if len(widths) > 2 else config.hidden
-        stages = zip(config.strides, pairwise(widths), config.depths, hidden, strict=True)
-        self.stages = nn.ModuleList(
-            UpStage(self._encoding(number, stride, before, frames), before, after, depth, inside)
-            for number, (stride, (before, after), depth, inside) in enumerate(stages)
-        )
+        self.stages = Stages(config.strides, widths, config.depths, hidden, config.local_channels, frames)
         self.head = nn.Linear(widths[-1], 3)
         for layer in (self.stem, self.head):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-
-    def _encoding(self, number: int, stride: int, width: int, frames: int) -> LocalEncoding:
-        channels = max(1, self.config.local_channels >> number)
-        levels = [(max(1, frames >> level), channels << level) for level in range(3)]
-        return LocalEncoding(levels, stride, width, frames)
 
     def forward(self, at: Patches) -> Tensor:
         """The patches, or whole frames."""
@@ -141,12 +156,8 @@ class HiNeRV(Network):
         sides = [cell + 2 * first for cell in cells]
         x = masked(self.base(at.frames, place.indices(first)).unflatten(1, sides), place.mask(1, first))
         x = crop(self.stem(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), first - inner)
-        x, scale = masked(x, place.mask(1, inner)), 1
-        for stage, stride, pixels in zip(self.stages, self.config.strides, reach.stages, strict=True):
-            outer, scale = place.margin(pixels), scale * stride
-            x = stage(x, at, place, scale, inner, outer)
-            inner = outer
-        return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
+        x = self.stages(masked(x, place.mask(1, inner)), at, place, reach)
+        return torch.sigmoid(self.head(x)).permute(0, 3, 1, 2)
 
 
 class HiNeRVSettings(EndToEndSettings):

@@ -8,7 +8,6 @@ HiNeRV's stages behind large feature grids of four resolutions, each with a stem
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
@@ -17,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .hinerv import UpStage
+from .hinerv import Stages
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.hierarchical import Hierarchical
 from .inr.end_to_end import QUICK, TINY, EndToEnd, EndToEndSettings
 from .inr.layers.blocks import halved_widths, least_width
-from .inr.layers.patchwise import Place, crop, margins, masked, patch_grid
-from .inr.layers.temporal_grids import GRID_INIT, LocalEncoding, taps
+from .inr.layers.patchwise import Place, margins, masked, patch_grid
+from .inr.layers.temporal_grids import GRID_INIT, taps
 from .inr.losses import MIXES
 from .inr.network import Network, NetworkConfig, Patches, choose_geometry
 from .inr.recipe import Stage
@@ -116,11 +115,7 @@ class NVRC(Network):
         self.feature_grids = {f"levels.{n}.values": level.sides for n, level in enumerate(levels)}
         widths = [config.channels, *halved_widths(config.channels, (2,) * len(config.strides), config.lower)]
         hidden = [config.hidden, *(config.expansion * width for width in widths[2:])]
-        stages = zip(config.strides, pairwise(widths), config.depths, hidden, strict=True)
-        self.stages = nn.ModuleList(
-            UpStage(self._encoding(number, stride, before, frames), before, after, depth, inside)
-            for number, (stride, (before, after), depth, inside) in enumerate(stages)
-        )
+        self.stages = Stages(config.strides, widths, config.depths, hidden, config.local_channels, frames)
         self.head = nn.Linear(widths[-1], 3)
         nn.init.zeros_(self.head.bias)
 
@@ -129,11 +124,6 @@ class NVRC(Network):
         sides = (max(1, side >> level) for side in (config.grid_frames, config.rows, config.columns))
         time, height, width = sides
         return GridLevel((config.grid_channels << level, time, height, width), config.channels, frames)
-
-    def _encoding(self, number: int, stride: int, width: int, frames: int) -> LocalEncoding:
-        channels = max(1, self.config.local_channels >> number)
-        levels = [(max(1, frames >> level), channels << level) for level in range(3)]
-        return LocalEncoding(levels, stride, width, frames)
 
     def features(self, frames: Tensor) -> Tensor:
         """What the stages begin with, of frames `[B]`: `[B, cells, C0]`."""
@@ -148,12 +138,8 @@ class NVRC(Network):
         features = self.features(at.frames)
         shown = place.indices(inner)[..., None].expand(-1, -1, features.shape[-1])
         x = features.gather(1, shown).unflatten(1, [cell + 2 * inner for cell in cells])
-        x, scale = masked(x, place.mask(1, inner)), 1
-        for stage, stride, pixels in zip(self.stages, self.config.strides, reach.stages, strict=True):
-            outer, scale = place.margin(pixels), scale * stride
-            x = stage(x, at, place, scale, inner, outer)
-            inner = outer
-        return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
+        x = self.stages(masked(x, place.mask(1, inner)), at, place, reach)
+        return torch.sigmoid(self.head(x)).permute(0, 3, 1, 2)
 
 
 class NVRCSettings(EndToEndSettings):

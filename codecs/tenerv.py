@@ -23,8 +23,8 @@ from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.end_to_end import QUICK, TINY, EndToEndSettings
 from .inr.gops import divergence, equal_parts, fixed_parts, group_of, partition
 from .inr.layers.blocks import halved_widths, least_width
-from .inr.layers.patchwise import Place, add_cells, crop, margins, masked, patch_grid
-from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
+from .inr.layers.patchwise import Place, crop, margins, masked, patch_grid
+from .inr.layers.temporal_grids import BASE_CELLS, TemporalGrid, grid_for
 from .inr.losses import MIXES
 from .inr.network import Counted, Network, NetworkConfig, Patches
 from .inr.recipe import Stage
@@ -56,8 +56,6 @@ class TeNeRVConfig(NetworkConfig):
     """Width inside the layers of the first stage: four times `channels`, and what meets a size exactly."""
     grid_channels: int = 2
     """Of each level of the base grid."""
-    local_channels: int = 0
-    """Of a local encoding (HiNeRV's) in the first stage, half as many in each later one; 0: none."""
     window: int = 5
     """Frames that are fused; 1: none."""
     groups: int = GROUPS
@@ -73,7 +71,7 @@ class TeNeRVConfig(NetworkConfig):
     boundaries: tuple[int, ...] = ()
     """Frames that begin a new group; learned."""
 
-    choices = MappingProxyType({"group_grids": 2, "group_kernels": 2, "local_channels": 256, "grouping": 3})
+    choices = MappingProxyType({"group_grids": 2, "group_kernels": 2, "grouping": 3})
     lists = MappingProxyType({"boundaries": MOST_GROUPS - 1})
 
     @property
@@ -126,21 +124,18 @@ class Refinement(nn.Module):
 class UpStage(nn.Module):
     """The TeNeRV block: pointwise convolution, bilinear upsampling (the two commute), refinement (section III-B)."""
 
-    def __init__(
-        self, copies: int, before: int, after: int, depth: int, hidden: int, local: LocalEncoding | None
-    ) -> None:
+    def __init__(self, copies: int, before: int, after: int, depth: int, hidden: int) -> None:
         super().__init__()
-        self.project, self.local = nn.Linear(before, after), local
+        self.project = nn.Linear(before, after)
         self.layers = nn.ModuleList(Refinement(copies, after, hidden) for _ in range(depth))
 
     def forward(
-        self, x: Tensor, at: Patches, groups: Tensor, place: Place, scale: tuple[int, int], margin: tuple[int, int]
+        self, x: Tensor, groups: Tensor, place: Place, scale: tuple[int, int], margin: tuple[int, int]
     ) -> Tensor:
         """Between these numbers of pixels in a cell, and these margins."""
         stride = scale[1] // scale[0]
         x = functional.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
         x = place.upsample(self.project(x), stride, margin[0])
-        x = x if self.local is None else add_cells(x, self.local(at.frames))
         mask = place.mask(scale[1], margin[1])
         x = masked(crop(x, margin[0] * stride - margin[1]), mask)
         for layer in self.layers:
@@ -205,22 +200,14 @@ class TeNeRV(Network):
         hidden = [config.hidden, *(4 * width for width in widths[2:])]
         hidden[-1] = widths[-1] if len(widths) > 2 else config.hidden
         copies = config.groups if config.group_kernels else 1
-        stages = zip(pairwise(widths), config.depths, hidden, config.strides, strict=True)
+        stages = zip(pairwise(widths), config.depths, hidden, strict=True)
         self.stages = nn.ModuleList(
-            UpStage(copies, before, after, depth, inside, self._local(number, stride, after))
-            for number, ((before, after), depth, inside, stride) in enumerate(stages)
+            UpStage(copies, before, after, depth, inside) for (before, after), depth, inside in stages
         )
         self.head = nn.Linear(widths[-1], 3)
         for layer in self.modules():  # the grids begin small; biases would drown them
             if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-    def _local(self, number: int, stride: int, width: int) -> LocalEncoding | None:
-        if not self.config.local_channels:
-            return None
-        channels = max(1, self.config.local_channels >> number)
-        levels = [(max(1, self.frames >> level), channels << level) for level in range(3)]
-        return LocalEncoding(levels, stride, width, self.frames)
 
     def enter(self, stage: Stage) -> Sequence[str]:
         """The second stage begins: groups by content, and the first group's grid and kernels become everyone's."""
@@ -272,7 +259,7 @@ class TeNeRV(Network):
         kernels = groups if self.config.group_kernels else torch.zeros_like(groups)
         for stage, stride, pixels in zip(self.stages, self.config.strides, reach.stages, strict=True):
             outer = place.margin(pixels)
-            x = stage(x, at, kernels, place, (scale, scale * stride), (inner, outer))
+            x = stage(x, kernels, place, (scale, scale * stride), (inner, outer))
             inner, scale = outer, scale * stride
         return torch.sigmoid(self.head(crop(x, inner))).permute(0, 3, 1, 2)
 
@@ -313,8 +300,6 @@ class TeNeRVSettings(EndToEndSettings):
     """K, the number of groups; 0: by the clip's length."""
     last_depth: int = Field(2, ge=1, le=8)
     """Refinement layers of the last stage: with two in place of one 0.7 dB more (Bunny at 160x90)."""
-    local: bool = False
-    """HiNeRV's local encodings after each upsampling, our addition: no clear gain so far."""
     no_iff: bool = False
     """V1: base grids alone."""
     no_gop_grids: bool = False
@@ -357,7 +342,7 @@ class TeNeRVCodec(InrCodec):
         return TeNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_channels=channels,
-            local_channels=2 * channels if s.local else 0, window=1 if s.no_iff else WINDOW,
+            window=1 if s.no_iff else WINDOW,
             groups=groups, group_grids=int(not s.no_gop_grids),
             group_kernels=int(not s.shared_kernels), lower=least_width(share), last_depth=s.last_depth,
             grouping=1 if s.fixed_gops else 2 if s.length_gops else 0,

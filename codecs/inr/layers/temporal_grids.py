@@ -13,6 +13,7 @@ GRID_INIT = 1e-3
 
 BASE_CELLS = 18 * 32
 """The base grid of HiNeRV at 16:9."""
+LOCAL_LEVELS = 3
 
 
 def grid_for(width: int, height: int, values: float) -> tuple[Geometry, int]:
@@ -70,12 +71,13 @@ class TemporalGrid(nn.Module):
 class LocalEncoding(nn.Module):
     """What is added after an upsampling by `stride`: a code for each place in a cell, per frame (HiNeRV, section 3.2).
 
-    `levels` are pairs of rows of time and channels of a place; a linear layer mixes them to `width` channels.
+    A place has `channels` in every frame, twice as many in every second, four times in every fourth, mixed to `width`.
     """
 
-    def __init__(self, levels: Sequence[tuple[int, int]], stride: int, width: int, frames: int) -> None:
+    def __init__(self, channels: int, stride: int, width: int, frames: int) -> None:
         super().__init__()
         self.stride, self.frames = stride, frames
+        levels = [(max(1, frames >> level), channels << level) for level in range(LOCAL_LEVELS)]
         self.levels = nn.ParameterList(learned_rows(rows, stride * stride * channels) for rows, channels in levels)
         self.line = nn.Linear(sum(channels for _, channels in levels), width)
         nn.init.zeros_(self.line.bias)
