@@ -1,5 +1,6 @@
 """Network, quantizers and entropy models fitted together (NVRC, sections 3.3 and 3.4), for NVRC and any other codec."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
@@ -17,6 +18,10 @@ L2 = 1e-6
 """Beside lambda D + R, falling to zero over stage 1."""
 YUV_LAMBDA = 32
 """How many times larger lambda is for the YUV loss, which is a squared error (table 6)."""
+S2_PER_PIXEL = 6_351_101 / (1920 * 1080)
+"""Parameters of the scale whose lambdas are 1 and 2."""
+LONG_CLIP = 150
+"""Frames of the paper's shortest clips; lambdas are the same for its longest, of 600."""
 ROUNDING_SHARE = 30 / 360
 """Epochs of stage 2, as a share of those before."""
 
@@ -56,14 +61,14 @@ TINY: dict[str, float] = {"rate_every": 1, "pace": 20.0}
 """What the presets add for short fits."""
 
 
-def lambda_of(size: int, pixels: int) -> float:
-    """A lambda for a size and a clip of so many pixels in all, parameters per pixel to the power of 1.5 (our choice).
+def lambda_of(size: int, clip: Clip) -> float:
+    """The lambda of a size that is named alone, to three digits: of parameters per pixel of a frame (our choice).
 
-    Follows the paper's pairs for MCL-JCV, whose clips are its shortest (1080p, 150 frames): 0.36, 1.8 and 6.2 where it
-    has 0.25 and 0.5 (S1), 1 and 2 (S2), 4 and 8 (S3). Does not give its pairs for UVG: for 600 frames of 1080p 0.23,
-    0.77 and 2.5 where it has 1 and 2 (S2), 4 and 8 (S3), 16 and 32 (S4); name lambda there.
+    For 1080p of 150 frames and more 0.21, 1.4, 5.8, 23 for S1 to S4, where the paper has the pairs 0.25 and 0.5, 1 and
+    2, 4 and 8, 16 and 32. Shorter clips weigh the distortion more, since fewer pixels pay for the network.
     """
-    return float(0.02 * (1000 * size / pixels) ** 1.5)
+    share = size / (clip.format.width * clip.format.height) / S2_PER_PIXEL
+    return float(f"{math.sqrt(2) * share**1.75 * max(1.0, LONG_CLIP / clip.frames) ** 2:.3g}")
 
 
 class EndToEnd(Constraint):
@@ -131,5 +136,4 @@ class EndToEnd(Constraint):
 
     def lambda_for(self, size: int, clip: Clip) -> float | None:
         """That of `lambda_of`, for the loss."""
-        pixels = clip.frames * clip.format.width * clip.format.height
-        return (YUV_LAMBDA if self.settings.distortion == "yuv" else 1) * lambda_of(size, pixels)
+        return (YUV_LAMBDA if self.settings.distortion == "yuv" else 1) * lambda_of(size, clip)

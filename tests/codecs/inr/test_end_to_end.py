@@ -1,5 +1,6 @@
 """Fitting for the rate: its steps, what fades, the YUV loss, sizes with lambda, codecs that borrow NVRC's scheme."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -70,12 +71,25 @@ def test_a_rate_point_is_a_size_and_a_lambda(tmp_path: Path) -> None:
     assert [point.label for point in points] == ["10K", "20K"]
     for point in points:
         assert codec.rate_point(point.label, clip) == point
-        assert point.settings["lambda"] == lambda_of(int(point.settings["size"]), 64 * 48 * 2)
+        assert point.settings["lambda"] == lambda_of(int(point.settings["size"]), clip)
     derived, yuv = points[0].settings["lambda"], make("nvrc[distortion=yuv]").rate_point("10K", clip)
     assert yuv.settings["lambda"] == 32 * float(derived)
     for name, label in (("nvrc", "10K-lambdax"), ("nvrc", "10K-lambda0"), ("hinerv", "10K-lambda4")):
         with pytest.raises(UsageError):
             make(name).rate_point(label, clip)
+
+
+@pytest.mark.parametrize("frames", [150, 600])
+@pytest.mark.parametrize(
+    ("size", "pair"),
+    [(2_140_698, (0.25, 0.5)), (6_351_101, (1, 2)), (14_192_999, (4, 8)), (31_410_203, (16, 32))],
+)
+def test_a_size_has_about_the_papers_lambdas(size: int, pair: tuple[float, float], frames: int, tmp_path: Path) -> None:
+    """Those of MCL-JCV and UVG."""
+    frame = open_video(make_y4m(tmp_path / "a.y4m", 64, 48, 1)).format
+    clip = Clip(replace(frame, width=1920, height=1080), frames)
+    assert pair[0] / 1.2 < lambda_of(size, clip) < pair[1]
+    assert lambda_of(size, replace(clip, frames=32)) > 20 * lambda_of(size, clip)
 
 
 def test_lambda_weighs_the_distortion_and_decay_fades_in_stage_1(tmp_path: Path) -> None:
