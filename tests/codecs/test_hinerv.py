@@ -8,7 +8,7 @@ import torch
 from rdbench.codecs.hinerv import HiNeRV, HiNeRVCodec, HiNeRVConfig, HiNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.layers.patchwise import Margins, margins
-from rdbench.codecs.inr.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.network import Patches, count_macs, count_parameters, render
 
 P1080, P720 = (5, 3, 2, 2), (5, 2, 2, 2)
 A1080, A720 = (5, 4, 3, 2), (5, 4, 2, 2)
@@ -104,6 +104,50 @@ def test_margins_are_the_papers() -> None:
     assert margins(P1080, (5, 5, 5, 1)) == Margins(4, 3, (9, 9, 6, 1))
     assert margins(A1080, (3, 3, 3, 1)) == Margins(3, 2, (5, 5, 4, 1))
     assert margins(A1080, (2, 1, 1, 1)) == Margins(3, 2, (4, 3, 2, 1))
+
+
+ORIGINAL = HiNeRVConfig(3, 4, (3, 2, 2), 16, 64, grid_frames=5, depth=2, later_depth=2)
+"""Whose cells are patches of 12 pixels with margins of more than a patch; the numbers below are the original code's."""
+
+
+def original_weights() -> HiNeRV:
+    network = HiNeRV(ORIGINAL, 7)
+    with torch.no_grad():
+        for number, parameter in enumerate(network.parameters()):
+            at = torch.arange(parameter.numel(), dtype=torch.float64)
+            size = 0.02 if parameter.dim() == 4 else 0.3  # small enough for the epsilon of norms to matter
+            parameter.copy_(size * torch.sin(0.7 * at * at + number).view(parameter.shape))
+    return network
+
+
+@pytest.mark.parametrize(("row", "column", "rgb"), [
+    (0, 0, (0.4694834, 0.4419676, 0.5010501)),
+    (7, 40, (0.4471194, 0.4363168, 0.5066630)),
+    (17, 21, (0.4535590, 0.4409092, 0.5060868)),
+    (35, 47, (0.4663087, 0.4479007, 0.4879212)),
+])  # fmt: skip
+def test_frames_are_the_originals(row: int, column: int, rgb: tuple[float, float, float]) -> None:
+    with torch.no_grad():
+        frame = original_weights()(Patches.of_frames(torch.tensor([2]), (1, 1)))
+    assert frame.shape == (1, 3, 36, 48)
+    assert frame[0, :, row, column].tolist() == pytest.approx(rgb, abs=1e-6)
+
+
+@pytest.mark.parametrize(("frame", "patch", "row", "column", "rgb"), [
+    (2, (1, 2), 0, 0, (0.4450896, 0.4345217, 0.5100233)),
+    (2, (1, 2), 5, 11, (0.4708320, 0.4306486, 0.5014933)),
+    (6, (0, 3), 0, 11, (0.4557281, 0.4482339, 0.4934297)),
+    (6, (0, 3), 6, 3, (0.4538217, 0.4385212, 0.5027380)),
+    (0, (1, 1), 1, 2, (0.4503700, 0.4321077, 0.5114446)),
+])  # fmt: skip
+def test_patches_are_the_originals(
+    frame: int, patch: tuple[int, int], row: int, column: int, rgb: tuple[float, float, float]
+) -> None:
+    at = Patches(torch.tensor([frame]), *(torch.tensor([place]) for place in patch), grid=(3, 4))
+    with torch.no_grad():
+        pixels = original_weights()(at)
+    assert pixels.shape == (1, 3, 12, 12)
+    assert pixels[0, :, row, column].tolist() == pytest.approx(rgb, abs=1e-6)
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (480, 360), (333, 167), (161, 335)])

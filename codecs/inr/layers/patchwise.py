@@ -88,7 +88,9 @@ class Place:
             return x
         if margin:
             for dim, (place, _, grid) in enumerate(self._sides(), start=1):
-                x = _repeat_edges(x, dim, margin, place == 0, place == grid - 1)
+                # a margin wider than a patch is outside the frame for patches that are not the outermost, too
+                for number, outside in enumerate(range(margin, 0, 2 * margin - x.shape[dim])):
+                    x = _repeat_edges(x, dim, outside, place == number, place == grid - 1 - number)
         y: Tensor = functional.interpolate(
             x.permute(0, 3, 1, 2), scale_factor=stride, mode="bilinear", align_corners=False
         )
