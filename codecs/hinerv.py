@@ -221,8 +221,8 @@ class HiNeRVCodec(InrCodec):
         """Fit; pruning at the full rate again, without warm-up; quantization at a tenth of it (section 3.5)."""
         s = self.settings
         fit = Stage(
-            "fit", s.epochs, s.lr, warmup=0.1, floor=0.01, batch=s.batch, by_patches=s.patches,
-            loss=MIXES["l1_ms_ssim_5"], clip_norm=1.0,
+            "fit", s.epochs, s.lr, warmup=0.1, warmup_start=0.01, floor=0.01, cosine_over="all",
+            batch=s.batch, by_patches=s.patches, loss=MIXES["l1_ms_ssim_5"], clip_norm=1.0,
         )  # fmt: skip
         pruned = replace(fit, name="prune", epochs=s.prune_epochs, warmup=0.0, sparsity=s.prune)
         return fit, pruned, replace(pruned, name="quantize", epochs=s.quantize_epochs, lr=s.lr / 10, noise=s.noise)

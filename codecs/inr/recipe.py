@@ -13,7 +13,7 @@ from .losses import MIXES, Mix
 
 OptimizerName = Literal["adam", "adamw", "adan"]
 WARMUP_START = 0.1
-"""The share of the learning rate that a warm-up begins with (NeRV)."""
+"""The share of the learning rate that a warm-up begins with, unless a stage says otherwise (NeRV)."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Stage:
     warmup: float = 0.2
     floor: float = 0.0
     """The share of `lr` at the end of the cosine."""
+    warmup_start: float = WARMUP_START
+    """The share of `lr` that the warm-up begins with."""
+    cosine_over: Literal["rest", "all"] = "rest"
+    """What the cosine spans: the epochs after the warm-up, or all, so that those of the warm-up count (HiNeRV)."""
     batch: int = 1
     """Frames in a step; as many patches as these hold where `by_patches` is set."""
     by_patches: bool = False
@@ -69,8 +73,9 @@ class Stage:
         total, epoch = self.passed + self.epochs + self.to_come, self.passed + epoch
         warm = int(self.warmup * total)
         if epoch < warm:
-            return self.lr * (WARMUP_START + (1 - WARMUP_START) * epoch / warm)
-        cosine = 0.5 * (1 + math.cos(math.pi * (epoch - warm) / max(1, total - warm)))
+            return self.lr * (self.warmup_start + (1 - self.warmup_start) * epoch / warm)
+        first = warm if self.cosine_over == "rest" else 0
+        cosine = 0.5 * (1 + math.cos(math.pi * (epoch - first) / max(1, total - first)))
         return self.lr * (self.floor + (1 - self.floor) * cosine)
 
     @property
