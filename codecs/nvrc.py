@@ -203,7 +203,7 @@ class NVRCCodec(InrCodec):
         """Stage 1 with soft rounding and noise, stage 2 with ever more weights rounded."""
         s = self.settings
         first = Stage(
-            "fit", s.epochs, s.lr, warmup=30 / 360, floor=0.05, batch=s.batch, by_patches=s.patches,
+            "fit", s.epochs, s.lr, warmup=30 / 360, warmup_start=0.005, floor=0.05, batch=s.batch, by_patches=s.patches,
             loss=MIXES["l1_ms_ssim_5"],
         )  # fmt: skip
         return EndToEnd.of(s).stages([first], s.finetune_epochs)
