@@ -19,11 +19,9 @@ LOCAL_LEVELS = 3
 def grid_for(width: int, height: int, values: float) -> tuple[Geometry, int]:
     """A base grid for frames of this size, and its channels, for so many values in a row of time (our choice).
 
-    HiNeRV's 18x32 cells, or a quarter of them as often as there would be less than 0.3 values for each.
+    HiNeRV's 18x32 cells, or a quarter of them where there would be less than half a value for each.
     """
-    cells = BASE_CELLS
-    while values / cells < 0.3 and cells > BASE_CELLS // 16:
-        cells //= 4
+    cells = BASE_CELLS if values / BASE_CELLS >= 0.5 else BASE_CELLS // 4
     geometry = choose_geometry(width, height, base=cells)
     return geometry, max(1, round(values / (geometry.rows * geometry.columns)))
 
