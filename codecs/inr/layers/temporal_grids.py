@@ -19,9 +19,11 @@ LOCAL_LEVELS = 3
 def grid_for(width: int, height: int, values: float) -> tuple[Geometry, int]:
     """A base grid for frames of this size, and its channels, for so many values in a row of time (our choice).
 
-    HiNeRV's 18x32 cells, or a quarter of them where there would be less than half a value for each.
+    HiNeRV's 18x32 cells, or a quarter of them where there would be less than half a value for each, or a sixteenth
+    where there would be less than a quarter of one for each of these.
     """
-    cells = BASE_CELLS if values / BASE_CELLS >= 0.5 else BASE_CELLS // 4
+    density = values / BASE_CELLS
+    cells = BASE_CELLS // (1 if density >= 1 / 2 else 4 if density >= 1 / 16 else 16)
     geometry = choose_geometry(width, height, base=cells)
     return geometry, max(1, round(values / (geometry.rows * geometry.columns)))
 
