@@ -195,9 +195,10 @@ def list_codecs(ffmpeg: Ffmpeg = None) -> None:
     from .codec import Host
     from .registry import find_card, find_codecs
 
-    for name in find_codecs():
+    codecs = find_codecs()
+    for name in codecs:
         try:
-            card = find_card(name)
+            card = find_card(name, codecs)
             reason = card.missing(Host(ffmpeg=ffmpeg))
             found = card.found(Host(ffmpeg=ffmpeg)) if reason is None else ""
         except RdbenchError as error:

@@ -73,6 +73,8 @@ def _parse_spec(text: str) -> CodecSpec:
 
 def _file_reader(name: str) -> EntryPoint | None:
     """What makes a codec of a file with such a name; None for the name of an installed codec."""
+    if "." not in name:  # reading the metadata of all packages takes 10 ms
+        return None
     return next((point for point in entry_points(group=FILES) if name.endswith(f".{point.name}")), None)
 
 
@@ -89,8 +91,7 @@ def find_codecs() -> dict[str, EntryPoint]:
     return dict(sorted(found.items()))
 
 
-def _load_entry(name: str) -> Any:
-    codecs = find_codecs()
+def _load_entry(name: str, codecs: Mapping[str, EntryPoint]) -> Any:
     if reader := _file_reader(name):
         if Path(name).stem in codecs:
             raise UsageError(f"{name} has the name of an installed codec; rename the file.")
@@ -103,9 +104,12 @@ def _load_entry(name: str) -> Any:
         raise RdbenchError(f"The codec {name!r} cannot be imported ({error}); reinstall its package.") from error
 
 
-def find_card(name: str) -> CodecCard:
-    """What can be said of a codec without its heavy imports. Raises UsageError for an unknown name."""
-    entry = _load_entry(name)
+def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> CodecCard:
+    """What can be said of a codec, of these or all installed ones, without its heavy imports.
+
+    Raises UsageError for an unknown name.
+    """
+    entry = _load_entry(name, find_codecs() if codecs is None else codecs)
     if isinstance(entry, CodecCard):
         return entry
     cls = _checked(name, entry)
@@ -118,7 +122,7 @@ def find_card(name: str) -> CodecCard:
 
 def load_codec(name: str) -> type[Codec]:
     """The codec's class; this is where torch and the like are imported."""
-    entry = _load_entry(name)
+    entry = _load_entry(name, find_codecs())
     if not isinstance(entry, CodecCard):
         return _checked(name, entry)
     module, _, attribute = entry.load.partition(":")
