@@ -31,6 +31,9 @@ class EndToEndSettings(InrSettings):
 
     distortion: Literal["rgb", "yuv"] = "rgb"
     """D of the RGB frames, or of their YUV 4:4:4 (appendix A.2), for measuring under the conditions `yuv420`."""
+    free: float = Field(0.0, ge=0, lt=1)
+    """The share of stage 1's epochs, its first, without noise and rate, done once for all lambdas (our choice, for
+    short fits)."""
     finetune_lr: float = Field(0.05, gt=0)
     """Of stage 2, as a share of the rate before."""
     rate_every: int = Field(8, ge=0)
@@ -109,24 +112,33 @@ class EndToEnd(Constraint):
         return self.stages(stages, sum(rounded) if rounded else share)
 
     def stages(self, before: Sequence[Stage], epochs: int) -> Sequence[Stage]:
-        """These with soft rounding, noise and the rate; then so many epochs with ever more weights rounded."""
+        """Of these the first share is free, the others have soft rounding, noise and the rate; then so many epochs
+        with ever more weights rounded.
+        """
         s = self.settings
+        clipped = [
+            replace(stage, clip_norm=1.0, loss=MIXES["yuv"] if s.distortion == "yuv" else stage.loss)
+            for stage in before
+        ]
+        total = sum(stage.epochs for stage in clipped)
+        free, rest = divided(clipped, min(round(s.free * total), total - 1))
         soft = [
             replace(
-                stage, rate_weight=1.0, rate_every=s.rate_every, clip_norm=1.0, proxy="soft",
+                stage, rate_weight=1.0, rate_every=s.rate_every, proxy="soft",
                 weight_decay=L2, decayed="layers", fades=True,
-                loss=MIXES["yuv"] if s.distortion == "yuv" else stage.loss,
             )
-            for stage in before
+            for stage in rest
         ]  # fmt: skip
         last = replace(
             soft[-1], name="finetune", epochs=epochs, lr=soft[-1].lr * s.finetune_lr, warmup=0.0, floor=0.1,
             passed=0, weight_decay=0.0, proxy="mixed",
         )  # fmt: skip
-        return *soft, last
+        return *free, *soft, last
 
     def weigh(self, stage: Stage, weight: float) -> Stage:
-        """Lambda weighs the distortion: the rate and the decay have its inverse."""
+        """Lambda weighs the distortion: the rate and the decay beside it have its inverse."""
+        if not stage.rate_weight:
+            return stage
         share = 1 / weight
         return replace(stage, rate_weight=share * stage.rate_weight, weight_decay=share * stage.weight_decay)
 
@@ -137,3 +149,17 @@ class EndToEnd(Constraint):
     def lambda_for(self, size: int, clip: Clip) -> float | None:
         """That of `lambda_of`, for the loss."""
         return (YUV_LAMBDA if self.settings.distortion == "yuv" else 1) * lambda_of(size, clip)
+
+
+def divided(stages: Sequence[Stage], epochs: int) -> tuple[list[Stage], list[Stage]]:
+    """The first so many epochs, named `free`, and the others; a stage in both goes on where it was."""
+    free, rest = list[Stage](), list[Stage]()
+    for stage in stages:
+        own = min(stage.epochs, epochs - sum(each.epochs for each in free))
+        left = stage.epochs - own
+        if own:
+            name = f"free {stage.name}"
+            free.append(replace(stage, name=name, epochs=own, to_come=stage.to_come + left))
+        if left:
+            rest.append(replace(stage, epochs=left, passed=stage.passed + own))
+    return free, rest

@@ -30,7 +30,10 @@ from .scheme import Scheme
 from .second_level import SecondLevel, normal_bits
 from .soft_rounding import MixedRounding, SoftRounding
 
-INITIAL_LOG_STEP = -6.0
+INITIAL_LOG_STEPS = (-6.0, -2.0)
+"""The least and the largest; a tensor's follows from its range, as an option of the original has it."""
+INITIAL_BITS = 6
+"""Of a tensor's range (our choice; HiNeRV's)."""
 ALWAYS = 2
 WORTH = 2
 """Grid values that a parameter of a context model needs to pay: S1 has 2.8, S2 11 (our choice)."""
@@ -116,31 +119,32 @@ class Hierarchical(Scheme):
         for name, parameter in network.named_parameters():
             device = torch.device("cpu") if parameter.is_meta else parameter.device
             if name in self._grids:
-                values |= self._above_grid(name, device)
+                values |= self._above_grid(name, parameter, device)
             elif parameter.dim() > 1:
                 values |= self._above_layer(name, parameter, device)
         self._second = SecondLevel(values, self.parts.coded, self._pace, lambda name: name.startswith((STEPS, SCALES)))
 
-    def _above_grid(self, name: str, device: torch.device) -> dict[str, Tensor]:
+    def _above_grid(self, name: str, grid: Tensor, device: torch.device) -> dict[str, Tensor]:
         blocks = self._grids[name]
         channels = blocks.shape[0]
         self._inside[name] = blocks.inside(device)
         values = {}
         if self.parts.grid_steps:
-            values[f"{STEPS}/{name}"] = torch.full((blocks.number, channels), INITIAL_LOG_STEP, device=device)
+            values[f"{STEPS}/{name}"] = torch.full((blocks.number, channels), initial_log_step(grid), device=device)
         if self._with_context:
             model = self._contexts[name] = ContextModel(channels).to(device)
             return values | {f"{CONTEXT}/{name}/{key}": value for key, value in model.named_parameters()}
         zero = torch.zeros(1, device=device)
-        return values | {f"{MEANS}/{name}": zero, f"{SCALES}/{name}": zero + INITIAL_LOG_STEP}
+        spread = max(INITIAL_LOG_STEPS[0], log_deviation(grid))
+        return values | {f"{MEANS}/{name}": zero, f"{SCALES}/{name}": zero + spread}
 
     def _above_layer(self, name: str, weight: Tensor, device: torch.device) -> dict[str, Tensor]:
         axes = self._layers[name] = Axes.of(weight.shape)
         own, normal = axes.vectors(), axes.vectors(self.parts.dual)
-        spread = 0.0 if weight.is_meta else float(weight.detach().std(correction=0).clamp(min=1e-4).log())
-        values = {f"{STEPS}/{name}/{key}": torch.full(s, INITIAL_LOG_STEP, device=device) for key, s in own.items()}
+        step = initial_log_step(weight)
+        values = {f"{STEPS}/{name}/{key}": torch.full(s, step, device=device) for key, s in own.items()}
         values |= {f"{MEANS}/{name}/{key}": torch.zeros(shape, device=device) for key, shape in normal.items()}
-        begin = spread / len(normal)  # our choice: the spread that the weights begin with instead of 1
+        begin = log_deviation(weight) / len(normal)  # our choice: the weights' own spread instead of 1
         return values | {f"{SCALES}/{name}/{key}": torch.full(s, begin, device=device) for key, s in normal.items()}
 
     def parameters(self) -> Sequence[nn.Parameter]:
@@ -331,6 +335,20 @@ class Hierarchical(Scheme):
             key: torch.from_numpy(above[f"{CONTEXT}/{name}/{key}"]) for key, _ in model.named_parameters()
         })  # fmt: skip
         return Level(model, self._inside[name].cpu())
+
+
+def initial_log_step(tensor: Tensor) -> float:
+    """The logarithm of a step that spreads INITIAL_BITS over a tensor's range, within bounds."""
+    low, high = INITIAL_LOG_STEPS
+    if tensor.is_meta:
+        return low
+    span = float(tensor.detach().max() - tensor.detach().min())
+    return min(high, max(low, math.log(max(span, 1e-9) / (2**INITIAL_BITS - 1))))
+
+
+def log_deviation(tensor: Tensor) -> float:
+    """The logarithm of a tensor's standard deviation."""
+    return 0.0 if tensor.is_meta else float(tensor.detach().std(correction=0).clamp(min=1e-4).log())
 
 
 def pays(grids: Collection[Blocks]) -> bool:

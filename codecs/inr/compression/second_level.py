@@ -41,6 +41,11 @@ def normal_bits(codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     return bits
 
 
+def as_half(value: Tensor) -> Tensor:
+    """What arrives as float16, with the gradient of what is sent."""
+    return value + (value.half().float() - value).detach()
+
+
 class SecondLevel:
     """Tensors by name; those of more than one value with a third level."""
 
@@ -93,8 +98,9 @@ class SecondLevel:
             self._third.copy_(state["third"])
 
     def seen(self, proxy: Proxy) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
-        """The tensors as a step sees them, and their bits."""
-        values, third = self.values, self.third
+        """The tensors as a step sees them, what travels plainly as it arrives, and their bits."""
+        values = {name: value if name in self.coded else as_half(value) for name, value in self.values.items()}
+        third = as_half(self.third)
         if not self.coded:
             return values, lambda: third.new_zeros(())
         sizes = torch.tensor([values[name].numel() for name in self.coded], device=third.device)

@@ -1,10 +1,10 @@
 """Fitting for the rate: its steps, what fades, the YUV loss, sizes with lambda, codecs that borrow NVRC's scheme."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import pytest
 import torch
 from conftest import make_y4m
@@ -13,7 +13,7 @@ from pytorch_msssim import ssim
 from rdbench.bench import bench
 from rdbench.codec import Clip, RatePoint
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
-from rdbench.codecs.inr.compression.hierarchical import Hierarchical, Parts
+from rdbench.codecs.inr.compression.hierarchical import Hierarchical, Parts, initial_log_step
 from rdbench.codecs.inr.end_to_end import lambda_of
 from rdbench.codecs.inr.losses import MIXES, loss_of
 from rdbench.codecs.inr.recipe import Stage
@@ -100,6 +100,27 @@ def test_lambda_weighs_the_distortion_and_decay_fades_in_stage_1(tmp_path: Path)
     assert (last.rate_weight, last.weight_decay, last.proxy) == (0.25, 0.0, "mixed")
 
 
+@pytest.mark.parametrize("name", ["nvrc", "tenerv"])
+def test_free_epochs_are_the_first_of_the_same_schedule_for_all_lambdas(name: str, tmp_path: Path) -> None:
+    clip = Clip(open_video(make_y4m(tmp_path / "a.y4m", 64, 48, 2)).format, 2)
+
+    def stages(share: float, label: str) -> list[Stage]:
+        codec = make(f"{name}[compression=nvrc,free={share}]")
+        return list(codec.stages(codec.rate_point(label, clip)))
+
+    def rates(stages: list[Stage]) -> list[float]:
+        return [stage.rate(epoch) for stage in stages for epoch in range(stage.epochs)]
+
+    whole, half, other = stages(0, "10K-lambda4"), stages(0.5, "10K-lambda4"), stages(0.5, "10K-lambda9")
+    free = [stage for stage in half if not stage.proxy]
+    assert sum(stage.epochs for stage in free) == round(0.5 * sum(stage.epochs for stage in whole[:-1]))
+    assert all((stage.rate_weight, stage.weight_decay) == (0, 0) for stage in free)
+    assert free == other[: len(free)]
+    assert rates(half) == pytest.approx(rates(whole))
+    assert half[len(free) + 1 :] == whole[len(whole) - len(half) + len(free) + 1 :]
+    assert [stage.proxy for stage in stages(0.999, "10K-lambda4")[-2:]] == ["soft", "mixed"]
+
+
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [("hinerv", (360, 30)), ("tenerv", (30, 270, 30)), ("nerv", (1250, 104)), ("nvrc", (360, 30))],
@@ -131,7 +152,7 @@ def test_other_codecs_borrow_the_scheme_and_their_grids_are_coded_as_grids(borro
     codec.chosen_compression().read(again, sections)
     assert 4 * len(sections["grids"]) > sum(grid.numel() for grid in found.values())  # two bits each and more
     for name, grid in found.items():
-        assert (again.get_parameter(name) - grid).abs().max() < 0.51 * np.exp(-6)  # half an initial step
+        assert (again.get_parameter(name) - grid).abs().max() < 0.52 * math.exp(initial_log_step(grid))
     assert not isinstance(make(borrower).chosen_compression(), Hierarchical)
 
 

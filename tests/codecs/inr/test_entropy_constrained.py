@@ -1,4 +1,4 @@
-"""The entropy-constrained scheme: the loss's rate is the file's, gradients, tables, speed, shared pre-training."""
+"""The entropy-constrained scheme: the loss's rate is the file's, gradients, tables, speed."""
 
 import time
 from fractions import Fraction
@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_y4m
 from torch import Tensor, nn
 
-from rdbench.codec import Clip, Source, Workspace
+from rdbench.codec import Clip, Workspace
 from rdbench.codecs.inr.compression.density import (
     DEEPEST,
     LARGEST,
@@ -27,9 +26,7 @@ from rdbench.codecs.inr.losses import MIXES
 from rdbench.codecs.inr.network import Network, NetworkConfig, Patches
 from rdbench.codecs.inr.recipe import Stage
 from rdbench.codecs.nerv import NeRVCodec
-from rdbench.conditions import find_conditions
 from rdbench.errors import BitstreamError, UsageError
-from rdbench.readers import RgbVideo, open_video
 from rdbench.video import VideoFormat
 
 torch.set_num_threads(1)
@@ -195,39 +192,6 @@ def test_ten_million_symbols_take_seconds() -> None:
     (restored,) = decode_under(coded, [(len(symbols), model)])
     assert time.process_time() - started < 10
     assert np.array_equal(restored, symbols)
-
-
-def encode(folder: Path, shared: Path, label: str, stop_after: int | None = None) -> tuple[bytes, Workspace, list[str]]:
-    folder.mkdir(exist_ok=True)
-    video = open_video(make_y4m(folder / "c.y4m", 32, 18, 3))
-    codec = NeRVCodec(NeRVCodec.Settings(epochs=4, frequencies=8, compression="entropy-constrained"))  # type: ignore[call-arg]
-    source, told = Source(video, RgbVideo(video, find_conditions("rgb601"))), []
-
-    def progress(done: float, total: float, text: str) -> None:
-        told.append(text)
-        if len(told) == stop_after:
-            raise KeyboardInterrupt
-
-    workspace = Workspace(folder, progress=progress, shared=shared)
-    codec.encode(source, codec.rate_point(label, Clip(video.format, 3)), folder / "b", workspace)
-    return (folder / "b").read_bytes(), workspace, told
-
-
-def test_lambdas_share_one_pretraining_and_pay_for_it_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
-    shared = tmp_path / "shared"
-    with pytest.raises(KeyboardInterrupt):
-        encode(tmp_path / "a", shared, "5K-lambda0.5", stop_after=2)
-    results = [encode(tmp_path / name, shared, label) for name, label in (("b", "5K-lambda0.1"), ("a", "5K-lambda0.5"))]
-    assert [sum(text.startswith("fit ") for text in told) for _, _, told in results] == [2, 0]
-    for _, workspace, _ in results:  # of what is borrowed the first has done a half
-        assert workspace.stopwatch.seconds["fit"] > workspace.stopwatch.borrowed > 0
-    alone = [
-        encode(tmp_path / name, tmp_path / name, label)[0]
-        for name, label in (("c", "5K-lambda0.1"), ("d", "5K-lambda0.5"))
-    ]
-    assert alone == [bitstream for bitstream, _, _ in results]
-    assert alone[0] != alone[1]
 
 
 def test_rate_points_are_sizes_with_a_lambda() -> None:
