@@ -167,7 +167,7 @@ class NVRCCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 70, "finetune_epochs": 6, "lr": 5e-3, "patches": False, **QUICK},
+            "quick": {"epochs": 70, "finetune_epochs": 6, "lr": 2e-2, "patches": False, **QUICK},
             "tiny": {"epochs": 16, "finetune_epochs": 2, "lr": 5e-3, "patches": False, **TINY},
         }
     )
@@ -175,22 +175,27 @@ class NVRCCodec(InrCodec):
     def scaled(self, clip: ClipHeader, share: float) -> NVRCConfig:
         """From the paper's S2: all widths times `share`; grids keep their part of the parameters (our choice).
 
-        Channels of grids are powers of two, as in S1 to S4.
+        Channels of grids are powers of two, as in S1 to S4. Behind a coarser grid a stride of four replaces the first
+        two, so that stages have the pixels that they have behind the paper's; local encodings then have half as many
+        channels.
         """
         rows_of_time = max(1, min(200, round(clip.frames / 3)))
         values = 2 * 200 * BASE_CELLS * share**2 / rows_of_time
         cells = BASE_CELLS
         while values / cells < FEWEST_VALUES and cells > BASE_CELLS // 64:
             cells //= 4
-        geometry = choose_geometry(clip.width, clip.height, STRIDES, cells)
+        geometry, local_ratio = choose_geometry(clip.width, clip.height, STRIDES, cells), 4
+        strides = geometry.strides
+        if cells < BASE_CELLS and len(strides) > 2 and strides[0] == 2:
+            strides, local_ratio = (4, *strides[2:]), 2
         fitting = max(1.0, values / (geometry.rows * geometry.columns))
-        channels = 1 << int(math.log2(fitting) + 0.1)
+        channels = 1 << int(math.log2(fitting) + 0.01)
         coarser = sum(geometry.rows >> level >= COARSEST_ROWS for level in range(1, LEVELS))
         width = max(1, round(336 * share))
         return NVRCConfig(
-            geometry.rows, geometry.columns, geometry.strides,
+            geometry.rows, geometry.columns, strides,
             channels=width, hidden=4 * width, grid_frames=rows_of_time, grid_channels=channels,
-            local_channels=4 * channels, lower=least_width(share), coarser=coarser,
+            local_channels=local_ratio * channels, lower=least_width(share), coarser=coarser,
         )  # fmt: skip
 
     @classmethod

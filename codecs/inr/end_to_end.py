@@ -59,7 +59,7 @@ class EndToEndSettings(InrSettings):
         return {name: value for name, value in values.items() if name not in idle}
 
 
-QUICK: dict[str, float] = {"rate_every": 2, "pace": 5.0}
+QUICK: dict[str, float] = {"free": 0.75, "rate_every": 2, "pace": 5.0}
 TINY: dict[str, float] = {"rate_every": 1, "pace": 20.0}
 """What the presets add for short fits."""
 

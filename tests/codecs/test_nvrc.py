@@ -1,12 +1,15 @@
 """NVRC: published counts part by part, grids read as the original reads them, patches that are parts of their frame."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
 
+from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.compression.hierarchical import Hierarchical
 from rdbench.codecs.inr.network import count_macs, count_parameters, render
-from rdbench.codecs.nvrc import NVRC, GridLevel, NVRCConfig
+from rdbench.codecs.nvrc import NVRC, GridLevel, NVRCCodec, NVRCConfig, NVRCSettings
 
 STRIDES = (3, 2, 2, 2)
 SCALES = {
@@ -43,6 +46,24 @@ def test_published_counts(scale: str, total: int, grids: float, stems: float, la
     assert weights / 1e6 == pytest.approx(stems, abs=2e-3)
     assert codes / 1e6 == pytest.approx(local, abs=6e-4)
     assert (total - values - weights - codes - lines) / 1e6 == pytest.approx(layers, abs=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "size"), [("S2", 6_123_133), ("S3", 13_751_235), ("S4", 30_569_251)])
+def test_the_papers_sizes_give_the_papers_scales(scale: str, size: int) -> None:
+    _, config = NVRCCodec(NVRCSettings()).build_for(ClipHeader(1920, 1080, 600, 120, 1), size)
+    assert replace(config, lower=1) == SCALES[scale][0]
+
+
+@pytest.mark.parametrize(
+    ("width", "size", "rows", "strides"),
+    [(320, 160_000, 45, (2, 2)), (320, 80_000, 23, (4, 2)), (320, 20_000, 12, (4, 2, 2)), (160, 40_000, 23, (2, 2))],
+)
+def test_behind_coarser_grids_stages_keep_their_pixels(
+    width: int, size: int, rows: int, strides: tuple[int, ...]
+) -> None:
+    """But where a single stage would be left."""
+    _, config = NVRCCodec(NVRCSettings()).build_for(ClipHeader(width, width * 9 // 16, 32, 25, 1), size)
+    assert (config.rows, config.strides) == (rows, strides)
 
 
 @pytest.mark.parametrize(("scale", "gmacs"), [("S2", 341.0), ("S3", 788.2), ("S4", 1768.4)])
