@@ -324,7 +324,7 @@ class TeNeRVCodec(InrCodec):
     presets = MappingProxyType(
         {
             "paper": {},
-            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 5e-3, **QUICK},
+            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
             "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
         }
     )
