@@ -75,9 +75,10 @@ def lambda_of(size: int, clip: Clip) -> float:
 
 
 class EndToEnd(Constraint):
-    """lambda D + R in all stages, as D + R / lambda, so that the limit on gradients does not act as another lambda.
+    """lambda D + R in all stages but free ones.
 
-    Of what an encoder makes, a step changes the frames that it sees alone.
+    As D + R / lambda, so that the limit on gradients does not act as another lambda. Of what an encoder makes, a step
+    changes the frames that it sees alone.
     """
 
     scheme = Hierarchical

@@ -55,15 +55,21 @@ def test_the_papers_sizes_give_the_papers_scales(scale: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "size", "rows", "strides"),
-    [(320, 160_000, 45, (2, 2)), (320, 80_000, 23, (4, 2)), (320, 20_000, 12, (4, 2, 2)), (160, 40_000, 23, (2, 2))],
+    ("width", "size", "rows", "strides", "local"),
+    [
+        (320, 160_000, 45, (2, 2), 4),
+        (320, 80_000, 23, (4, 2), 2),
+        (320, 20_000, 12, (4, 2, 2), 2),
+        (160, 40_000, 23, (2, 2), 4),
+    ],
 )
 def test_behind_coarser_grids_stages_keep_their_pixels(
-    width: int, size: int, rows: int, strides: tuple[int, ...]
+    width: int, size: int, rows: int, strides: tuple[int, ...], local: int
 ) -> None:
     """But where a single stage would be left."""
     _, config = NVRCCodec(NVRCSettings()).build_for(ClipHeader(width, width * 9 // 16, 32, 25, 1), size)
-    assert (config.rows, config.strides) == (rows, strides)
+    assert isinstance(config, NVRCConfig)
+    assert (config.rows, config.strides, config.grid_channels, config.local_channels) == (rows, strides, 1, local)
 
 
 @pytest.mark.parametrize(("scale", "gmacs"), [("S2", 341.0), ("S3", 788.2), ("S4", 1768.4)])
