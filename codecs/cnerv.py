@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.entropy_constrained import EntropyConstrained
-from .inr.constrained import RATE_SHARE, InrSettings
-from .inr.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
-from .inr.layers.encoding import sinusoids
-from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
-from .inr.recipe import Stage
+from .inr.networks.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
+from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.rate_distortion import RATE_SHARE, InrSettings
 
 
 @dataclass(frozen=True)

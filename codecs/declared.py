@@ -15,20 +15,13 @@ from pydantic import Field, create_model
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
 from rdbench.errors import BitstreamError, EncoderError, MediaError, RdbenchError, UsageError
-from rdbench.media import find_ffmpeg
-from rdbench.pipe import read_log_tail
-from rdbench.readers import ConvertedVideo
 from rdbench.video import Video
+from rdbench.video.ffmpeg import find_ffmpeg
+from rdbench.video.pipe import read_log_tail
+from rdbench.video.readers import ConvertedVideo
 
 from .programs.declaration import CommandPart, Declaration, fill, read_declaration
-from .programs.declared_files import (
-    HEADER_BYTES,
-    read_output,
-    split_header,
-    target_format,
-    write_header,
-    write_input,
-)
+from .programs.declared_files import HEADER_BYTES, read_output, split_header, target_format, write_header, write_input
 from .programs.process import ProgramFailed, Task, describe_status, run_all
 
 SHIPPED = Path(__file__).parent / "declarations"

@@ -20,20 +20,13 @@ from torch import Tensor, nn
 from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader
-from .inr.encoder import Encoder, Video
-from .inr.hybrid import (
-    EMBEDDING_WIDTH,
-    LARGEST_SHARE,
-    HybridCodec,
-    HybridSettings,
-    embedding_geometry,
-    padded,
-)
-from .inr.layers.blocks import UpBlock
-from .inr.layers.convnext import ChannelNorm, start_small
-from .inr.losses import MIXES
-from .inr.network import Geometry, Network, NetworkConfig, Patches
-from .inr.recipe import Stage
+from .inr.embedding_based import EMBEDDING_WIDTH, LARGEST_SHARE, HybridCodec, HybridSettings, embedding_geometry, padded
+from .inr.networks.encoder import Encoder, Video
+from .inr.networks.layers.blocks import UpBlock
+from .inr.networks.layers.convnext import ChannelNorm, start_small
+from .inr.networks.network import Geometry, Network, NetworkConfig, Patches
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
 
 KERNELS = (1, 3, 5)
 """Of the first stages; those after have the last."""

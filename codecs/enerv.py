@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
-from .inr.layers.encoding import sinusoids
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
+from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
 
 
 @dataclass(frozen=True)

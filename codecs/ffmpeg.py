@@ -19,9 +19,9 @@ from pydantic import Field
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Value, Workspace
 from rdbench.errors import BitstreamError, EncoderError, MediaError, UsageError, did_you_mean
-from rdbench.media import ffmpeg_version, find_ffmpeg
-from rdbench.readers import ConvertedVideo, FfmpegVideo
 from rdbench.video import Chroma, Video, VideoFormat
+from rdbench.video.ffmpeg import ffmpeg_version, find_ffmpeg
+from rdbench.video.readers import ConvertedVideo, FfmpegVideo
 
 from .menu import lacks_encoder
 from .programs.elementary import LEDGERS

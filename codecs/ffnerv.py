@@ -23,14 +23,14 @@ from rdbench.errors import UsageError
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
-from .inr.constrained import InrSettings
-from .inr.flow import REFERENCES, FlowNetwork
-from .inr.layers.blocks import UpBlock, halved_widths
-from .inr.layers.grids import TemporalGrid, grid_lengths
-from .inr.layers.warping import aggregate
-from .inr.losses import MIXES
-from .inr.network import NetworkConfig, choose_geometry
-from .inr.recipe import Stage
+from .inr.networks.flow_guided import REFERENCES, FlowNetwork
+from .inr.networks.layers.blocks import UpBlock, halved_widths
+from .inr.networks.layers.grids import TemporalGrid, grid_lengths
+from .inr.networks.layers.warping import aggregate
+from .inr.networks.network import NetworkConfig, choose_geometry
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.rate_distortion import InrSettings
 
 GROUPS = 8
 MISS = 0.01

@@ -2,8 +2,8 @@
 
 Learned grids over time, bilinear upsampling with local encodings, ConvNeXt blocks; fitted in patches, rendered in
 whole frames, pruned, and fitted again for its quantization. What we decided: how grids and widths follow from size,
-length and resolution (`scaled`), patches where 80 pixels do not divide the frame (`inr/layers/patchwise.py`), and the
-models of the entropy coder (`inr/compression/quant_noise.py`).
+length and resolution (`scaled`), patches where 80 pixels do not divide the frame (`inr/networks/layers/patchwise.py`),
+and the models of the entropy coder (`inr/compression/quant_noise.py`).
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from torch.nn import functional
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
-from .inr.end_to_end import QUICK, TINY, EndToEndSettings
-from .inr.layers.blocks import halved_widths, least_width
-from .inr.layers.patchwise import Margins, Place, add_cells, crop, margins, masked, patch_grid
-from .inr.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
-from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, Patches
-from .inr.recipe import Stage
+from .inr.networks.layers.blocks import halved_widths, least_width
+from .inr.networks.layers.patchwise import Margins, Place, add_cells, crop, margins, masked, patch_grid
+from .inr.networks.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
+from .inr.networks.network import Network, NetworkConfig, Patches
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
 
 NORM_EPSILON = 1e-6
 GRID_VALUES = 2 * 150 * BASE_CELLS

@@ -2,8 +2,8 @@
 
 An encoder network, which never travels, makes a tiny embedding of each frame; a decoder whose parameters are spread
 evenly renders it. The size counts embeddings and decoder, as the paper does, and both travel. What the paper leaves
-open and we decided: strides beyond its frame sizes and small sizes (`inr/hybrid.py`), and the width of layer 0 where
-the paper's widths miss a size.
+open and we decided: strides beyond its frame sizes and small sizes (`inr/embedding_based.py`), and the width of layer 0
+where the paper's widths miss a size.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
-from .inr.encoder import Encoder
-from .inr.hybrid import ContentEncoder, HybridCodec, HybridSettings, embedding_geometry
-from .inr.layers.blocks import UpBlock, tapered_widths
-from .inr.network import Network, NetworkConfig, Patches
+from .inr.embedding_based import ContentEncoder, HybridCodec, HybridSettings, embedding_geometry
+from .inr.networks.encoder import Encoder
+from .inr.networks.layers.blocks import UpBlock, tapered_widths
+from .inr.networks.network import Network, NetworkConfig, Patches
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
-from .inr.compression.consistent_entropy import ConsistentEntropy
+from .inr.compression.entropy_minimization import ConsistentEntropy
 from .inr.compression.scheme import Scheme
-from .inr.constrained import InrSettings
-from .inr.encoder import Encoder
-from .inr.hybrid import ContentEncoder, HybridCodec, embedding_geometry
-from .inr.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
-from .inr.layers.encoding import sinusoids
-from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, Patches
-from .inr.recipe import Stage
+from .inr.embedding_based import ContentEncoder, HybridCodec, embedding_geometry
+from .inr.networks.encoder import Encoder
+from .inr.networks.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
+from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.network import Network, NetworkConfig, Patches
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.rate_distortion import InrSettings
 
 REDUCTION = 1.2
 MOST_KERNEL = 3

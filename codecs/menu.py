@@ -5,9 +5,9 @@ An entry point may as well name the codec's class; the card only saves `rdbench 
 
 from rdbench.codec import CodecCard, Host
 from rdbench.errors import MediaError
-from rdbench.media import ffmpeg_encoders, find_ffmpeg
+from rdbench.video.ffmpeg import ffmpeg_encoders, find_ffmpeg
 
-from .inr.stream import signature
+from .inr.bitstream import signature
 from .programs import reference_programs
 
 

@@ -1,7 +1,7 @@
 """NeRV: Neural Representations for Videos (H. Chen et al., NeurIPS 2021): frame index -> whole frame.
 
 What the paper leaves open and we decided: how the channels shrink for sizes below NeRV-S (`scaled`), the base grid
-beyond 16:9 (`inr/network.py`), the encoding in float64, and what travels (`inr/compression/post_training.py`).
+beyond 16:9 (`inr/networks/network.py`), the encoding in float64, and what travels (`inr/compression/post_training.py`).
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.layers.blocks import ACTIVATIONS, UpBlock, halved_widths, mlp
-from .inr.layers.encoding import sinusoids
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.layers.blocks import ACTIVATIONS, UpBlock, halved_widths, mlp
+from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
 
 
 @dataclass(frozen=True)

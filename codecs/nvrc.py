@@ -1,8 +1,8 @@
 """NVRC: Neural Video Representation Compression (H. M. Kwan et al., NeurIPS 2024).
 
 HiNeRV's stages behind large feature grids of four resolutions, each with a stem of its own, compressed end to end
-(`inr/compression/hierarchical.py`). What we decided: how widths and grids follow from size, length and resolution
-(`scaled`), and lambda where the rate point does not give it (`inr/end_to_end.py`).
+(`inr/compression/nvrc/scheme.py`). What we decided: how widths and grids follow from size, length and resolution
+(`scaled`), and lambda where the rate point does not give it (`inr/training/end_to_end.py`).
 """
 
 import math
@@ -18,14 +18,14 @@ from torch.nn import functional
 
 from .hinerv import Stages
 from .inr.codec import ClipHeader, InrCodec
-from .inr.compression.hierarchical import Hierarchical
-from .inr.end_to_end import QUICK, TINY, EndToEnd, EndToEndSettings
-from .inr.layers.blocks import halved_widths, least_width
-from .inr.layers.patchwise import Place, margins, masked, patch_grid
-from .inr.layers.temporal_grids import GRID_INIT, taps
-from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
-from .inr.recipe import Stage
+from .inr.compression.nvrc.scheme import Hierarchical
+from .inr.networks.layers.blocks import halved_widths, least_width
+from .inr.networks.layers.patchwise import Place, margins, masked, patch_grid
+from .inr.networks.layers.temporal_grids import GRID_INIT, taps
+from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.end_to_end import QUICK, TINY, EndToEnd, EndToEndSettings
 
 LEVELS = 4
 COARSEST_ROWS = 5

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.layers.blocks import UpBlock, halved_widths, mlp, modulate
-from .inr.layers.encoding import sinusoids
-from .inr.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp, modulate
+from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
 
 
 @dataclass(frozen=True)

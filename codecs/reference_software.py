@@ -18,9 +18,9 @@ from pydantic import Field
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
 from rdbench.errors import BitstreamError, MediaError, UsageError
-from rdbench.media import find_ffmpeg, probe
-from rdbench.readers import ConvertedVideo, RawVideo, write_raw
 from rdbench.video import Video, VideoFormat
+from rdbench.video.ffmpeg import find_ffmpeg, probe
+from rdbench.video.readers import ConvertedVideo, RawVideo, write_raw
 
 from .programs.elementary import LEDGERS
 from .programs.reference_log import check_verdicts

@@ -20,14 +20,14 @@ from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
-from .inr.end_to_end import QUICK, TINY, EndToEndSettings
-from .inr.gops import divergence, equal_parts, fixed_parts, group_of, partition
-from .inr.layers.blocks import halved_widths, least_width
-from .inr.layers.patchwise import Place, crop, margins, masked, patch_grid
-from .inr.layers.temporal_grids import BASE_CELLS, TemporalGrid, grid_for
-from .inr.losses import MIXES
-from .inr.network import Counted, Network, NetworkConfig, Patches
-from .inr.recipe import Stage
+from .inr.networks.gops import divergence, equal_parts, fixed_parts, group_of, partition
+from .inr.networks.layers.blocks import halved_widths, least_width
+from .inr.networks.layers.patchwise import Place, crop, margins, masked, patch_grid
+from .inr.networks.layers.temporal_grids import BASE_CELLS, TemporalGrid, grid_for
+from .inr.networks.network import Counted, Network, NetworkConfig, Patches
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
 
 HOLISTIC, ADAPTIVE = "holistic", "adaptive"
 """The two stages of section III-C."""

@@ -23,18 +23,18 @@ from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader
 from .inr.compression.entropy_constrained import EntropyConstrained
-from .inr.constrained import InrSettings
-from .inr.encoder import Encoder, Video
-from .inr.flow import REFERENCES, FlowNetwork
-from .inr.hybrid import ContentEncoder, HybridCodec, padded
-from .inr.layers.blocks import modulate, tapered_widths
-from .inr.layers.convnext import convnext
-from .inr.layers.encoding import sinusoids
-from .inr.layers.grids import TemporalGrid, grid_lengths
-from .inr.layers.warping import blend_warped
-from .inr.losses import MIXES
-from .inr.network import Network, NetworkConfig, choose_geometry, count_parameters
-from .inr.recipe import Stage
+from .inr.embedding_based import ContentEncoder, HybridCodec, padded
+from .inr.networks.encoder import Encoder, Video
+from .inr.networks.flow_guided import REFERENCES, FlowNetwork
+from .inr.networks.layers.blocks import modulate, tapered_widths
+from .inr.networks.layers.convnext import convnext
+from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.grids import TemporalGrid, grid_lengths
+from .inr.networks.layers.warping import blend_warped
+from .inr.networks.network import Network, NetworkConfig, choose_geometry, count_parameters
+from .inr.recipes.losses import MIXES
+from .inr.recipes.stage import Stage
+from .inr.training.rate_distortion import InrSettings
 
 REDUCTION = 1.2
 LEVELS = 3

@@ -42,7 +42,7 @@ def main() -> None:
 
 def _sweep_options(values: dict[str, Any], sweep: Path | None) -> dict[str, Any]:
     """The command line on top of the sweep file."""
-    from .sweep import read_sweep
+    from .runner.sweep import read_sweep
 
     given = {key: value for key, value in values.items() if value not in (None, [], ())}
     merged = {**(read_sweep(sweep) if sweep else {}), **given}
@@ -79,7 +79,7 @@ def run(
     jobs: Annotated[int | None, typer.Option("--jobs", help="Jobs side by side (default 1: quiet clocks).")] = None,
 ) -> None:  # fmt: skip
     """Encode, decode and measure: codecs x sequences x rate points."""
-    from .session import run_session
+    from .runner.session import run_session
 
     values = {**locals(), "set": set_}
     for name in ("sweep", "set_", "run_session"):
@@ -101,7 +101,7 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out")] = None,
 ) -> None:  # fmt: skip
     """What would run, and its estimated time; runs nothing."""
-    from .session import show_plan
+    from .runner.session import show_plan
 
     values = {**locals(), "set": set_}
     for name in ("sweep", "set_", "show_plan"):
@@ -121,8 +121,8 @@ def bdrate(
     force_conditions: Force = False,
 ) -> None:
     """Bjontegaard delta rate and quality against an anchor, with their health."""
-    from .published import load_any
     from .report import tables
+    from .report.published import load_any
 
     table = tables.bd_table(
         tables.only(load_any(folders), dataset), anchor, metric, method, per_sequence, force_conditions
@@ -133,8 +133,8 @@ def bdrate(
 @app.command()
 def results(folders: Folders, format_: Format = "table", dataset: Dataset = None) -> None:
     """The records as a table."""
-    from .published import load_any
     from .report import tables
+    from .report.published import load_any
 
     frame = tables.only(load_any(folders), dataset)
     print(tables.render(tables.rd_table(frame) if format_ == "table" else frame, format_))
@@ -152,9 +152,9 @@ def plot(
     ledger: Annotated[bool, typer.Option("--ledger", help="Where the bytes go, stacked.")] = False,
 ) -> None:
     """RD curves (with --x encode_seconds quality over time), or with --ledger where the bytes go."""
-    from .published import load_any, load_published
     from .report import plots, tables
-    from .results import load_fits
+    from .report.published import load_any, load_published
+    from .report.results import load_fits
 
     frame = tables.only(load_any(folders), dataset)
     if ledger:
@@ -176,8 +176,8 @@ def check(
     update: Annotated[bool, typer.Option("--update", help="Write a new baseline instead.")] = False,
 ) -> None:
     """Compare results with a kept baseline; exit status 1 on a regression."""
-    from . import regression
-    from .results import load
+    from .report import regression
+    from .report.results import load
 
     frame = load(folders)
     if update:
@@ -213,8 +213,8 @@ def list_datasets(context: typer.Context, data_root: DataRoot = None) -> None:
     """The datasets, and whether their files are here."""
     if context.invoked_subcommand is not None:
         return
-    from .dataset import status
-    from .manifest import find_datasets
+    from .clips.dataset import status
+    from .clips.manifest import find_datasets
 
     for name in find_datasets():
         print(f"{name:<10} {status(name, Path(data_root) if data_root else None)}")
@@ -223,7 +223,7 @@ def list_datasets(context: typer.Context, data_root: DataRoot = None) -> None:
 @datasets_app.command()
 def fetch(name: str, data_root: DataRoot = None) -> None:
     """Download, check and unpack a dataset."""
-    from .session import fetch_dataset
+    from .runner.session import fetch_dataset
 
     fetch_dataset(name, Path(data_root) if data_root else None)
 
@@ -237,7 +237,7 @@ def encode(
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
 ) -> None:  # fmt: skip
     """Encode one clip to one bitstream."""
-    from .session import encode_clip
+    from .runner.session import encode_clip
 
     options = {"preset": preset, "frames": frames, "seed": seed, "device": device, "threads": threads}
     encode_clip(codec, clip, output, rate_point, {**options, "data_root": data_root, "ffmpeg": ffmpeg})
@@ -254,7 +254,7 @@ def decode(
     ffmpeg: Ffmpeg = None,
 ) -> None:
     """Decode a bitstream to a y4m file."""
-    from .session import decode_clip
+    from .runner.session import decode_clip
 
     decode_clip(bitstream, output, codec, frames, device or "auto", threads, ffmpeg)
 
@@ -271,7 +271,7 @@ def bench(
     threads: Threads = None, data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
 ) -> None:  # fmt: skip
     """Steps a second, frames a second, floating-point operations, and the share of the machine's peak."""
-    from .session import bench_codec
+    from .runner.session import bench_codec
 
     options = {"preset": preset, "frames": frames, "seed": seed, "device": device, "threads": threads}
     more = {**options, "data_root": data_root, "ffmpeg": ffmpeg}
@@ -292,7 +292,7 @@ def measure(
     ffmpeg: Ffmpeg = None,
 ) -> None:
     """The quality of one clip against another, as in a run."""
-    from .session import measure_clips
+    from .runner.session import measure_clips
 
     measure_clips(
         reference, test, conditions or "rgb601", metrics or "psnr,ms_ssim", frames_csv, format_, data_root, ffmpeg

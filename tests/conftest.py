@@ -20,7 +20,7 @@ TOY_CODEC = '''
 import json, os, time
 from rdbench.codec import Codec, RatePoint, Settings
 from rdbench.errors import BitstreamError
-from rdbench.pipe import PipedVideo, send_video
+from rdbench.video.pipe import PipedVideo, send_video
 
 
 class ToySettings(Settings):
@@ -59,7 +59,7 @@ class Toy(Codec):
             count.write("x")
         video = source.video
         if self.settings.drop:
-            from rdbench.readers import Cut
+            from rdbench.video.readers import Cut
             video = Cut(video, video.frames - self.settings.drop)
         with open(bitstream, "wb") as stream:
             stream.write(b"TOY1")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rdbench.readers import MemoryVideo
 from rdbench.video import Frames, VideoFormat
+from rdbench.video.readers import MemoryVideo
 
 WIDTH, HEIGHT = 64, 48
 

@@ -10,10 +10,10 @@ import torch
 from conftest import make_y4m
 
 from rdbench.codec import Clip, Source, Workspace
-from rdbench.codecs.inr.network import count_parameters
-from rdbench.conditions import find_conditions
-from rdbench.readers import RgbVideo, open_video
+from rdbench.codecs.inr.networks.network import count_parameters
 from rdbench.registry import find_codecs
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import RgbVideo, open_video
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rdbench.codecs.inr.stream import write_stream
+from rdbench.codecs.inr.bitstream import write_stream
 from rdbench.errors import UsageError
 from rdbench.registry import CodecSpec, find_card, find_codecs, load_codec, parse_specs, sniff
 

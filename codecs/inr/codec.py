@@ -19,17 +19,17 @@ from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, SettingsBase, Sour
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video, VideoFormat
 
-from . import stream
+from . import bitstream as stream
 from .compression.scheme import Scheme
-from .constrained import Constraint, InrSettings, WeighedRate, lambda_label, share_pretraining, split_label
-from .encoder import Encoder
-from .end_to_end import EndToEnd
-from .fit import Fit
-from .network import Network, NetworkConfig, count_macs, count_parameters, place
-from .recipe import Stage
-from .render import RenderedVideo, synchronize
-from .timing import time_stages
-from .width import solve_width
+from .networks.encoder import Encoder
+from .networks.network import Network, NetworkConfig, count_macs, count_parameters, place
+from .networks.sizing import solve_width
+from .recipes.stage import Stage
+from .rendering import RenderedVideo, synchronize
+from .training.end_to_end import EndToEnd
+from .training.rate_distortion import Constraint, InrSettings, WeighedRate, lambda_label, share_pretraining, split_label
+from .training.timing import time_stages
+from .training.trainer import Fit
 
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from .codec import InrCodec
 from .compression.post_training import MOST_BITS, PostTraining
-from .constrained import InrSettings
-from .losses import MIXES
-from .recipe import Stage
+from .recipes.losses import MIXES
+from .recipes.stage import Stage
+from .training.rate_distortion import InrSettings
 
 BETAS = (0.5, 0.999)
 """Of Adam, in NeRV's code and its descendants'."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from rdbench.clips.config import configured
 from rdbench.codec import Host
-from rdbench.config import configured
 from rdbench.errors import EncoderError, RdbenchError
 
 _BANNER = re.compile(r"(?:HM software|VVCSoftware): (VTM )?(Encoder|Decoder) Version \[?(\d+)\.(\d+)[^\]\s]*")
@@ -111,7 +111,7 @@ def lacks(software: Software, host: Host) -> str | None:
 
 
 def _place(software: Software, host: Host) -> tuple[str, str] | None:
-    """The folder that somebody named, and where they did; the order of `rdbench.dataset.data_root`."""
+    """The folder that somebody named, and where they did; the order of `rdbench.clips.dataset.data_root`."""
     if option := host.programs.get(software.name):
         return option, "the option path"
     if variable := os.environ.get(software.variable):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rdbench.codec import Workspace
 from rdbench.errors import BitstreamError, EncoderError
-from rdbench.pipe import read_log_tail
 from rdbench.video import VideoFormat
+from rdbench.video.pipe import read_log_tail
 
 from .process import ProgramFailed, Task, describe_status, run_all
 from .reference_log import check_verdicts, count_pictures, describe_time, read_summary

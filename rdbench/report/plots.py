@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import RdbenchError, UsageError, did_you_mean
-from ..published import AVERAGE
-from ..results import QUALITY
+from .published import AVERAGE
+from .results import QUALITY
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from ..bdrate import METHODS, BdResult, compare_curves
 from ..errors import RdbenchError, UsageError, did_you_mean
-from ..published import AVERAGE
-from ..results import QUALITY
+from ..measure.bdrate import METHODS, BdResult, compare_curves
+from .published import AVERAGE
+from .results import QUALITY
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 MOST_SEQUENCE_COLUMNS = 8

@@ -8,8 +8,8 @@ import torch
 from rdbench.codecs.cnerv import CNeRV, CNeRVCodec, CNeRVConfig, CNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.compression.entropy_constrained import EntropyConstrained
-from rdbench.codecs.inr.layers.encoding import sinusoids
-from rdbench.codecs.inr.network import Patches, count_macs, count_parameters
+from rdbench.codecs.inr.networks.layers.encoding import sinusoids
+from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters
 
 torch.set_num_threads(1)
 AT_720P = CNeRVConfig(9, 16, (5, 2, 2, 2, 2))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rdbench.codecs.dnerv import DifferenceEncoder, DNeRV, DNeRVCodec, DNeRVConfig, DNeRVSettings, Fusion
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.network import Patches, count_parameters
+from rdbench.codecs.inr.networks.network import Patches, count_parameters
 from rdbench.errors import BitstreamError
 
 torch.set_num_threads(1)

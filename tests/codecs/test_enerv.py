@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rdbench.codecs.enerv import ENeRV, ENeRVConfig
-from rdbench.codecs.inr.network import Patches, count_macs, count_parameters
+from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters
 
 P720, P1080 = (5, 2, 2, 2, 2), (5, 3, 2, 2, 2)
 FIXED_COORDINATES = 288

@@ -12,12 +12,12 @@ from rdbench.codec import Workspace
 from rdbench.codecs.ffnerv import FFNeRV, FFNeRVCodec, FFNeRVConfig, FFNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.compression.tanh_quantization import TanhQuantization
-from rdbench.codecs.inr.fit import Fit
-from rdbench.codecs.inr.layers.grids import TemporalGrid
-from rdbench.codecs.inr.layers.warping import aggregate, warp
-from rdbench.codecs.inr.losses import MIXES
-from rdbench.codecs.inr.network import Patches, count_macs, count_parameters, render
-from rdbench.codecs.inr.recipe import Stage
+from rdbench.codecs.inr.networks.layers.grids import TemporalGrid
+from rdbench.codecs.inr.networks.layers.warping import aggregate, warp
+from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters, render
+from rdbench.codecs.inr.recipes.losses import MIXES
+from rdbench.codecs.inr.recipes.stage import Stage
+from rdbench.codecs.inr.training.trainer import Fit
 from rdbench.errors import BitstreamError, UsageError
 
 torch.set_num_threads(1)

@@ -7,8 +7,8 @@ import torch
 
 from rdbench.codecs.hinerv import HiNeRV, HiNeRVCodec, HiNeRVConfig, HiNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.layers.patchwise import Margins, margins
-from rdbench.codecs.inr.network import Patches, count_macs, count_parameters, render
+from rdbench.codecs.inr.networks.layers.patchwise import Margins, margins
+from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters, render
 
 P1080, P720 = (5, 3, 2, 2), (5, 2, 2, 2)
 A1080, A720 = (5, 4, 3, 2), (5, 4, 2, 2)

@@ -10,13 +10,13 @@ from conftest import make_y4m
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.hnerv import HNeRV, HNeRVCodec, HNeRVConfig, HNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.compression.best_axis import BestAxis, dequantize, quantize
-from rdbench.codecs.inr.encoder import Encoder
-from rdbench.codecs.inr.hybrid import ContentEncoder
-from rdbench.codecs.inr.network import Network, count_macs, count_parameters
-from rdbench.conditions import find_conditions
+from rdbench.codecs.inr.compression.axis_quantization import BestAxis, dequantize, quantize
+from rdbench.codecs.inr.embedding_based import ContentEncoder
+from rdbench.codecs.inr.networks.encoder import Encoder
+from rdbench.codecs.inr.networks.network import Network, count_macs, count_parameters
 from rdbench.errors import BitstreamError, RdbenchError, UsageError
-from rdbench.readers import RgbVideo, open_video
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)
 HALF = {640: (2, 4, (5, 4, 4, 2, 2)), 960: (2, 4, (5, 4, 4, 3, 2)), 480: (2, 4, (5, 4, 3, 2, 2))}
@@ -146,7 +146,7 @@ def test_decoding_needs_no_encoder(
     coded: tuple[Kept, np.ndarray, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     codec, frames, bitstream = coded
-    monkeypatch.delattr("rdbench.codecs.inr.hybrid.ContentEncoder")
+    monkeypatch.delattr("rdbench.codecs.inr.embedding_based.ContentEncoder")
     monkeypatch.delattr("rdbench.codecs.hnerv.ContentEncoder")
     codec.fitted[1].requires_grad_(False).apply(lambda module: module._parameters.clear())
     (batch,) = HNeRVCodec.decode(bitstream, Workspace(tmp_path)).batches()

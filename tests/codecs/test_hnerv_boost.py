@@ -11,22 +11,14 @@ from torch import Tensor, nn
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.hnerv_boost import HNeRVBoost, HNeRVBoostCodec, HNeRVBoostConfig, HNeRVBoostSettings
-from rdbench.codecs.inr.compression.consistent_entropy import ConsistentEntropy
-from rdbench.codecs.inr.compression.gaussian import (
-    Gaussian,
-    decode,
-    encode,
-    model_of,
-    normal,
-    pack_models,
-    unpack_models,
-)
-from rdbench.codecs.inr.losses import MIXES, loss_of
-from rdbench.codecs.inr.network import Network, Patches, count_parameters
-from rdbench.codecs.inr.recipe import Stage, make_optimizer
-from rdbench.conditions import find_conditions
+from rdbench.codecs.inr.compression.entropy_minimization import ConsistentEntropy
+from rdbench.codecs.inr.entropy.gaussian import Gaussian, decode, encode, model_of, normal, pack_models, unpack_models
+from rdbench.codecs.inr.networks.network import Network, Patches, count_parameters
+from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
+from rdbench.codecs.inr.recipes.stage import Stage, make_optimizer
 from rdbench.errors import BitstreamError, RdbenchError
-from rdbench.readers import RgbVideo, open_video
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)
 P720, P1080 = (5, 2, 2, 2, 2), (5, 3, 2, 2, 2)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from rdbench.codec import Clip, RatePoint, Source, Workspace
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
-from rdbench.codecs.inr.encoder import Encoder
-from rdbench.codecs.inr.network import Patches, count_parameters, place, render
-from rdbench.conditions import find_conditions
+from rdbench.codecs.inr.networks.encoder import Encoder
+from rdbench.codecs.inr.networks.network import Patches, count_parameters, place, render
 from rdbench.errors import BitstreamError
-from rdbench.readers import RgbVideo, open_video
 from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs, sniff
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
@@ -61,7 +61,7 @@ FAST = {
     "epochs": "3", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "lr": "5e-3",
     "frequencies": "10",
 }  # fmt: skip
-CHECKPOINTS = "rdbench.codecs.inr.fit.CHECKPOINT_SECONDS"
+CHECKPOINTS = "rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS"
 
 
 def make(name: str) -> InrCodec:
@@ -173,7 +173,7 @@ def test_a_span_renders_its_frames_alone(
         asked.extend(indices.tolist())
         return cast(torch.Tensor, render(network, indices, *more))  # type: ignore[arg-type]
 
-    monkeypatch.setattr("rdbench.codecs.inr.render.render", watched)
+    monkeypatch.setattr("rdbench.codecs.inr.rendering.render", watched)
     parts = list(video.span(1, 3, 1))
     assert asked == [1, 2]
     assert [len(part) for part in parts] == [1, 1]

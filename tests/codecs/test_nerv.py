@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rdbench.codecs.inr.network import count_macs, count_parameters
+from rdbench.codecs.inr.networks.network import count_macs, count_parameters
 from rdbench.codecs.nerv import NeRV, NeRVConfig
 
 torch.set_num_threads(1)

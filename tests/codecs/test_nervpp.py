@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 import torch
 
-from rdbench.codecs.inr.network import count_macs, count_parameters
+from rdbench.codecs.inr.networks.network import count_macs, count_parameters
 from rdbench.codecs.nerv import NeRV, NeRVConfig
 from rdbench.codecs.nervpp import NeRVpp, NeRVppConfig
 

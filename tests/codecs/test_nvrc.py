@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.compression.hierarchical import Hierarchical
-from rdbench.codecs.inr.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.compression.nvrc.scheme import Hierarchical
+from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
 from rdbench.codecs.nvrc import NVRC, GridLevel, NVRCCodec, NVRCConfig, NVRCSettings
 
 STRIDES = (3, 2, 2, 2)

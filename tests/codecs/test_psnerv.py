@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rdbench.codecs.inr.network import Patches, count_parameters, render
+from rdbench.codecs.inr.networks.network import Patches, count_parameters, render
 from rdbench.codecs.psnerv import PSNeRV, PSNeRVConfig
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.fit import Fit
-from rdbench.codecs.inr.network import count_macs, count_parameters, render
-from rdbench.codecs.inr.recipe import Stage
+from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.recipes.stage import Stage
+from rdbench.codecs.inr.training.trainer import Fit
 from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings
 from rdbench.errors import BitstreamError
 
@@ -159,7 +159,7 @@ def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
     """Two epochs of the first stage, two of the second, two of quantization."""
-    monkeypatch.setattr("rdbench.codecs.inr.fit.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
     codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2, gops=2))
     clip = ClipHeader(80, 50, 16, 25, 1)
 

@@ -9,11 +9,11 @@ from conftest import make_y4m
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.network import Patches, count_macs, count_parameters
+from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters
 from rdbench.codecs.tnerv import TNeRV, TNeRVCodec, TNeRVConfig, TNeRVEncoder, TNeRVSettings
-from rdbench.conditions import find_conditions
 from rdbench.errors import BitstreamError
-from rdbench.readers import RgbVideo, open_video
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)
 P720, P1080 = (5, 2, 2, 2, 2), (5, 3, 2, 2, 2)

@@ -9,7 +9,7 @@ import pytest
 
 from rdbench.errors import RdbenchError, UsageError
 from rdbench.report.plots import COLORS, MARKERS, _averaged, ledger_plot, rd_plot
-from rdbench.results import COLUMNS
+from rdbench.report.results import COLUMNS
 
 
 def make(codec: str, sequence: str = "A", lift: float = 0.0, **changes: Any) -> pd.DataFrame:

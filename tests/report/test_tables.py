@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from rdbench.errors import RdbenchError, UsageError
+from rdbench.report.results import COLUMNS
 from rdbench.report.tables import FORMATS, bd_table, only, rd_table, render
-from rdbench.results import COLUMNS
 
 RATE, QUALITY = (0.1, 0.2, 0.4, 0.8), (30.0, 33.0, 36.0, 39.0)
 LIKE: dict[str, Any] = {"dataset": "uvg", "conditions": "rgb601/1a", "frames": 8, "status": "ok", "width": 160}

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network, give_memory
-from ..recipe import Stage
-from .consistent_entropy import with_gradient
-from .density import LARGEST, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
+from ..entropy.density import LARGEST, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
+from ..entropy.tensor_models import Model, Values, decode_under, encode_under
+from ..networks.network import Network, give_memory
+from ..recipes.stage import Stage
+from .entropy_minimization import with_gradient
 from .post_training import MISFIT, refuse_bloat
 from .scheme import Scheme
-from .tensor_models import Model, Values, decode_under, encode_under
 
 LEVELS = 63
 """Of a tensor when its quantization begins."""

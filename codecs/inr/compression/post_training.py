@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network, give_memory
-from ..recipe import Stage
-from .entropy import CODERS, Symbols
-from .pruned import Masks, Pruned, drop_smallest
+from ..entropy.ans import CODERS, Symbols
+from ..networks.network import Network, give_memory
+from ..recipes.stage import Stage
+from .pruning import Masks, Pruned, drop_smallest
 
 Array = npt.NDArray[Any]
 MOST_BITS = 12

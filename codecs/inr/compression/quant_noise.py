@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..network import Network, give_memory
-from ..recipe import Stage
-from .pruned import Masks, Pruned, drop_smallest
-from .tensor_models import decode_tensors, encode_tensors
+from ..entropy.tensor_models import decode_tensors, encode_tensors
+from ..networks.network import Network, give_memory
+from ..recipes.stage import Stage
+from .pruning import Masks, Pruned, drop_smallest
 
 MOST_BITS = 8
 LARGEST_WEIGHT = 30_000.0

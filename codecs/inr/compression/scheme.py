@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError
 
-from ..network import Network
-from ..recipe import Stage
+from ..networks.network import Network
+from ..recipes.stage import Stage
 
 
 class Scheme(ABC):

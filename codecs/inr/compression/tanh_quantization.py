@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..network import Network, give_memory
-from .entropy import CODERS, Symbols
+from ..entropy.ans import CODERS, Symbols
+from ..networks.network import Network, give_memory
 from .post_training import Array, read_choices, refuse_bloat
 from .scheme import Scheme
 

@@ -10,10 +10,10 @@ from conftest import make_y4m
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
-from rdbench.codecs.inr.render import RenderedVideo
-from rdbench.conditions import find_conditions
-from rdbench.readers import RgbVideo, open_video
+from rdbench.codecs.inr.rendering import RenderedVideo
 from rdbench.registry import create, find_card, find_codecs, parse_specs
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import RgbVideo, open_video
 
 pytestmark = [
     pytest.mark.cuda,

@@ -1,0 +1,173 @@
+"""HNeRV's quantizer: one range for a tensor, or one for each line along an axis, whichever errs least.
+
+After its pruning and fine-tuning; embeddings have bits of their own. From the paper's code: the candidates, float32
+for a whole tensor's range and float16 for the others. Our choice: pruned weights are a symbol of their own (as in
+the supplement's table 16), and embeddings and weights each have a table, where the paper has one Huffman table.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rdbench.errors import BitstreamError, RdbenchError
+
+from ..bitstream import pack_integers, unpack_integers
+from ..entropy.ans import CODERS, Symbols
+from ..networks.network import Network, give_memory
+from .post_training import LARGEST_WEIGHT, MISFIT, MOST_BITS, Array, PostTraining, refuse_bloat
+
+LARGEST_OVERHEAD = 0.02
+"""An axis is no candidate where it needs more ranges than this share of the tensor's elements (HNeRV's code)."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A tensor as symbols (0: exactly zero; q + 1 else), and the ranges along an axis: 0 none, else 1 + the axis."""
+
+    symbols: Symbols
+    axis: int
+    low: Array
+    scale: Array
+
+    @property
+    def ranges(self) -> bytes:
+        """The pairs (min, scale), as they travel."""
+        pairs: bytes = np.stack([self.low, self.scale], axis=1).astype(number_type(self.axis)).tobytes()
+        return pairs
+
+
+def number_type(axis: int) -> str:
+    """Of the ranges along an axis."""
+    return "<f2" if axis else "<f4"
+
+
+def axes_for(shape: Sequence[int]) -> list[int]:
+    """The candidates for a tensor of this shape."""
+    return [0, *(1 + axis for axis, length in enumerate(shape) if length * LARGEST_OVERHEAD > 1)]
+
+
+def lines(values: Array, axis: int) -> Array:
+    """`[members, ranges]`: each column shares a range."""
+    rows = values.reshape(-1, 1) if axis == 0 else np.moveaxis(values, axis - 1, 0)
+    return rows.reshape(rows.shape[0], -1)
+
+
+def quantize_along(values: Array, axis: int, bits: int) -> tuple[Quantized, float]:
+    """q = round((w - min) / scale) in 0..2^bits - 1, scale = (max - min) / (2^bits - 1), and the mean error."""
+    columns = lines(values, axis)
+    zero = columns == 0
+    low = np.where(zero, np.inf, columns).min(axis=0)
+    high = np.where(zero, -np.inf, columns).max(axis=0)
+    low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
+    low = low.astype(number_type(axis))
+    scale = ((high - low.astype(np.float64)).clip(0) / ((1 << bits) - 1)).astype(number_type(axis))
+    step = np.where(scale > 0, scale, 1).astype(np.float64)
+    q = np.rint((columns - low.astype(np.float64)) / step).clip(0, (1 << bits) - 1)
+    symbols = np.where(zero, 0, q + 1).astype(np.int32)
+    error = np.abs(_values(symbols, low, scale) - columns).mean()
+    return Quantized(symbols.reshape(-1), axis, low, scale), float(error)
+
+
+def quantize(tensor: Tensor, bits: int) -> Quantized:
+    """By the axis with the smallest error. Raises RdbenchError for weights beyond LARGEST_WEIGHT."""
+    values = tensor.detach().cpu().double().numpy()
+    if not np.abs(values).max() <= LARGEST_WEIGHT:
+        raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
+    candidates = [quantize_along(values, axis, bits) for axis in axes_for(tensor.shape)]
+    return min(candidates, key=lambda candidate: candidate[1])[0]
+
+
+def dequantize(coded: Quantized, shape: torch.Size) -> Tensor:
+    """The float32 tensor; exact, so the same everywhere."""
+    columns = _values(coded.symbols.reshape(-1, len(coded.low)), coded.low, coded.scale)
+    if coded.axis:
+        others = [length for axis, length in enumerate(shape) if axis != coded.axis - 1]
+        columns = np.moveaxis(columns.reshape(shape[coded.axis - 1], *others), 0, coded.axis - 1)
+    return torch.from_numpy(np.ascontiguousarray(columns, dtype=np.float32).reshape(tuple(shape)))
+
+
+def _values(symbols: Symbols, low: Array, scale: Array) -> Array:
+    values: Array = np.where(symbols == 0, 0.0, low.astype(np.float64) + scale.astype(np.float64) * (symbols - 1.0))
+    return values
+
+
+class BestAxis(PostTraining):
+    """Weights held at zero while fine-tuning, then HNeRV's quantizer and entropy coding."""
+
+    sections = frozenset({"axes", "ranges", "table", "weights", "latent_table", "latents"})
+
+    def __init__(self, bits: int, embedding_bits: int, coder: str = "arithmetic", prunable: str = ".*") -> None:
+        super().__init__(bits, coder, prunable)
+        self.embedding_bits = embedding_bits
+
+    def numbers(self) -> list[int]:
+        """Bits of weights and of embeddings, and the number of the coder."""
+        return [self.bits, self.embedding_bits, list(CODERS).index(self.coder)]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """The scheme with these numbers. Raises BitstreamError."""
+        if len(numbers) != 3 or not all(2 <= bits <= MOST_BITS for bits in numbers[:2]) or numbers[2] >= len(CODERS):
+            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+        return cls(numbers[0], numbers[1], list(CODERS)[numbers[2]])
+
+    def write(self, network: Network) -> dict[str, bytes]:
+        """All parameters in their order."""
+        encode, _ = CODERS[self.coder]
+        coded = {n: quantize(p, self._bits(network, n)) for n, p in network.named_parameters()}
+        sections = {
+            "axes": pack_integers([each.axis for each in coded.values()]),
+            "ranges": b"".join(each.ranges for each in coded.values()),
+        }
+        for (table, payload), names in network.parts().items():
+            symbols = [np.zeros(0, np.int32), *(coded[name].symbols for name in names)]
+            sections[table], sections[payload] = encode(np.concatenate(symbols), self._alphabet(payload))
+        return sections
+
+    def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
+        """Weights of the sections. Raises BitstreamError."""
+        parameters = dict(network.named_parameters())
+        refuse_bloat(network, sections)
+        ranges = _read_ranges(parameters, sections)
+        _, decode = CODERS[self.coder]
+        symbols: dict[str, Symbols] = {}
+        for (table, payload), names in network.parts().items():
+            counts = [parameters[name].numel() for name in names]
+            part = decode(sections[table], sections[payload], sum(counts), self._alphabet(payload))
+            symbols |= dict(zip(names, np.split(part, np.cumsum(counts)[:-1]), strict=True))
+        give_memory(network)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(dequantize(Quantized(symbols[name], *ranges[name]), parameter.shape))
+
+    def _bits(self, network: Network, name: str) -> int:
+        return self.embedding_bits if name in network.latents else self.bits
+
+    def _alphabet(self, payload: str) -> int:
+        return (1 << (self.embedding_bits if payload == "latents" else self.bits)) + 1
+
+
+def _read_ranges(
+    parameters: Mapping[str, nn.Parameter], sections: Mapping[str, bytes]
+) -> dict[str, tuple[int, Array, Array]]:
+    """Axis, mins and scales by name. Raises BitstreamError."""
+    axes, data, at = unpack_integers(sections["axes"]), sections["ranges"], 0
+    if len(axes) != len(parameters):
+        raise BitstreamError(MISFIT)
+    ranges = {}
+    for (name, parameter), axis in zip(parameters.items(), axes, strict=True):
+        if axis not in axes_for(parameter.shape):
+            raise BitstreamError(MISFIT)
+        count = parameter.numel() // parameter.shape[axis - 1] if axis else 1
+        end = at + 2 * count * np.dtype(number_type(axis)).itemsize
+        if end > len(data):
+            raise BitstreamError(MISFIT)
+        pairs = np.frombuffer(data[at:end], number_type(axis)).reshape(-1, 2)
+        ranges[name], at = (axis, pairs[:, 0], pairs[:, 1]), end
+    if at != len(data) or not all(np.isfinite(part).all() for _, *pair in ranges.values() for part in pair):
+        raise BitstreamError(MISFIT)
+    return ranges

@@ -1,0 +1,1 @@
+"""NVRC's compression: quantizers and entropy models trained with the network, in three levels."""

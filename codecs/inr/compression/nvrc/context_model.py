@@ -1,0 +1,124 @@
+"""The context model of feature grids (NVRC, section 3.3.1): three masked 3-D convolutions inside blocks of a grid.
+
+A block is 16x8x8 voxels (time, rows, columns); context never crosses its edge, so all blocks are decoded side by side.
+Channels are independent of each other, as the paper says (in its code they are coupled): each has its own
+convolutions of width 8 and its own norms over these 8, which leaves the number of parameters as it is.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...entropy.exact import EPSILON
+
+BLOCK = (16, 8, 8)
+WIDTH = 8
+KERNEL = 5
+TAPS = KERNEL**3
+BEFORE = TAPS // 2
+"""Taps of a kernel before its center, in raster order."""
+OUTPUTS = 2
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a grid `[C, T, h, w]` falls apart into blocks `[n, C, 16, 8, 8]`, zero beyond its far ends."""
+
+    shape: tuple[int, int, int, int]
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Of blocks along each axis."""
+        time, rows, columns = (-(-side // block) for side, block in zip(self.shape[1:], BLOCK, strict=True))
+        return time, rows, columns
+
+    @property
+    def largest(self) -> tuple[int, int, int]:
+        """Voxels of the fullest block along each axis."""
+        time, rows, columns = (min(side, block) for side, block in zip(self.shape[1:], BLOCK, strict=True))
+        return time, rows, columns
+
+    @property
+    def number(self) -> int:
+        """Of blocks."""
+        time, rows, columns = self.counts
+        return time * rows * columns
+
+    def split(self, grid: Tensor) -> Tensor:
+        """The grid's blocks."""
+        (a, b, c), (t, h, w) = self.counts, BLOCK
+        missing = c * w - self.shape[3], b * h - self.shape[2], a * t - self.shape[1]
+        padded = functional.pad(grid, (0, missing[0], 0, missing[1], 0, missing[2]))
+        parts = padded.reshape(-1, a, t, b, h, c, w).permute(1, 3, 5, 0, 2, 4, 6)
+        return parts.reshape(self.number, -1, t, h, w)
+
+    def join(self, blocks: Tensor) -> Tensor:
+        """What `split` took apart."""
+        (a, b, c), (t, h, w) = self.counts, BLOCK
+        grid = blocks.reshape(a, b, c, -1, t, h, w).permute(3, 0, 4, 1, 5, 2, 6).reshape(-1, a * t, b * h, c * w)
+        return grid[:, : self.shape[1], : self.shape[2], : self.shape[3]]
+
+    def inside(self, device: torch.device | None = None) -> Tensor:
+        """Which voxels the grid has, `[n, 1, 16, 8, 8]`."""
+        return self.split(torch.ones(1, *self.shape[1:], device=device)) > 0
+
+
+class MaskedConv(nn.Module):
+    """A convolution that sees the voxels before the current one in raster order, and that one where `center`."""
+
+    def __init__(self, channels: int, before: int, after: int, center: bool) -> None:
+        super().__init__()
+        self.channels, self.taps = channels, BEFORE + center
+        bound = (before * self.taps) ** -0.5
+        self.weight = nn.Parameter(torch.empty(channels * after, before, self.taps).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(channels * after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, C before, 16, 8, 8]` -> `[n, C after, 16, 8, 8]`."""
+        kernel = functional.pad(self.weight, (0, TAPS - self.taps)).unflatten(2, (KERNEL,) * 3)
+        seen: Tensor = functional.conv3d(x, kernel, self.bias, padding=KERNEL // 2, groups=self.channels)
+        return seen
+
+
+class GroupNorm(nn.Module):
+    """Layer norm over the WIDTH features of each channel of the grid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels * WIDTH))
+        self.shift = nn.Parameter(torch.zeros(channels * WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[n, C WIDTH, 16, 8, 8]`."""
+        groups = x.unflatten(1, (-1, WIDTH))
+        centered = groups - groups.mean(2, keepdim=True)
+        normed = centered / (centered.square().mean(2, keepdim=True) + EPSILON).sqrt()
+        shape = (1, -1, 1, 1, 1)
+        scaled: Tensor = normed.flatten(1, 2) * self.gain.view(shape) + self.shift.view(shape)
+        return scaled
+
+
+class ContextModel(nn.Module):
+    """Mean and log scale of every voxel from those before it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.first = MaskedConv(channels, 1, WIDTH, center=False)
+        self.second = MaskedConv(channels, WIDTH, WIDTH, center=True)
+        self.third = MaskedConv(channels, WIDTH, OUTPUTS, center=True)
+        self.norms = nn.ModuleList(GroupNorm(channels) for _ in range(2))
+
+    @property
+    def gains_and_shifts(self) -> list[tuple[Tensor, Tensor]]:
+        """Of the norms."""
+        return [(norm.gain, norm.shift) for norm in self.norms if isinstance(norm, GroupNorm)]
+
+    def forward(self, blocks: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """`[n, C, 16, 8, 8]` in the grid's units -> means and log scales of the same shape."""
+        x = self.norms[0](functional.gelu(self.first(blocks))) * inside
+        x = self.norms[1](functional.gelu(self.second(x))) * inside
+        mean, log_scale = self.third(x).unflatten(1, (-1, OUTPUTS)).unbind(2)
+        return mean, log_scale

@@ -1,0 +1,154 @@
+"""What the hybrid codecs share: tiny embeddings of frames by an encoder network, their sizes, settings and recipe."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from rdbench.errors import UsageError
+
+from .codec import ClipHeader, InrCodec
+from .compression.axis_quantization import BestAxis
+from .compression.post_training import MOST_BITS
+from .compression.scheme import Scheme
+from .networks.encoder import Encoder, Video
+from .networks.layers.convnext import convnext
+from .networks.network import Geometry, Network, NetworkConfig, choose_geometry, count_parameters
+from .networks.sizing import grow_width
+from .recipes.losses import MIXES
+from .recipes.stage import Stage
+from .training.rate_distortion import InrSettings
+
+PUBLISHED: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType(
+    {
+        (640, 1280): (5, 4, 4, 2, 2), (960, 1920): (5, 4, 4, 3, 2), (480, 960): (5, 4, 3, 2, 2),
+        (1080, 1920): (5, 3, 2, 2, 2), (720, 1280): (5, 2, 2, 2, 2),
+    }
+)  # fmt: skip
+"""Strides by rows and columns of the frame: HNeRV's, and those of others who ran it at 16:9 (Boosting-NeRV)."""
+
+STRIDES: Mapping[int, tuple[int, ...]] = MappingProxyType(
+    {
+        1: (1,), 2: (2,), 4: (2, 2), 8: (2, 2, 2), 16: (2, 2, 2, 2), 24: (3, 2, 2, 2), 32: (2, 2, 2, 2, 2),
+        48: (3, 2, 2, 2, 2), 64: (4, 2, 2, 2, 2), 80: (5, 2, 2, 2, 2), 96: (4, 3, 2, 2, 2), 120: (5, 3, 2, 2, 2),
+        128: (4, 4, 2, 2, 2), 160: (5, 4, 2, 2, 2), 192: (4, 4, 3, 2, 2), 240: (5, 4, 3, 2, 2), 256: (4, 4, 4, 2, 2),
+        320: (5, 4, 4, 2, 2), 384: (4, 4, 4, 3, 2), 480: (5, 4, 4, 3, 2), 640: (5, 4, 4, 4, 2),
+        768: (4, 4, 4, 4, 3), 960: (5, 4, 4, 4, 3),
+    }
+)  # fmt: skip
+"""For all other frames, by product (our choice, in the order of HNeRV's)."""
+
+EMBEDDING_CELLS = 2 * 4
+"""HNeRV's embeddings have 2x4 cells, which its ablation found best."""
+EMBEDDING_WIDTH = 64
+"""Channels of all stages of an encoder network but the last."""
+LARGEST_SHARE = 0.5
+"""Of a size that embeddings may take (our choice; 0.46 in the 3M models for 1080p)."""
+MISS = 0.02
+"""A network whose widths follow the paper's rule is taken where it misses a size by no more (our choice)."""
+
+
+def embedding_geometry(clip: ClipHeader) -> Geometry:
+    """The published strides for a frame of this size, or those that leave about 2x4 cells and pad least."""
+    strides = PUBLISHED.get((clip.height, clip.width))
+    if strides is None:
+        return choose_geometry(clip.width, clip.height, STRIDES, EMBEDDING_CELLS)
+    up = math.prod(strides)
+    return Geometry(math.ceil(clip.height / up), math.ceil(clip.width / up), strides)
+
+
+def padded(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames `[B, C, H, W]` with their last row and column repeated up to this size."""
+    missing = (0, size[1] - frames.shape[3], 0, size[0] - frames.shape[2])
+    return functional.pad(frames, missing, "replicate") if any(missing) else frames
+
+
+class ContentEncoder(Encoder):
+    """Frames to `embeddings` by five ConvNeXt stages, which mirror the decoder's strides (HNeRV, section 3.1)."""
+
+    makes = frozenset({"embeddings"})
+
+    def __init__(self, config: NetworkConfig, channels: int) -> None:
+        super().__init__()
+        self._size = config.patch_size
+        widths = [EMBEDDING_WIDTH] * (len(config.strides) - 1)
+        self.stages = convnext(3, [*widths, channels], config.strides)
+
+    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+        """The embeddings of these frames, `[B, d, h, w]`."""
+        return {"embeddings": self.stages(padded(video(frames), self._size))}
+
+
+class HybridSettings(InrSettings):
+    """The recipe (HNeRV, section 4.1) and the compression; its text has no epochs of fine-tuning (our choice)."""
+
+    epochs: int = Field(300, ge=1)
+    finetune_epochs: int = Field(50, ge=0)
+    lr: float = Field(1e-3, gt=0)
+    finetune_lr: float = Field(0.5, gt=0)
+    """Of fine-tuning, as a share of `lr` (our choice)."""
+    batch: int = Field(2, ge=1)
+    loss: Literal["l2", "l1", "l1_ssim", "l1_ms_ssim"] = "l2"
+    prune: float = Field(0.1, ge=0, lt=1)
+    """The share of weights that is pruned."""
+    bits: int = Field(8, ge=2, le=MOST_BITS)
+    embedding_bits: int = Field(8, ge=2, le=MOST_BITS)
+    """8 in HNeRV's paper, 6 in the command of its repository."""
+    entropy: Literal["arithmetic", "huffman"] = "arithmetic"
+    """Huffman is what HNeRV's paper uses."""
+    embedding: int = Field(16, ge=1, le=256)
+    """Channels of an embedding; fewer where they would take more than half of a size (our choice)."""
+
+
+class HybridCodec(InrCodec):
+    """Embeddings by an encoder network and a decoder: fitted, pruned, fitted again, quantized and coded."""
+
+    scheme: ClassVar[type[Scheme]] = BestAxis
+    prunable: ClassVar[str] = r".*weight"
+    """The weights that pruning looks at: all of the decoder, no embeddings (HNeRV's supplement)."""
+
+    @abstractmethod
+    def shaped(self, clip: ClipHeader, share: float, size: int) -> NetworkConfig:
+        """As `scaled`, for a network of this size."""
+
+    def scaled(self, clip: ClipHeader, share: float) -> NetworkConfig:
+        """With the paper's full embeddings."""
+        return self.shaped(clip, share, 1 << 62)
+
+    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+        def build(config: NetworkConfig) -> Network:
+            return self.build(config, clip)
+
+        config = grow_width(size, lambda share: self.shaped(clip, share, size), build, self.dial, MISS)
+        with torch.device("meta"):
+            least = count_parameters(build(config))
+        if least > 1.1 * size:
+            raise UsageError(
+                f"{self.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
+                f"ask for at least {least}."
+            )
+        return config
+
+    def embedding_channels(self, clip: ClipHeader, cells: int, size: int) -> int:
+        """The setting's, or as many as fit into half of the size, one at least."""
+        wanted: int = self.settings.embedding
+        return max(1, min(wanted, int(LARGEST_SHARE * size / (clip.frames * cells))))
+
+    def recipe(self) -> Sequence[Stage]:
+        """Fit and fine-tuning (HNeRV, section 4.1 and supplement)."""
+        s = self.settings
+        fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss])
+        again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        return fit, replace(again, sparsity=s.prune)
+
+    def compression(self) -> Scheme:
+        """HNeRV's own."""
+        s = self.settings
+        return BestAxis(s.bits, s.embedding_bits, s.entropy, self.prunable)

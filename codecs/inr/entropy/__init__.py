@@ -1,0 +1,1 @@
+"""Entropy coding: probability models, exact arithmetic, and the range coder."""

@@ -1,0 +1,1 @@
+"""Networks, how their sizes are solved, and the layers that they share."""

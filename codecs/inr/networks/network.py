@@ -1,0 +1,254 @@
+"""What the engine asks of a network: patches of frames from their coordinates; its shape, size and cost."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from rdbench.errors import BitstreamError
+
+from ..recipes.stage import Stage
+
+STRIDES = {
+    1: (1,), 2: (2,), 4: (2, 2), 6: (3, 2), 8: (2, 2, 2), 10: (5, 2), 20: (5, 2, 2), 40: (5, 2, 2, 2),
+    60: (5, 3, 2, 2), 80: (5, 2, 2, 2, 2), 120: (5, 3, 2, 2, 2), 240: (5, 3, 2, 2, 2, 2),
+}  # fmt: skip
+"""Upsampling strides by their product: those of the papers at 720p (80) and 1080p (120), others by habit."""
+
+BASE_CELLS = 9 * 16
+"""The papers' base grid for 16:9; other shapes get about as many cells (our choice)."""
+
+MOST_STAGES = 8
+LARGEST_NUMBER = 1 << 16
+"""No width of a network is larger; what a bitstream asks for beyond it is damage."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which patches of which frames: index of the frame, and row and column in its grid of patches, each `[B]`."""
+
+    frames: Tensor
+    rows: Tensor
+    columns: Tensor
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of patches in a frame; one patch is the whole frame."""
+
+    @classmethod
+    def of_frames(cls, indices: Tensor, grid: tuple[int, int]) -> Self:
+        """Every patch of these frames, row by row, frame after frame."""
+        rows, columns = grid
+        cells = torch.arange(rows * columns, device=indices.device).repeat(len(indices))
+        return cls(indices.repeat_interleave(rows * columns), cells // columns, cells % columns, grid)
+
+
+class Network(nn.Module, ABC):
+    """A network that renders patches of frames; one patch is the whole frame unless `grid` says otherwise."""
+
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of the patches in a frame that fits draw."""
+    latents: frozenset[str] = frozenset()
+    """The names of parameters that hold content (embeddings, grids) and are coded apart from the weights."""
+    per_frame: frozenset[str] = frozenset()
+    """Those of them whose first axis counts frames."""
+    feature_grids: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
+    """The names of feature grids, with rows of time, rows and columns; `[C, T, h, w]`, or any shape that is
+    `[T, h, w, C]` in memory."""
+
+    @property
+    def frame_grid(self) -> tuple[int, int]:
+        """The grid in which whole frames are rendered."""
+        return self.grid
+
+    def __init__(self, config: "NetworkConfig") -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+
+    def enter(self, stage: Stage) -> Sequence[str]:
+        """A stage begins, with these weights; not called for a resumed one.
+
+        Returns the names of parameters whose other rows have become copies of the first: the optimizer's moments,
+        where they are carried on, are copied alike.
+        """
+        return ()
+
+    def settled(self, config: "NetworkConfig") -> "NetworkConfig":
+        """The configuration that travels: what the network was built from, and what it decided while being fitted."""
+        return config
+
+    @abstractmethod
+    def forward(self, at: Patches) -> Tensor:
+        """The patches `[B, 3, h, w]` in 0..1; tiled they cover the frame, and what is too much is cropped."""
+
+    def fitted(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+        """What a fit compares with the patches, each with the weight of its loss; `forward`'s come first."""
+        return [(1.0, self(at))]
+
+    def one_pass(self, at: Patches) -> None:
+        """All work for these patches but what is reused of others; its cost is counted, on the meta device too."""
+        self(at)
+
+    def parts(self) -> dict[tuple[str, str], list[str]]:
+        """The names of the parameters by the sections that hold their probability table and their symbols."""
+        names = [name for name, _ in self.named_parameters()]
+        return {
+            ("table", "weights"): [name for name in names if name not in self.latents],
+            ("latent_table", "latents"): [name for name in names if name in self.latents],
+        }
+
+
+class Fitted(nn.Module):
+    """A network whose `fitted` is its call, so that other tensors can stand in for its parameters."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+        """What the network's `fitted` gives."""
+        return self.network.fitted(at)
+
+
+class Counted(nn.Module, ABC):
+    """A layer that counts its own multiply-accumulates; torch's convolutions and linear layers are counted anyway."""
+
+    @abstractmethod
+    def macs(self, output: Tensor) -> int:
+        """Those of the call that gave this output."""
+
+
+def render(
+    network: Callable[[Patches], Tensor], indices: Tensor, grid: tuple[int, int], height: int, width: int
+) -> Tensor:
+    """Whole frames `[B, 3, height, width]`: all their patches in one call, tiled and cropped."""
+    return tile(network(Patches.of_frames(indices, grid)), grid)[..., :height, :width]
+
+
+def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Patches in the order of `Patches.of_frames` -> frames `[B, 3, rows h, columns w]`."""
+    if grid == (1, 1):
+        return patches
+    rows, columns = grid
+    _, channels, height, width = patches.shape
+    parts = patches.view(-1, rows, columns, channels, height, width).permute(0, 3, 1, 4, 2, 5)
+    return parts.reshape(-1, channels, rows * height, columns * width)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A network in integers; a subclass adds its widths. `choices` bounds what is a number of one of several."""
+
+    rows: int
+    """Of the base grid that is upsampled."""
+    columns: int
+    strides: tuple[int, ...]
+
+    choices: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    lists: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Fields that are tuples of integers from 1 on, and how long they may be; they come last."""
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Rows and columns of what the network renders at once."""
+        up = math.prod(self.strides)
+        return self.rows * up, self.columns * up
+
+    def numbers(self) -> list[int]:
+        """The configuration as integers, which `from_numbers` reads."""
+        own = [int(getattr(self, field.name)) for field in fields(self)[3:] if field.name not in self.lists]
+        more = [n for name in self.lists for n in (len(getattr(self, name)), *getattr(self, name))]
+        return [self.rows, self.columns, len(self.strides), *self.strides, *own, *more]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """What `numbers` gave. Raises BitstreamError for what is no network."""
+        names = [field.name for field in fields(cls)[3:] if field.name not in cls.lists]
+        stages = numbers[2] if len(numbers) > 2 else 0
+        end = 3 + stages + len(names)
+        if not 1 <= stages <= MOST_STAGES or len(numbers) < end:
+            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        own = dict(zip(names, numbers[3 + stages : end], strict=True))
+        more = cls._read_lists(numbers[end:])
+        limits = {**dict.fromkeys(names, LARGEST_NUMBER), **cls.choices}
+        small = any(not (0 if name in cls.choices else 1) <= value < limits[name] for name, value in own.items())
+        if small or not all(1 <= value < LARGEST_NUMBER for value in numbers[: 3 + stages]):
+            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        return cls(numbers[0], numbers[1], tuple(numbers[3 : 3 + stages]), **own, **more)
+
+    @classmethod
+    def _read_lists(cls, numbers: Sequence[int]) -> dict[str, Any]:
+        found = {}
+        for name, longest in cls.lists.items():
+            length = numbers[0] if numbers else longest + 1
+            found[name], numbers = tuple(numbers[1 : 1 + length]), numbers[1 + length :]
+            if length > longest or len(found[name]) < length or not all(1 <= n < 1 << 32 for n in found[name]):
+                raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        if numbers:
+            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
+        return found
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A base grid and the strides that lead from it to at least the frame; what is too much is cropped."""
+
+    rows: int
+    columns: int
+    strides: tuple[int, ...]
+
+
+def choose_geometry(
+    width: int, height: int, table: Mapping[int, tuple[int, ...]] = STRIDES, base: int = BASE_CELLS
+) -> Geometry:
+    """The strides whose base grid is nearest to `base` cells and pads the frame least (our choice beyond 16:9)."""
+
+    def misfit(total: int) -> float:
+        rows, columns = math.ceil(height / total), math.ceil(width / total)
+        padding = rows * columns * total * total / (width * height) - 1
+        return abs(math.log(rows * columns / base)) + 4 * padding
+
+    total = min(table, key=misfit)
+    return Geometry(math.ceil(height / total), math.ceil(width / total), table[total])
+
+
+def place(module: nn.Module, device: str) -> None:
+    """Moves a network to the device, channels last: a third faster than torch's own order on a CPU (measured)."""
+    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def give_memory(network: nn.Module) -> None:
+    """Memory on the CPU for a network on the meta device; `to_empty` would import a library for it, for a second."""
+    empty = {name: torch.empty(parameter.shape) for name, parameter in network.named_parameters()}
+    network.load_state_dict(empty, strict=False, assign=True)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """The number of parameters, all of which travel."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(network: Network, frames: int = 1) -> int:
+    """Multiply-accumulates for so many whole frames, biases excluded; the network may be on the meta device."""
+    total = 0
+
+    def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, Counted):
+            total += module.macs(output)
+            return
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        total += output.numel() // weight.shape[0] * weight.numel()
+
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | Counted)]
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        network.one_pass(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.frame_grid))
+    for handle in handles:
+        handle.remove()
+    return total

@@ -1,0 +1,152 @@
+"""A fitted network as a video: rendered in batches, rounded to 8 bit, copied while the next batch is rendered."""
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdbench.codec import Workspace
+from rdbench.video import BATCH, Frames, Video, VideoFormat
+
+from .networks.network import Network, render
+
+RENDER_PIXELS = 1 << 18
+"""The network renders so many pixels at once on a CPU, or one frame (our choice; 4 frames of 320x180)."""
+RENDER_PIXELS_GPU = 1 << 22
+"""On a GPU (our choice; 2 frames of 1080p)."""
+
+
+class ClipSize(Protocol):
+    """What of a clip the rendering needs."""
+
+    @property
+    def frames(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def format(self) -> VideoFormat:
+        """8-bit RGB."""
+        ...
+
+
+class RenderedVideo(Video):
+    """What the network renders, cropped to the clip's size and rounded to 8 bit."""
+
+    def __init__(self, network: Network, clip: ClipSize, workspace: Workspace) -> None:
+        self.format, self.frames = clip.format, clip.frames
+        self._network, self._workspace = network, workspace
+        self._device = torch.device(workspace.device)
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """All frames, as `span` renders them."""
+        assert self.frames is not None
+        return self.span(0, self.frames, size)
+
+    def span(self, first: int, end: int, size: int = BATCH) -> Iterator[Frames]:
+        """These frames alone; reports `render_fps`, the network alone, the first (cold) call left out.
+
+        The network renders a bounded number of pixels at once, so that memory does not grow with `size`. While it
+        renders one part, the part before is copied. What is rendered in one call has no `render_fps`.
+        """
+        assert self.frames is not None
+        end = min(end, self.frames)
+        limit = RENDER_PIXELS_GPU if self._device.type == "cuda" else RENDER_PIXELS
+        at_once = max(1, min(size, limit // (self.format.width * self.format.height)))
+        clock = _Clock(self._device)
+        spans = ((at, min(at + at_once, end)) for at in range(first, end, at_once))
+        pending: list[_Copy] = []
+        ready: list[np.typing.NDArray[np.uint8]] = []
+        for start, stop in spans:
+            with self._workspace.stopwatch.part("render"):
+                pending.append(_Copy(self._render(start, stop, clock)))
+                if len(pending) > 1:
+                    ready.append(pending.pop(0).numpy())
+            yield from _cut(ready, size)
+        with self._workspace.stopwatch.part("render"):
+            ready += [copy.numpy() for copy in pending]
+        if (rate := clock.frames_per_second()) is not None:
+            self._workspace.report["render_fps"] = rate
+        yield from _cut(ready, size, last=True)
+
+    @torch.inference_mode()
+    def _render(self, start: int, stop: int, clock: "_Clock") -> Tensor:
+        indices = torch.arange(start, stop, device=self._device)
+        clock.begin(stop - start)
+        output = render(self._network, indices, self._network.frame_grid, self.format.height, self.format.width)
+        clock.end()
+        return (output * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+class _Copy:
+    """Frames on their way to the host; from a GPU through pinned memory, without waiting for it."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self._event = None
+        if frames.device.type == "cuda":
+            self._host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+            self._host.copy_(frames, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+        else:
+            self._host = frames
+
+    def numpy(self) -> np.typing.NDArray[np.uint8]:
+        """The frames, when they have arrived."""
+        if self._event is not None:
+            self._event.synchronize()
+        frames: np.typing.NDArray[np.uint8] = self._host.numpy()
+        return frames
+
+
+def _cut(ready: list[np.typing.NDArray[np.uint8]], size: int, last: bool = False) -> Iterator[Frames]:
+    """Takes batches of exactly `size` frames from what is ready; in the end also a smaller one."""
+    while (count := sum(len(part) for part in ready)) >= size or (last and count):
+        joined = np.concatenate(ready)
+        ready[:] = [joined[size:]] if count > size else []
+        yield Frames(tuple(joined[:size, channel] for channel in range(3)))
+
+
+class _Clock:
+    """Frames and seconds of all calls but the first; on a GPU by its own events, so that nothing waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._counts: list[int] = []
+        self._spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._seconds: list[float] = []
+        self._began = 0.0
+
+    def begin(self, frames: int) -> None:
+        """A call for so many frames begins."""
+        self._counts.append(frames)
+        if self._cuda:
+            self._spans.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
+            self._spans[-1][0].record()
+        else:
+            self._began = time.perf_counter()
+
+    def end(self) -> None:
+        """It has been given to the device, or is done."""
+        if self._cuda:
+            self._spans[-1][1].record()
+        else:
+            self._seconds.append(time.perf_counter() - self._began)
+
+    def frames_per_second(self) -> float | None:
+        """None after fewer than two calls."""
+        if len(self._counts) < 2:
+            return None
+        if self._cuda:
+            torch.cuda.synchronize()
+            self._seconds = [first.elapsed_time(last) / 1000 for first, last in self._spans]
+        return sum(self._counts[1:]) / sum(self._seconds[1:])
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits for the device, before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

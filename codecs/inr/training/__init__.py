@@ -1,0 +1,1 @@
+"""Training: the loop, rate-distortion objectives, checkpoints, timing."""

@@ -1,0 +1,333 @@
+"""The training loop: stages of a recipe, checkpoints between epochs, and the curve of quality over time."""
+
+import csv
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rdbench.codec import FIT_COLUMNS, FIT_CURVE, Workspace
+from rdbench.errors import RdbenchError
+
+from ..compression.scheme import Scheme
+from ..networks.encoder import Encoder
+from ..networks.network import Fitted, Network, Patches, tile
+from ..recipes.losses import loss_of
+from ..recipes.stage import Stage, make_optimizer
+from .checkpoint import Checkpoint
+
+CHECKPOINT = "checkpoint.pt"
+CHECKPOINT_SECONDS = 20.0
+"""At most so much work is lost when a fit is killed (our choice)."""
+
+SETTLE_FRAMES = 8
+"""Frames that an encoder takes at once in the end (our choice)."""
+
+Outputs = Sequence[tuple[float, Tensor]]
+"""Of a network, each with the weight of its loss."""
+
+
+@dataclass
+class Curve:
+    """Rows of (stage, epoch, seconds, PSNR of that epoch's training frames)."""
+
+    rows: list[tuple[str, int, float, float]] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """The rows as CSV."""
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([FIT_COLUMNS, *self.rows])
+
+
+class Samples:
+    """The frames `[N, 3, H, W]` in 8 bit on the device, taken as whole frames or as patches of the network's grid."""
+
+    def __init__(self, frames: Tensor, network: Network) -> None:
+        self.frames, self.grid = frames, network.grid
+        (rows, columns), (height, width) = network.grid, network.patch_size
+        missing = (0, columns * width - frames.shape[3], 0, rows * height - frames.shape[2])
+        whole = frames if not any(missing) else functional.pad(frames.float(), missing, "replicate").to(frames.dtype)
+        self._patches = whole.view(len(frames), 3, rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
+
+    def count(self, by_patches: bool) -> int:
+        """How many there are."""
+        return len(self.frames) * (math.prod(self.grid) if by_patches else 1)
+
+    def batch(self, stage: Stage) -> int:
+        """How many a step takes."""
+        return stage.batch * self.count(stage.by_patches) // len(self.frames)
+
+    def patches(self, chosen: Tensor) -> tuple[Patches, Tensor]:
+        """Patches by number: where they are, and what they show, `[B, 3, h, w]` in 0..1."""
+        cells = math.prod(self.grid)
+        cell = chosen % cells
+        at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1], self.grid)
+        return at, self._patches[at.frames, at.rows, at.columns].float() / 255
+
+    def pixels(self, area: Literal["clip", "frame"]) -> int:
+        """Of the clip or of one frame."""
+        count, _, height, width = self.frames.shape
+        return height * width * (count if area == "clip" else 1)
+
+    def whole(self, chosen: Tensor) -> Tensor:
+        """Frames by index, `[B, 3, H, W]` in 0..1."""
+        return self.frames[chosen].float() / 255
+
+
+class Fit:
+    """A fit that survives being killed: what a checkpoint holds is not done again, and the end is the same."""
+
+    def __init__(
+        self,
+        network: Network,
+        scheme: Scheme,
+        frames: Tensor,
+        workspace: Workspace,
+        stages: Sequence[Stage],
+        encoder: Encoder | None = None,
+    ) -> None:
+        self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
+        self.encoder, self._called = encoder, Fitted(network)
+        if encoder is not None and any(stage.by_patches for stage in stages):
+            raise ValueError("An encoder network sees whole frames; its stages cannot take patches.")
+        self.samples = Samples(frames, network)
+        self.device = frames.device
+        self.curve, self._seconds = Curve(), 0.0
+        self.inherited = 0.0
+        """Seconds of what the checkpoint held, whoever spent them."""
+        self._checkpoint = Checkpoint(workspace.folder / CHECKPOINT)
+
+    def run(self) -> None:
+        """Fits the network, stage after stage. Raises RdbenchError where the loss diverges.
+
+        A checkpoint of the first stages alone is carried on.
+        """
+        saved = self._resume()
+        first = int(saved["stage"]) if saved else 0
+        carried = None
+        for number in range(first, len(self.stages)):
+            carried = self._run_stage(number, saved if number == first else None, carried)
+        self._checkpoint.wait()
+        self.curve.write(self.workspace.folder / FIT_CURVE)
+
+    def _run_stage(
+        self, number: int, saved: dict[str, Any] | None, carried: torch.optim.Optimizer | None
+    ) -> torch.optim.Optimizer:
+        """Returns the optimizer, with which the next stage may carry on."""
+        stage = self.stages[number]
+        copied = () if saved else self.network.enter(stage)
+        self.scheme.enter(self.network, stage)
+        optimizer, average = self.start(stage)
+        if carried is not None and stage.passed and not saved:
+            known = [p for group in optimizer.param_groups for p in group["params"] if p in carried.state]
+            optimizer.state.update({parameter: carried.state[parameter] for parameter in known})
+            self._copy_moments(optimizer, copied)
+        if saved:
+            self.scheme.load_state(saved["scheme"])
+            optimizer.load_state_dict(saved["optimizer"])
+            average.load_state(saved["average"])
+        before, started = self._seconds, time.perf_counter()
+        saved_at, done = started, sum(earlier.epochs for earlier in self.stages[:number])
+        for epoch in range(int(saved["epoch"]) if saved else 0, stage.epochs):
+            psnr = self._epoch(stage, optimizer, average, epoch)
+            self._seconds = before + time.perf_counter() - started
+            self.curve.rows.append((stage.name, epoch + 1, round(self._seconds, 3), round(psnr, 4)))
+            if epoch + 1 == stage.epochs:
+                average.finish()
+                self._settle()
+            if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
+                self._save(number, epoch + 1, optimizer, average)
+                saved_at = time.perf_counter()
+            text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB"
+            self.workspace.progress(done + epoch + 1, sum(each.epochs for each in self.stages), text)
+        return optimizer
+
+    def _copy_moments(self, optimizer: torch.optim.Optimizer, names: Sequence[str]) -> None:
+        """The other rows of these parameters have become copies of the first; so do those of their moments."""
+        parameters = dict(self.network.named_parameters())
+        for name in names:
+            for moment in optimizer.state[parameters[name]].values():
+                if isinstance(moment, Tensor) and moment.shape == parameters[name].shape:
+                    moment.copy_(moment[:1].expand_as(moment).clone())
+
+    def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
+        """The optimizer and the moving average of a stage."""
+        fitted, own = self._fitted(), self.scheme.parameters()
+        parameters = [*stage.chosen(fitted), *own]
+        decaying = self._decaying(stage, fitted)
+        split = [[p for p in parameters if (p in decaying) == decays] for decays in (False, True)]
+        return make_optimizer(stage, *split), Average(parameters, stage.ema)
+
+    def _decaying(self, stage: Stage, fitted: Mapping[str, nn.Parameter]) -> set[Tensor]:
+        """What the stage's weight decay acts on."""
+        if not stage.weight_decay:
+            return set()
+        if stage.decayed == "layers":
+            networks = [self.network] if self.encoder is None else [self.network, self.encoder]
+            modules = (module for network in networks for module in network.modules())
+            return {module.weight for module in modules if isinstance(module, nn.Linear | nn.Conv2d)}
+        content = self.network.latents if stage.decayed == "model" else ()
+        return {parameter for name, parameter in fitted.items() if name not in content}
+
+    def _fitted(self) -> dict[str, nn.Parameter]:
+        """All that an optimizer may change, by name; what an encoder makes is not among it."""
+        own = dict(self.network.named_parameters())
+        if self.encoder is None:
+            return own
+        named = {f"encoder.{name}": parameter for name, parameter in self.encoder.named_parameters()}
+        return {name: p for name, p in own.items() if name not in self.encoder.makes} | named
+
+    def _epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", epoch: int) -> float:
+        """One pass over all samples, which only seed, stage and epoch decide; returns the PSNR in dB."""
+        torch.manual_seed(_seed(self.workspace.seed, stage.name, epoch))
+        count = self.samples.count(stage.by_patches)
+        order = torch.randperm(count).to(self.device)
+        error = torch.zeros((), device=self.device)
+        batch = self.samples.batch(stage)
+        for start in range(0, count, batch):
+            stage.schedule(optimizer, epoch + start / count)
+            chosen = order[start : start + batch]
+            self.scheme.advance(stage.progress(epoch + start / count))
+            number = epoch * -(-count // batch) + start // batch + 1
+            error += self.step(stage, optimizer, chosen, number) * len(chosen) / count
+            average.update()
+        mean = float(error)
+        if not math.isfinite(mean):
+            raise RdbenchError(
+                f"The fit diverged in epoch {epoch + 1} of {stage.name}; try another --seed or a lower lr."
+            )
+        return -10 * math.log10(max(mean, 1e-10))
+
+    def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor, number: int) -> Tensor:
+        """Step `number` of a stage, from 1, and the rate's own where it is due.
+
+        Returns the mean squared error before it, on the device: nothing waits for it.
+        """
+        error = self._frame_step(stage, optimizer, chosen)
+        if stage.rate_every and number % stage.rate_every == 0:
+            self._rate_step(stage, optimizer, chosen)
+        return error
+
+    def _frame_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            tensors = self._tensors(chosen)
+            outputs, target = self._compare(stage, chosen, tensors)
+        losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]
+        loss = torch.stack(losses).sum()
+        if stage.rate_weight and not stage.rate_every and (bits := self.scheme.rate(tensors)) is not None:
+            loss = loss + stage.rate_weight * bits / self.samples.pixels(stage.rate_area)
+        self._descend(stage, optimizer, loss)
+        return (outputs[0][1].detach().float() - target).square().mean()
+
+    def _rate_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> None:
+        """A step for the rate alone, which weighs as much as in all steps since the last one."""
+        tensors = self._tensors(chosen)
+        self.scheme.substitute(tensors)
+        bits = self.scheme.rate(tensors)
+        if bits is not None:
+            weight = stage.rate_every * stage.rate_weight / self.samples.pixels(stage.rate_area)
+            self._descend(stage, optimizer, weight * bits)
+
+    def _descend(self, stage: Stage, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if stage.clip_norm is not None:
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], stage.clip_norm)
+        optimizer.step()
+        self.scheme.after_step(self.network)
+
+    def _tensors(self, chosen: Tensor) -> dict[str, Tensor]:
+        """What travels, by name; for frames that the batch reads an encoder's rows are made anew and stored."""
+        tensors: dict[str, Tensor] = dict(self.network.named_parameters())
+        if self.encoder is not None:
+            frames = self.encoder.reach(chosen)
+            for name, rows in self.encoder(self.samples.whole, frames).items():
+                stored = tensors[name].detach()
+                stored.index_copy_(0, frames, rows.detach().to(stored.dtype))
+                tensors[name] = stored.index_copy(0, frames, rows.to(stored.dtype))
+        return tensors
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Stores what the encoder makes of every frame, so that the network stands alone."""
+        if self.encoder is not None:
+            for at in range(0, len(self.samples.frames), SETTLE_FRAMES):
+                self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + SETTLE_FRAMES])
+
+    def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Outputs, Tensor]:
+        made = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
+        weights = {f"network.{name}": tensor for name, tensor in {**made, **self.scheme.substitute(tensors)}.items()}
+        at, target = (
+            self.samples.patches(chosen)
+            if stage.by_patches
+            else (Patches.of_frames(chosen, self.network.frame_grid), self.samples.whole(chosen))
+        )
+        outputs: Outputs = torch.func.functional_call(self._called, weights, (at,))
+        if stage.by_patches:
+            return outputs, target
+        height, width = target.shape[2:]
+        return [(weight, tile(o, self.network.frame_grid)[..., :height, :width]) for weight, o in outputs], target
+
+    def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
+        self._checkpoint.save(
+            {
+                "recipe": repr(tuple(self.stages[: number + 1])), "stage": number, "epoch": epoch,
+                "seconds": self._seconds,
+                "curve": self.curve.rows, "network": self.network.state_dict(), "scheme": self.scheme.state(),
+                "optimizer": optimizer.state_dict(), "average": average.state(),
+                "encoder": self.encoder.state_dict() if self.encoder else {},
+            }
+        )  # fmt: skip
+
+    def _resume(self) -> dict[str, Any] | None:
+        """The checkpoint, if there is one; the network gets its weights. Raises RdbenchError for another fit's."""
+        saved = self._checkpoint.load(self.device)
+        if saved is None:
+            return None
+        if saved.get("recipe") != repr(tuple(self.stages[: int(saved["stage"]) + 1])):
+            raise self._checkpoint.misfit()
+        try:
+            self.network.load_state_dict(saved["network"])
+            if self.encoder is not None:
+                self.encoder.load_state_dict(saved["encoder"])
+        except (RuntimeError, KeyError) as error:
+            raise self._checkpoint.misfit() from error
+        self.curve.rows = [tuple(row) for row in saved["curve"]]
+        self._seconds = self.inherited = float(saved["seconds"])
+        return saved
+
+
+class Average:
+    """The exponential moving average of parameters; without a decay it does nothing."""
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float | None) -> None:
+        self._parameters, self._decay = [p.detach() for p in parameters], decay
+        self._means = [p.clone() for p in self._parameters] if decay is not None else []
+
+    def update(self) -> None:
+        """After a step."""
+        if self._decay is not None:
+            torch._foreach_lerp_(self._means, self._parameters, 1 - self._decay)
+
+    def finish(self) -> None:
+        """Gives the parameters their averages."""
+        if self._decay is not None:
+            torch._foreach_copy_(self._parameters, self._means)
+
+    def state(self) -> list[Tensor]:
+        """What a checkpoint keeps."""
+        return self._means
+
+    def load_state(self, state: Sequence[Tensor]) -> None:
+        """What `state` gave."""
+        self._means = list(state)
+
+
+def _seed(seed: int, stage: str, epoch: int) -> int:
+    return (seed * 1_000_003 + sum(stage.encode()) * 7_919 + epoch) % (1 << 63)

@@ -1,0 +1,1 @@
+"""Clips: datasets, their manifests, fetching them, and where the user keeps data."""

@@ -1,0 +1,263 @@
+"""`rdbench datasets fetch`: download, resume, check and unpack the files of a dataset."""
+
+import http.client
+import lzma
+import shutil
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
+
+from ..errors import DatasetError, UsageError, did_you_mean
+from . import dataset
+from .dataset import Sequence
+from .manifest import Entry, Manifest, find_datasets, load_manifest, places_of
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the name of the file, the bytes that are here, and the bytes of the whole (None where unknown)."""
+
+CHUNK = 1 << 20
+TRIES = 4
+"""Attempts in a row that may fail without one new byte."""
+PAUSE = 1.0
+"""Seconds before the second attempt; doubled before each further one."""
+TIMEOUT = 60.0
+"""Seconds without a byte after which a connection counts as dead."""
+
+
+class _Transient(Exception):
+    """Worth another attempt, after `wait` seconds if the server asked for that."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class _Download:
+    """A web address, the file to write, and what is shown to the user."""
+
+    url: str
+    target: Path
+    name: str
+    progress: Progress
+
+    @property
+    def part(self) -> Path:
+        return self.target.with_name(self.target.name + ".part")
+
+
+def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, done, total: None) -> list[Path]:
+    """The files of a dataset or of some of its sequences, downloaded where missing. Raises DatasetError, UsageError."""
+    spec = dataset.parse_spec(name)
+    known = find_datasets()
+    own = spec.name not in known
+    path = known.get(spec.name, Path(spec.name).expanduser())
+    if own and path.suffix != ".toml":
+        raise UsageError(f"There is no dataset {spec.name!r}{did_you_mean(spec.name, known)}")
+    root = dataset.data_root(data_root)
+    sequences = dataset.resolve(name, root)
+    manifest = load_manifest(path)
+    entries = {entry.name: entry for entry in manifest.sequences}
+    wanted = [s for s in sequences if not _whole(s)]
+    for sequence in wanted:
+        if entries[sequence.name].url is None:
+            raise DatasetError(_by_hand(spec.name, manifest, sequence))
+    for sequence in wanted:
+        entry = entries[sequence.name]
+        target = places_of(entry, path, root, own)[0]
+        with _disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(target.with_name(target.name + ".lock")):
+                _obtain(entry, replace(sequence, path=str(target)), progress)
+    return [Path(s.path) for s in dataset.resolve(name, root)]
+
+
+def _whole(sequence: Sequence) -> bool:
+    try:
+        dataset.check_file(sequence)
+    except DatasetError:
+        return False
+    return True
+
+
+def _by_hand(name: str, manifest: Manifest, sequence: Sequence) -> str:
+    return f"{name} cannot be downloaded by rdbench: {sequence.name} is not at {sequence.path}. {sequence.remedy}"
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    """Turns a full disk or an unwritable folder into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"{target} cannot be written ({error.strerror or error}); free some space there, or name another folder "
+            "with --data-root or RDBENCH_DATA."
+        ) from error
+
+
+def _obtain(entry: Entry, sequence: Sequence, progress: Progress) -> None:
+    """Downloads (and unpacks) one file; `sequence.path` appears only when it is whole."""
+    target = Path(sequence.path)
+    if _whole(sequence):
+        return  # another process was faster
+    if sequence.bytes is not None and _size(target) > sequence.bytes:
+        raise DatasetError(f"{target} is longer than {sequence.name} of the manifest; move it away, then fetch again.")
+    url = entry.url or ""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise DatasetError(f"The address {url!r} of {sequence.name} is neither http nor https; correct the manifest.")
+    leaf = PurePosixPath(unquote(urlsplit(url).path)).name or target.name
+    packed = leaf.lower().endswith(".7z")
+    download = _Download(url, target.with_name(leaf) if packed else target, leaf, progress)
+    _download(download)
+    if entry.download_sha256 is not None:
+        _check_download(download, entry.download_sha256)
+    if packed:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as scratch:
+            _settle(_unpack(download.part, target.name, Path(scratch)), sequence, url)
+        download.part.unlink()
+    else:
+        _settle(download.part, sequence, url)
+
+
+def _check_download(download: _Download, expected: str) -> None:
+    found = dataset.file_sha256(download.part)
+    if found != expected:
+        download.part.unlink()
+        raise DatasetError(
+            f"{download.url} is damaged or has changed (sha256 {found[:12]}..., expected {expected[:12]}...); "
+            "it was deleted: try again, or correct the manifest."
+        )
+
+
+def _settle(file: Path, sequence: Sequence, url: str) -> None:
+    """Moves a finished file to its place if it is what the manifest promises, else deletes it."""
+    try:
+        dataset.check_file(replace(sequence, path=str(file), remedy=""))
+    except DatasetError as error:
+        file.unlink(missing_ok=True)
+        raise DatasetError(f"What {url} sent was deleted, because it is not what the manifest says: {error}") from error
+    file.replace(sequence.path)
+
+
+def _download(download: _Download) -> None:
+    """Fills the `.part` file, resuming what is there. Raises DatasetError."""
+    failures, size = 0, _size(download.part)
+    while True:
+        try:
+            return _attempt(download)
+        except _Transient as error:
+            failures = 1 if _size(download.part) > size else failures + 1
+            size = max(size, _size(download.part))
+            if failures >= TRIES:
+                raise DatasetError(
+                    f"{download.url} could not be downloaded ({error}); what arrived is kept: run the command again."
+                ) from error
+            time.sleep(max(PAUSE * 2 ** (failures - 1), error.wait))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _attempt(download: _Download) -> None:
+    """One connection: from where the `.part` file ends to the end. Raises _Transient or DatasetError."""
+    start = _size(download.part)
+    # "identity": a compressed answer would make byte ranges meaningless.
+    headers = {"User-Agent": "rdbench", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(download.url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        with error:
+            return _refused(download, error, start)
+    except (http.client.HTTPException, OSError) as error:  # URLError is an OSError
+        raise _Transient(str(error)) from error
+    with response:
+        if response.status == 206 and _content_range(response.headers)[0] != start:
+            download.part.unlink()
+            raise _Transient("the server sent another part than the one asked for")
+        _receive(download, response, start if response.status == 206 else 0)
+
+
+def _refused(download: _Download, error: urllib.error.HTTPError, start: int) -> None:
+    if error.code == 416 and start:
+        if _content_range(error.headers)[1] == start:
+            return  # nothing after what is here: it is whole
+        download.part.unlink()
+        raise _Transient("the kept part does not fit the file any more") from error
+    if error.code in (408, 429) or error.code >= 500:
+        wait = error.headers.get("Retry-After", "")
+        raise _Transient(f"HTTP {error.code} {error.reason}", min(float(wait), 60.0) if wait.isdigit() else 0.0)
+    raise DatasetError(
+        f"{download.url} cannot be downloaded (HTTP {error.code} {error.reason}); get the file by hand, put it at "
+        f"{download.target}, and tell the manifest's authors."
+    ) from error
+
+
+def _content_range(headers: Message) -> tuple[int | None, int | None]:
+    """(first byte, size of the whole) of `Content-Range: bytes 5-9/10` or `bytes */10`; None for what is unknown."""
+    span, _, whole = headers.get("Content-Range", "").removeprefix("bytes").strip().partition("/")
+    first = span.partition("-")[0]
+    return (int(first) if first.isdigit() else None, int(whole) if whole.isdigit() else None)
+
+
+def _receive(download: _Download, response: http.client.HTTPResponse, start: int) -> None:
+    """Appends the answer's body from byte `start` on. Raises _Transient if it ends too early."""
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdigit() else None
+    done = start
+    with download.part.open("ab" if start else "wb") as file:
+        if total is not None and total - start > shutil.disk_usage(download.part.parent).free:
+            raise OSError(f"{total - start:,} bytes do not fit on the disk")
+        download.progress(download.name, done, total)
+        while chunk := _read(response):
+            file.write(chunk)
+            done += len(chunk)
+            download.progress(download.name, done, total)
+    if total is not None and done < total:
+        raise _Transient(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(CHUNK)
+    except (http.client.HTTPException, OSError) as error:
+        raise _Transient(str(error) or type(error).__name__) from error
+
+
+def _unpack(archive: Path, name: str, scratch: Path) -> Path:
+    """The one expected file out of a .7z archive, unpacked into `scratch`. Raises DatasetError."""
+    import py7zr
+    from py7zr.exceptions import ArchiveError
+
+    try:
+        with py7zr.SevenZipFile(archive, "r") as packed:
+            names = [n for n in packed.getnames() if _is_safe(n) and PurePosixPath(n).name == name]
+            if len(names) != 1:
+                held = ", ".join(sorted(packed.getnames())[:5])
+                raise DatasetError(f"The archive {archive} holds no single {name} but {held}; correct the manifest.")
+            packed.extract(path=scratch, targets=names)
+    except (ArchiveError, lzma.LZMAError, EOFError, ValueError) as error:
+        archive.unlink()
+        raise DatasetError(f"The archive of {name} was damaged and is deleted ({error}); fetch it again.") from error
+    file = scratch / str(names[0])
+    if file.is_symlink() or not file.is_file() or scratch.resolve() not in file.resolve().parents:
+        archive.unlink()
+        raise DatasetError(f"{name} in its archive is not a plain file; the archive was deleted, do not trust it.")
+    return file
+
+
+def _is_safe(member: str) -> bool:
+    path = PurePosixPath(member)
+    return not path.is_absolute() and ".." not in path.parts and "\\" not in member and ":" not in member

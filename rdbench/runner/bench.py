@@ -1,0 +1,133 @@
+"""`rdbench bench`: how fast a codec fits or decodes, and what share of the machine's peak that is."""
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..codec import Codec, RatePoint, Source, Timing, Workspace
+from ..errors import UsageError
+from .sweep import Job
+from .worker import decode_timed, open_job
+
+MATRIX = {"cpu": 2048, "cuda": 8192}
+"""Side of the matrices whose product is the peak (our choice: larger ones are no faster)."""
+PRODUCTS = 7
+"""Products that are timed; the median counts."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was timed, on what, and the peak that it is held against, in operations a second by precision."""
+
+    codec: str
+    rate_point: str
+    clip: str
+    device: str
+    threads: int
+    timings: list[Timing]
+    peaks: Mapping[str, float]
+
+    def table(self) -> pd.DataFrame:
+        """A row for each timing: medians, and the 25th and 75th percentile of the seconds."""
+        return pd.DataFrame([self._row(timing) for timing in self.timings])
+
+    def _row(self, timing: Timing) -> dict[str, Any]:
+        seconds = statistics.median(timing.seconds)
+        low, high = np.percentile(timing.seconds, [25, 75])
+        row: dict[str, Any] = {
+            "work": timing.name, "ms": 1000 * seconds, "p25_ms": 1000 * low, "p75_ms": 1000 * high,
+            "per_second": 1 / seconds, "frames_per_second": timing.frames / seconds,
+        }  # fmt: skip
+        if timing.flops is not None:
+            speed = timing.flops / seconds
+            row |= {"gflop": timing.flops / 1e9, "gflop_per_second": speed / 1e9}
+            row |= {"percent_of_peak": 100 * speed / self.peaks[timing.precision]}
+        return row
+
+    def lines(self) -> list[str]:
+        """What stands below the table."""
+        peaks = [f"{speed / 1e9:.0f} GFLOP/s in {name}" for name, speed in self.peaks.items()]
+        held = f"; peak, a large matrix product here: {', '.join(peaks)}" if peaks else ""
+        return [f"{self.codec} {self.rate_point} on {self.clip}, {self.device}, {self.threads} threads{held}."]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, every sample too, with the machine and the versions, for the record."""
+        import torch
+
+        return {**asdict(self), "machine": f"{platform.machine()} {platform.system()}", "torch": torch.__version__}
+
+
+def bench(what: str, job: Job, steps: int) -> Report:
+    """Times the fit (`steps` steps of each stage) or the decoding (`steps` times). Raises UsageError."""
+    if what not in ("fit", "decode"):
+        raise UsageError(f"There is no bench of {what!r}; there are fit and decode.")
+    if steps < 1:
+        raise UsageError(f"--steps {steps} times nothing; give at least 1.")
+    os.environ.update({"OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE"})  # before torch is there
+    with tempfile.TemporaryDirectory() as scratch:
+        codec, source, point, workspace = open_job(job, Path(scratch), lambda done, total, text: None)
+        device = workspace.device
+        measure = _fit if what == "fit" else _decode
+        timings = measure(codec, source, point, workspace, steps, job)
+    used: set[str] = {timing.precision for timing in timings if timing.flops is not None}
+    peaks = {name: measure_peak(device, name) for name in sorted(used)}
+    label = f"{job.clip.label}:{job.clip.name}, {job.frames} frames"
+    return Report(job.name, job.point, label, device, job.threads, list(timings), peaks)
+
+
+def _fit(
+    codec: Codec, source: Source, point: RatePoint, workspace: Workspace, steps: int, job: Job
+) -> Sequence[Timing]:
+    timings = codec.time_fit(source, point, steps, workspace)
+    if not timings:
+        raise UsageError(f"{job.codec} has no fit; rdbench bench decode {job.codec} times its decoder.")
+    return timings
+
+
+def _decode(
+    codec: Codec, source: Source, point: RatePoint, workspace: Workspace, steps: int, job: Job
+) -> Sequence[Timing]:
+    """The whole, its parts, the way to the first frame, and to the middle one alone; one decoding to warm up."""
+    bitstream = workspace.folder / "sample.bin"
+    codec.write_sample(source, point, bitstream, workspace)
+    results = [
+        decode_timed(job.codec, bitstream, workspace.device, job.threads, job.ffmpeg, job.programs)
+        for _ in range(steps + 1)
+    ][1:]
+    frames = float(results[0]["frames"])
+    pixels = source.video.format.width * source.video.format.height
+    kmacs = workspace.report.get("kmacs_per_pixel")
+    flops = None if kmacs is None else 2000.0 * kmacs * pixels * frames
+    timings = [Timing("decode", tuple(r["seconds"] for r in results), frames, flops)]
+    timings += [
+        Timing(part, tuple(r["parts"][part] for r in results), frames, flops if part == "render" else None)
+        for part in results[0]["parts"]
+    ]
+    timings.append(Timing("first frame", tuple(r["first_frame_seconds"] for r in results), 1.0))
+    return [*timings, Timing("middle frame", tuple(r["seek_seconds"] for r in results), 1.0)]
+
+
+def measure_peak(device: str, precision: str) -> float:
+    """Operations a second of a large matrix product, the most that this machine's matrix library reaches."""
+    import torch
+
+    side = MATRIX["cuda" if device.startswith("cuda") else "cpu"]
+    a = torch.rand(side, side, device=device, dtype=getattr(torch, precision))
+    wait: Callable[[], None] = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    seconds = []
+    for _ in range(PRODUCTS + 1):
+        wait()
+        started = time.perf_counter()
+        a @ a
+        wait()
+        seconds.append(time.perf_counter() - started)
+    return float(2 * side**3 / statistics.median(seconds[1:]))

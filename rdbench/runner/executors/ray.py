@@ -1,0 +1,70 @@
+"""Jobs on a Ray cluster; bitstreams and records come back as bytes, so no shared disk is needed."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...codec import Progress
+from ...errors import UsageError
+from ...registry import find_card
+from ...report.results import Record, read_record
+from ..job import fail, job_folder, run_job
+from ..sweep import Job
+
+KEPT = ("bitstream.bin", "bitstream.bin.sha256", "encode.json", "fit.csv", "frames.csv", "log.txt", "record.json")
+GPU_SHARE = 0.25
+"""Jobs of a codec that computes on a GPU share one four ways (our choice)."""
+
+
+def run_remotely(description: str) -> dict[str, bytes]:
+    """Runs one job in a scratch folder of the machine at hand; returns its files by name."""
+    job = Job.from_json(description)
+    with tempfile.TemporaryDirectory() as scratch:
+        run_job(job, Path(scratch), lambda done, total, text: None, threading.Event())
+        folder = job_folder(Path(scratch), job)
+        return {name: (folder / name).read_bytes() for name in KEPT if (folder / name).exists()}
+
+
+def keep_files(job: Job, out: Path, files: dict[str, bytes]) -> Record:
+    """Writes a job's files below `out`, the record last."""
+    folder = job_folder(out, job)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        if name in files:
+            partial = folder / f"{name}.partial"
+            partial.write_bytes(files[name])
+            partial.replace(folder / name)
+    return read_record(folder / "record.json")
+
+
+def run_jobs(
+    jobs: Sequence[Job], out: Path, parallel: int, progress: Callable[[Job], Progress], stop: threading.Event
+) -> Iterator[tuple[Job, Record]]:
+    """Sends every job to the cluster that `ray.init` finds and yields each with its record as it ends."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError('--executor ray needs Ray; install it with pip install "rdbench[ray]".') from error
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    share = GPU_SHARE if ray.cluster_resources().get("GPU") else 0
+    waiting: dict[Any, Job] = {}
+    for job in jobs:
+        gpu = share if find_card(job.codec).kind != "conventional" else 0
+        task = ray.remote(num_cpus=job.threads, num_gpus=gpu, max_retries=1)(run_remotely)
+        waiting[task.remote(job.to_json())] = job
+    try:
+        while waiting and not stop.is_set():
+            done, _ = ray.wait(list(waiting), timeout=1)
+            for reference in done:
+                job = waiting.pop(reference)
+                try:
+                    yield job, keep_files(job, out, ray.get(reference))
+                except ray.exceptions.RayError as error:  # the machine went away, or ran out of memory
+                    folder = job_folder(out, job)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    yield job, fail(job, out, f"Ray lost the job ({type(error).__name__}); run the sweep again.")
+    finally:
+        for reference in waiting:
+            ray.cancel(reference, force=True)

@@ -1,0 +1,102 @@
+"""A sweep, from plan to records: what is done is skipped, what failed is tried again, the rest is run."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..codec import Progress
+from ..errors import RdbenchError, UsageError, did_you_mean
+from ..report.results import Record
+from .job import finished_record
+from .sweep import Job
+
+EXECUTORS = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: records by job, and how many of them were there before."""
+
+    records: tuple[tuple[Job, Record], ...]
+    skipped: int
+
+    @property
+    def failed(self) -> list[Record]:
+        """The records of the jobs that failed."""
+        return [record for _, record in self.records if record.status != "ok"]
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Makes the output folder ours alone. Raises UsageError where it cannot be written or another run has it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".rdbench.lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"Another run is writing to {out}; wait for it, or give another folder with --out.") from error
+    except OSError as error:
+        raise UsageError(
+            f"The output folder {out} cannot be written ({error.strerror}); give another with --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run(
+    jobs: Sequence[Job],
+    out: Path,
+    executor: str,
+    parallel: int,
+    progress: Callable[[Job], Progress],
+    finished: Callable[[Job, Record, bool], None],
+) -> Outcome:
+    """Runs what is not done yet; `finished(job, record, was_there)` hears of each record. The caller holds the lock."""
+    if executor not in EXECUTORS:
+        raise UsageError(f"There is no executor {executor!r}{did_you_mean(executor, EXECUTORS)}")
+    kept, todo = _split(jobs, out, finished)
+    stop = threading.Event()
+    records = list(kept)
+    if executor == "ray":
+        from .executors.ray import run_jobs
+    else:
+        from .executors.local import run_jobs
+    try:
+        for job, record in run_jobs(todo, out, parallel, progress, stop):
+            records.append((job, record))
+            finished(job, record, False)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            reason = os.strerror(error.errno or 0)
+            raise RdbenchError(
+                f"Writing to {out} failed ({reason}); make room, run the same command again, and it continues."
+            ) from error
+        raise
+    return Outcome(tuple(records), len(kept))
+
+
+def _split(
+    jobs: Sequence[Job], out: Path, finished: Callable[[Job, Record, bool], None]
+) -> tuple[list[tuple[Job, Record]], list[Job]]:
+    kept, todo = [], []
+    for job in jobs_by_id(jobs).values():
+        record = finished_record(out, job)
+        if record is None:
+            todo.append(job)
+        else:
+            kept.append((job, record))
+            finished(job, record, True)
+    return kept, todo
+
+
+def jobs_by_id(jobs: Sequence[Job]) -> dict[str, Job]:
+    """The jobs by id; two descriptions of one result become one job."""
+    return {job.id: job for job in jobs}

@@ -1,0 +1,249 @@
+"""A sweep: codecs x sequences x rate points -> jobs with stable ids, and what they will cost."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..clips import dataset
+from ..codec import Clip, Codec, Host, RatePoint
+from ..errors import UsageError
+from ..registry import CodecSpec
+from ..video import VideoFormat
+from ..video.conditions import find_conditions
+from ..video.pipe import format_from_dict, format_to_dict
+
+METRICS = ("psnr", "ms_ssim", "vmaf")
+PRESETS = ("paper", "quick", "tiny")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the user asked for, on the command line or in a TOML file with these names."""
+
+    codecs: str
+    dataset: str
+    frames: int | None = None
+    rate_points: str | None = None
+    preset: str | None = None
+    set: tuple[str, ...] = ()
+    conditions: str = "rgb601"
+    metrics: str = "psnr,ms_ssim"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 1
+    timeout: float | None = None
+    data_root: str | None = None
+    ffmpeg: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One rate point of one codec on one sequence: a pure description that any machine can run."""
+
+    codec: str
+    name: str
+    """The codec as records show it, options included."""
+    codec_version: str
+    settings: dict[str, Any]
+    sequence: dict[str, Any]
+    format: dict[str, Any]
+    clip_sha256: str
+    frames: int
+    point: str
+    point_settings: dict[str, Any]
+    conditions: str
+    seed: int
+    command: str
+    metrics: tuple[str, ...] = ("psnr", "ms_ssim")
+    device: str = "auto"
+    threads: int = 1
+    timeout: float | None = None
+    ffmpeg: str | None = None
+    programs: dict[str, str] = field(default_factory=dict)
+    """Paths on this machine that the codec's settings name."""
+    estimate: float | None = field(default=None, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits of all that decides the result."""
+        return _digest({**self._decisive, "point": self.point_settings})
+
+    @property
+    def family(self) -> str:
+        """The same for all rate points of a codec on a clip."""
+        return _digest(self._decisive)
+
+    @property
+    def _decisive(self) -> dict[str, Any]:
+        return {
+            "codec": self.codec,
+            "version": self.codec_version,
+            "settings": self.settings,
+            "clip": self.clip_sha256,
+            "frames": self.frames,
+            "conditions": find_conditions(self.conditions).stamp,
+            "seed": self.seed,
+        }
+
+    @property
+    def clip(self) -> dataset.Sequence:
+        """The sequence to encode."""
+        return dataset.Sequence.from_dict(self.sequence)
+
+    @property
+    def video_format(self) -> VideoFormat:
+        """The format of the source's frames."""
+        return format_from_dict(self.format)
+
+    def to_json(self) -> str:
+        """The description as JSON; `from_json` reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """The job that `to_json` wrote."""
+        values = json.loads(text)
+        values["metrics"] = tuple(values["metrics"])
+        return cls(**values)
+
+
+def _digest(decisive: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The options written down in a TOML file. Raises UsageError."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"The sweep {path} cannot be read: {error}.") from error
+    known = {f.name for f in fields(Sweep)} | {"out", "jobs", "executor"}
+    for key, value in values.items():
+        if key.replace("-", "_") not in known:
+            raise UsageError(f"The sweep {path} has an unknown key {key!r}; known: {', '.join(sorted(known))}.")
+        if key in ("codecs", "dataset", "rate_points", "metrics") and isinstance(value, list):
+            values[key] = ",".join(str(v) for v in value)
+    return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def plan(sweep: Sweep, command: str) -> list[Job]:
+    """Every job of the sweep, sequence by sequence. Raises UsageError or DatasetError before anything runs."""
+    _check(sweep)
+    codecs = [(spec, registry.create(spec, sweep.preset)) for spec in _specs(sweep)]
+    host = Host(ffmpeg=sweep.ffmpeg)
+    for spec, codec in codecs:
+        if reason := codec.missing(replace(host, programs=codec.programs)):
+            raise UsageError(f"{spec.label} cannot run here: {reason}")
+    root = Path(sweep.data_root) if sweep.data_root else None
+    jobs: list[Job] = []
+    for sequence in dataset.resolve(sweep.dataset, root, sweep.ffmpeg):
+        jobs += _jobs_of(sweep, sequence, codecs, host, command)
+    _check_labels(sweep, jobs)
+    return jobs
+
+
+def _check_labels(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Every label asked for must be a rate point of some codec, and every codec must have one of them."""
+    if sweep.rate_points is None or sweep.rate_points.isdigit():
+        return
+    used = {job.point.lower() for job in jobs}
+    for label in (label.strip() for label in sweep.rate_points.split(",")):
+        if label.lower() not in used:
+            raise UsageError(f"No codec of {sweep.codecs} has a rate point {label!r}; see rdbench codecs.")
+    if idle := [str(spec) for spec in _specs(sweep) if str(_named(spec)) not in {job.name for job in jobs}]:
+        raise UsageError(f"{idle[0]} has none of the rate points {sweep.rate_points}; see rdbench codecs.")
+
+
+def _check(sweep: Sweep) -> None:
+    find_conditions(sweep.conditions)
+    if sweep.frames is not None and sweep.frames < 1:
+        raise UsageError(f"--frames {sweep.frames} leaves nothing to encode; give at least 1.")
+    if sweep.preset is not None and sweep.preset not in PRESETS:
+        raise UsageError(f"There is no preset {sweep.preset!r}; there are {', '.join(PRESETS)}.")
+    if unknown := set(sweep.metrics.split(",")) - set(METRICS):
+        raise UsageError(f"There is no metric {min(unknown)!r}; there are {', '.join(METRICS)}.")
+
+
+def _specs(sweep: Sweep) -> list[CodecSpec]:
+    specs = registry.parse_specs(sweep.codecs)
+    for setting in sweep.set:
+        name, dot, rest = setting.partition(".")
+        key, equals, value = rest.partition("=")
+        if not (dot and equals and key):
+            raise UsageError(f"--set {setting} is not of the form codec.option=value, as in --set nerv.epochs=30.")
+        if name not in {spec.label for spec in specs}:
+            raise UsageError(f"--set {setting} names a codec that is not in --codecs {sweep.codecs}.")
+        specs = [spec.with_options({key: value}) if spec.label == name else spec for spec in specs]
+    return list(dict.fromkeys(specs))
+
+
+def _named(spec: CodecSpec) -> CodecSpec:
+    """The codec as records show it: without the options that say where something lies on this machine."""
+    fields = registry.load_codec(spec.name).Settings.model_fields
+    return spec.without([name for name, field in fields.items() if field.exclude])
+
+
+def _jobs_of(
+    sweep: Sweep, sequence: dataset.Sequence, codecs: Sequence[tuple[CodecSpec, Codec]], host: Host, command: str
+) -> list[Job]:
+    video = sequence.open(sweep.ffmpeg, sweep.frames)
+    frames = video.frames if video.frames is not None else sum(len(batch) for batch in video.batches())
+    clip = Clip(video.format, frames, tuple(sequence.sizes))
+    digest = dataset.content_sha256(sequence, sweep.frames, sweep.ffmpeg)
+    jobs = []
+    for spec, codec in codecs:
+        for point in choose_points(codec, clip, sweep.rate_points):
+            jobs.append(
+                Job(
+                    codec=spec.name,
+                    name=str(_named(spec)),
+                    codec_version=codec.version(replace(host, programs=codec.programs)),
+                    settings=codec.settings.model_dump(mode="json"),
+                    sequence=sequence.to_dict(),
+                    format=format_to_dict(clip.format),
+                    clip_sha256=digest,
+                    frames=frames,
+                    point=point.label,
+                    point_settings=dict(point.settings),
+                    conditions=sweep.conditions,
+                    seed=sweep.seed,
+                    command=command,
+                    metrics=tuple(sweep.metrics.split(",")),
+                    device=sweep.device,
+                    threads=sweep.threads,
+                    timeout=sweep.timeout,
+                    ffmpeg=sweep.ffmpeg,
+                    programs=dict(codec.programs),
+                    estimate=codec.estimate_seconds(clip, point, sweep.device),
+                )
+            )
+    return jobs
+
+
+def choose_points(codec: Codec, clip: Clip, wanted: str | None) -> list[RatePoint]:
+    """All default rate points, `4` of them spread evenly, or those with the labels `a,b,c` that this codec has."""
+    default = list(codec.rate_points(clip))
+    if wanted is None:
+        return default
+    if wanted.isdigit():
+        count = int(wanted)
+        if count < 1:
+            raise UsageError("--rate-points 0 leaves nothing to run; give at least 1.")
+        if count >= len(default):
+            return default
+        steps = [round(i * (len(default) - 1) / max(count - 1, 1)) for i in range(count)]
+        return [default[i] for i in steps]
+    return [point for label in wanted.split(",") if (point := _find_point(codec, clip, label.strip())) is not None]
+
+
+def _find_point(codec: Codec, clip: Clip, label: str) -> RatePoint | None:
+    """The rate point with this label, None where this codec has no such (another of the sweep may)."""
+    try:
+        return codec.rate_point(label, clip)
+    except UsageError:
+        return None

@@ -1,0 +1,262 @@
+"""The processes of a job, started fresh as `python -m rdbench.runner.worker`: encode, decode, send frames, measure.
+
+Events go to the original standard output as JSON lines (`progress`, `result`, `error`); whatever a codec prints
+goes to standard error, which is the job's log.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Stopwatch, Workspace
+from ..errors import MediaError, RdbenchError
+from ..registry import find_card, load_codec
+from ..video import BATCH, Frames, Video
+from ..video.conditions import find_conditions
+from ..video.pipe import PipedVideo, send_video
+from .sweep import Job
+
+PROGRESS_SECONDS = 0.2
+
+
+class Events:
+    """Writes JSON lines to a stream; progress at most every PROGRESS_SECONDS."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._last = 0.0
+
+    def send(self, event: str, **values: Any) -> None:
+        """One event."""
+        self._stream.write(json.dumps({"event": event, **values}, default=str).encode() + b"\n")
+        self._stream.flush()
+
+    def progress(self, done: float, total: float, text: str) -> None:
+        """The progress callback of a Workspace."""
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_SECONDS or done >= total:
+            self._last = now
+            self.send("progress", done=done, total=total, text=text)
+
+
+class ReportingVideo(Video):
+    """A video that tells how far it has been read."""
+
+    def __init__(self, video: Video, total: int, events: Events) -> None:
+        self.format, self.frames = video.format, video.frames
+        self._video, self._total, self._events = video, total, events
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The video's own batches."""
+        done = 0
+        for batch in self._video.batches(size):
+            yield batch
+            done += len(batch)
+            self._events.progress(done, self._total, "measure")
+
+
+def resolve_device(device: str, codec: str) -> str:
+    """`auto` is the GPU for codecs that compute on one, where there is one, else the CPU."""
+    if find_card(codec).kind == "conventional":
+        return "cpu"
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise RdbenchError(f"There is no GPU for --device {device}; use --device cpu.")
+        torch.zeros(1, device=device)  # creates the context, which is not part of any timed pass
+    return device
+
+
+def prepare(codec: str, device: str, threads: int) -> str:
+    """Gives torch its threads where the codec computes with it; returns the device that it computes on."""
+    if find_card(codec).kind != "conventional":
+        import torch
+
+        torch.set_num_threads(threads)
+    return resolve_device(device, codec)
+
+
+def open_job(
+    job: Job, folder: Path, progress: Progress, shared: Path | None = None
+) -> tuple[Codec, Source, RatePoint, Workspace]:
+    """What an encoder is given: the codec with its settings, the clip, the rate point, and a workspace in `folder`."""
+    from ..video.readers import RgbVideo
+
+    cls = load_codec(job.codec)
+    codec = cls(cls.Settings(**job.settings))
+    device = prepare(job.codec, job.device, job.threads)
+    video = job.clip.open(job.ffmpeg, job.frames)
+    source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
+    point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
+    host = Host(job.ffmpeg, job.programs)
+    workspace = Workspace(folder, device, job.threads, job.seed, host, progress, shared=shared)
+    return codec, source, point, workspace
+
+
+def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: Path | None = None) -> dict[str, Any]:
+    """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed.
+
+    What earlier processes did of it counts too.
+    """
+    codec, source, point, workspace = open_job(job, folder, progress, shared)
+    start = time.perf_counter()
+    codec.encode(source, point, bitstream, workspace)
+    seconds = time.perf_counter() - start + workspace.stopwatch.borrowed
+    return {
+        "seconds": seconds,
+        "parts": workspace.stopwatch.seconds,
+        "report": workspace.report,
+        "device": workspace.device,
+        "peak_memory_mb": _peak_memory_mb(workspace.device),
+    }
+
+
+def decode_timed(
+    codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, programs: dict[str, str]
+) -> dict[str, Any]:
+    """Decodes and throws the frames away; the clock stops when the last one is in host memory."""
+    cls = load_codec(codec)
+    device = prepare(codec, device, threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg, programs))
+        frames, first = 0, None
+        start = time.perf_counter()
+        for batch in cls.decode(bitstream, workspace).batches():
+            first = time.perf_counter() - start if first is None else first
+            frames += len(batch)
+        seconds = time.perf_counter() - start
+        seek = _seek_seconds(codec, bitstream, replace(workspace, stopwatch=Stopwatch(), report={}), frames // 2)
+    return {
+        "seconds": seconds,
+        "first_frame_seconds": first,
+        "seek_seconds": seek,
+        "frames": frames,
+        "parts": workspace.stopwatch.seconds,
+        "report": workspace.report,
+        "device": device,
+        "ledger": dict(cls.ledger(bitstream)),
+        "peak_memory_mb": _peak_memory_mb(device),
+    }
+
+
+def _seek_seconds(codec: str, bitstream: Path, workspace: Workspace, frame: int) -> float:
+    """From the start of `decode` to one frame in host memory, which the codec reaches as fast as it can."""
+    start = time.perf_counter()
+    for _ in load_codec(codec).decode(bitstream, workspace).span(frame, frame + 1, 1):
+        pass
+    return time.perf_counter() - start
+
+
+def send_frames(
+    codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, programs: dict[str, str], out: IO[bytes]
+) -> int:
+    """Decodes the bitstream and writes its frames for a PipedVideo; returns their number."""
+    cls = load_codec(codec)
+    device = prepare(codec, device, threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg, programs))
+        return send_video(cls.decode(bitstream, workspace), out)
+
+
+def decoder_command(verb: str, job: Job) -> list[str]:
+    """The command line of a decoding process; the bitstream is `bitstream.bin` in its working folder."""
+    options = {"device": job.device, "threads": job.threads, "ffmpeg": job.ffmpeg, "programs": job.programs}
+    return [sys.executable, "-m", "rdbench.runner.worker", verb, job.codec, json.dumps(options)]
+
+
+def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
+    """Scores what a fresh process decodes from a copy of the bitstream, alone in an empty folder."""
+    from ..measure import metrics
+
+    reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
+    with tempfile.TemporaryDirectory() as empty:
+        shutil.copyfile(bitstream, Path(empty) / "bitstream.bin")
+        command = decoder_command("send", job)
+        with subprocess.Popen(command, cwd=empty, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            try:
+                scores = metrics.compare(
+                    reference,
+                    PipedVideo(process.stdout),
+                    find_conditions(job.conditions),
+                    job.metrics,
+                    **({"ffmpeg": job.ffmpeg} if "vmaf" in job.metrics else {}),
+                )
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise MediaError(f"The decoder ended with exit status {process.returncode}; its log says why.")
+    metrics.write_frames_csv(folder / "frames.csv", scores)
+    return {"summary": asdict(metrics.summarize(scores))}
+
+
+def _peak_memory_mb(device: str) -> float:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return max(own, children) / scale
+
+
+def _claim_stdout() -> IO[bytes]:
+    """The original standard output for events and frames; prints go to the log from here on."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[str, Any] | None:
+    verb, rest = arguments[0], arguments[1:]
+    if verb in ("encode", "measure"):
+        job = Job.from_json(Path(rest[0]).read_text())
+        bitstream, folder = Path(rest[1]), Path(rest[2])
+        if verb == "encode":
+            return encode(job, bitstream, folder, events.progress, Path(rest[3]))
+        return measure(job, bitstream, folder, events)
+    codec, options = rest[0], json.loads(rest[1])
+    if verb == "decode":
+        return decode_timed(codec, Path("bitstream.bin"), **options)
+    send_frames(codec, Path("bitstream.bin"), **options, out=stream)
+    return None
+
+
+def main() -> int:
+    """Runs one verb; errors become an `error` event with one sentence, and exit status 1."""
+    stream = _claim_stdout()
+    events = Events(stream)
+    try:
+        result = _dispatch(sys.argv[1:], stream, events)
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:
+        traceback.print_exc()
+        message = str(error) if isinstance(error, RdbenchError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or "out of memory" in message.lower():
+            message = f"It ran out of memory ({message}); use a smaller size, or a machine with more."
+        if sys.argv[1] != "send":
+            events.send("error", message=message)
+        return 1
+    if result is not None:
+        events.send("result", **result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

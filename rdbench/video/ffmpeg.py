@@ -1,0 +1,174 @@
+"""ffmpeg: find it, ask what is in a file, read frames through it."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import MediaError
+from .pipe import split_planes
+from .video import BATCH, Chroma, Frames, VideoFormat
+
+_VIDEO_LINE = re.compile(r"Stream #0:\d+.*?: Video: (.*)")
+_SIZE = re.compile(r"(?<![\w])(\d{1,5})x(\d{1,5})(?![\w])")
+_RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)")
+_NTSC = {"23.98": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001),
+         "119.88": Fraction(120000, 1001), "14.99": Fraction(15000, 1001)}  # fmt: skip
+
+
+def find_ffmpeg(path: str | None = None) -> str:
+    """The ffmpeg to use: the one given, RDBENCH_FFMPEG, or the one of imageio-ffmpeg. Raises MediaError."""
+    wanted = path or os.environ.get("RDBENCH_FFMPEG")
+    if wanted:
+        found = shutil.which(wanted)
+        if found is None:
+            raise MediaError(f"There is no ffmpeg at {wanted}; give its path with --ffmpeg, or leave the option out.")
+        return found
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise MediaError("imageio-ffmpeg has no ffmpeg for this machine; give one with --ffmpeg PATH.") from error
+
+
+@lru_cache(maxsize=8)
+def ffmpeg_version(path: str) -> str:
+    """The version that an ffmpeg tells of itself, as `9.0.2`."""
+    words = _ask(path, "-version").split()
+    return words[2] if words[:2] == ["ffmpeg", "version"] else "unknown"
+
+
+@lru_cache(maxsize=8)
+def ffmpeg_encoders(path: str) -> frozenset[str]:
+    """The names of the encoders that an ffmpeg was built with."""
+    lines = (line.split() for line in _ask(path, "-encoders").splitlines())
+    return frozenset(words[1] for words in lines if len(words) > 1 and re.fullmatch(r"[VASFXBD.]{6}", words[0]))
+
+
+def _ask(path: str, option: str) -> str:
+    try:
+        return subprocess.run(
+            [path, "-hide_banner", option] if option != "-version" else [path, option],
+            capture_output=True, text=True, timeout=60, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MediaError(f"{path} does not work as an ffmpeg ({error}); give another with --ffmpeg.") from error
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """One video stream of a file: its format, and ffmpeg's name of the pixel format to ask frames in."""
+
+    format: VideoFormat
+    pix_fmt: str
+
+
+def probe(path: Path, ffmpeg: str | None = None, stream: int = 0, arguments: tuple[str, ...] = ()) -> VideoStream:
+    """What the given video stream holds (0: the first). Raises MediaError for what is no video."""
+    program = find_ffmpeg(ffmpeg)
+    command = [program, "-hide_banner", "-nostdin", *arguments, "-i", str(path)]
+    told = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace")
+    lines = [m[1] for line in told.splitlines() if (m := _VIDEO_LINE.search(line)) and "attached pic" not in line]
+    if not lines:
+        reason = next((line for line in reversed(told.splitlines()) if line.strip()), "no answer").strip()
+        raise MediaError(f"{path} is no video that ffmpeg can read ({reason}); check the file.")
+    if stream >= len(lines):
+        raise MediaError(f"{path} has {len(lines)} video streams; there is no number {stream}.")
+    return _parse_stream(lines[stream], path)
+
+
+def _parse_stream(line: str, path: Path) -> VideoStream:
+    size = _SIZE.search(line)
+    pixel = re.search(
+        r"\b(yuvj?4\d\dp\w*|gray\w*|gbr\w*|rgb\w*|bgr\w*|rgba\w*|argb|abgr|pal8|nv12|p010le|yuva4\w*)\b", line
+    )
+    if size is None or pixel is None:
+        raise MediaError(f"{path} has a video stream that is not understood ({line[:80]}); convert it to y4m.")
+    rates = {kind: _rate(value, thousand) for value, thousand, kind in _RATE.findall(line)}
+    rate = rates.get("fps") or rates.get("tbr") or Fraction(25)
+    chroma, depth, native = _pixel_format(pixel[1], path)
+    full = "yuvj" in pixel[1] or re.search(r"\(pc[,)]", line) is not None or chroma == "rgb"
+    return VideoStream(VideoFormat(int(size[1]), int(size[2]), chroma, depth, rate, full), native)
+
+
+def _rate(value: str, thousand: str) -> Fraction:
+    return _NTSC.get(value, Fraction(value)) * (1000 if thousand else 1)
+
+
+def _pixel_format(name: str, path: Path) -> tuple[Chroma, int, str]:
+    """Chroma, bit depth and the planar pixel format that holds the same samples."""
+    if name in ("nv12", "p010le"):
+        return ("420", 8, "yuv420p") if name == "nv12" else ("420", 10, "yuv420p10le")
+    depth = int(m[1]) if (m := re.search(r"(?:p|gray|rgb|bgr|gbrp)(9|10|12|14|16)(?:le|be)?$", name)) else 8
+    if re.search(r"(rgb|bgr)a?(48|64)", name):
+        depth = 16
+    tail = "" if depth == 8 else f"{depth}le"
+    if name.startswith("gray"):
+        return "gray", depth, "gray" + tail
+    if m := re.match(r"yuv[ja]?(420|422|444)p", name):
+        chroma: Chroma = "420" if m[1] == "420" else "422" if m[1] == "422" else "444"
+        return chroma, depth, f"yuv{'j' if name.startswith('yuvj') and depth == 8 else ''}{m[1]}p{tail}"
+    if re.match(r"(gbr|rgb|bgr|rgba|argb|abgr|pal8)", name):
+        return "rgb", depth, "gbrp" + tail
+    raise MediaError(f"{path} has pixels of the format {name}, which is not supported; convert it to yuv420p.")
+
+
+def read_frames(
+    command: list[str], fmt: VideoFormat, what: str, size: int = BATCH, error: type[Exception] = MediaError
+) -> Iterator[Frames]:
+    """Frames from an ffmpeg that writes raw planar video to its standard output; gbrp is reordered to R, G, B.
+
+    Raises `error` when ffmpeg fails, complains, or ends inside a frame.
+    """
+    with tempfile.TemporaryFile() as log, subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            while len(raw := _read_exactly(process.stdout, size * fmt.frame_bytes)) > 0:
+                if len(raw) % fmt.frame_bytes:
+                    raise error(f"{what} ends inside a frame; it is damaged or cut short.")
+                yield _ordered(
+                    split_planes(np.frombuffer(raw, fmt.dtype).reshape(len(raw) // fmt.frame_bytes, -1), fmt), fmt
+                )
+        except BaseException:
+            process.kill()
+            raise
+        status = process.wait()
+        log.seek(0)
+        complaint = log.read().decode(errors="replace").strip().splitlines()
+        if status != 0 or complaint:
+            last = complaint[-1].strip() if complaint else f"exit status {status}"
+            raise error(f"{what} cannot be read to its end ({last}); it is damaged or cut short.")
+
+
+def _read_exactly(stream: IO[bytes], count: int) -> bytes:
+    parts, missing = [], count
+    while missing and (part := stream.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _ordered(frames: Frames, fmt: VideoFormat) -> Frames:
+    if fmt.chroma != "rgb":
+        return frames
+    g, b, r = frames.planes
+    return Frames((r, g, b))
+
+
+def raw_output(stream: Any, pix_fmt: str, ffmpeg: str) -> list[str]:
+    """The command line that decodes an ffmpeg-python input to raw planar frames on standard output."""
+    output = stream.output("pipe:", format="rawvideo", pix_fmt=pix_fmt, fps_mode="passthrough")
+    command: list[str] = output.global_args("-nostdin", "-v", "error").compile(cmd=ffmpeg)
+    return command

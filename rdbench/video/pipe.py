@@ -1,0 +1,87 @@
+"""Decoded frames between two processes: a JSON line with the format, then raw planes, then an end mark."""
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import MediaError
+from .video import BATCH, Frames, Video, VideoFormat
+
+
+def format_to_dict(fmt: VideoFormat) -> dict[str, Any]:
+    """A video format as plain values; `format_from_dict` reads them."""
+    return {**fmt.__dict__, "frame_rate": str(fmt.frame_rate)}
+
+
+def format_from_dict(values: dict[str, Any]) -> VideoFormat:
+    """The format that `format_to_dict` wrote."""
+    return VideoFormat(**{**values, "frame_rate": Fraction(values["frame_rate"])})
+
+
+def send_video(video: Video, stream: IO[bytes]) -> int:
+    """Writes every frame of the video; returns how many there were."""
+    stream.write(json.dumps(format_to_dict(video.format)).encode() + b"\n")
+    count = 0
+    for batch in video.batches():
+        for index in range(len(batch)):
+            stream.write(b"F")
+            for plane in batch.planes:
+                stream.write(np.ascontiguousarray(plane[index]).data)
+        count += len(batch)
+    stream.write(b"E")
+    stream.flush()
+    return count
+
+
+class PipedVideo(Video):
+    """The frames that `send_video` writes at the other end; they can be read once."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        header = stream.readline(4096)
+        if not header.endswith(b"\n"):
+            raise MediaError("The decoder ended before its first frame; its log says why.")
+        self.format = format_from_dict(json.loads(header))
+        self.frames = None
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames as they arrive. Raises MediaError when the sender stops before its end mark."""
+        waiting: list[bytes] = []
+        while (mark := self._stream.read(1)) == b"F":
+            raw = self._stream.read(self.format.frame_bytes)
+            if len(raw) != self.format.frame_bytes:
+                break
+            waiting.append(raw)
+            if len(waiting) == size:
+                yield self._join(waiting)
+                waiting = []
+        if waiting:
+            yield self._join(waiting)
+        if mark != b"E":
+            raise MediaError("The decoder ended before its last frame; its log says why.")
+
+    def _join(self, raw: list[bytes]) -> Frames:
+        return split_planes(np.frombuffer(b"".join(raw), self.format.dtype).reshape(len(raw), -1), self.format)
+
+
+def split_planes(samples: "np.ndarray[Any, Any]", fmt: VideoFormat) -> Frames:
+    """`[T, samples of a frame]` -> planes `[T, h, w]`."""
+    planes, offset = [], 0
+    for h, w in fmt.plane_shapes:
+        planes.append(samples[:, offset : offset + h * w].reshape(-1, h, w))
+        offset += h * w
+    return Frames(tuple(planes))
+
+
+def read_log_tail(path: Path, lines: int = 8) -> str:
+    """The last lines of a log, for an error sentence."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 8192))
+        text = log.read().decode(errors="replace")
+    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())

@@ -1,0 +1,333 @@
+"""Videos from files and folders, and videos made from videos: cut, cropped, scaled, brought to RGB."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import ffmpeg as ffmpeg_python
+import numpy as np
+
+from ..errors import MediaError
+from .conditions import Conditions
+from .ffmpeg import find_ffmpeg, probe, raw_output, read_frames
+from .pipe import split_planes
+from .video import BATCH, Chroma, Frames, Plane, Video, VideoFormat
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm")
+HEADER_LIMIT = 4096
+MAX_SIDE = 1 << 15
+
+
+def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> Video:
+    """A y4m file, a folder of images, or anything that ffmpeg reads. Raises MediaError."""
+    path = Path(path)
+    if not path.exists():
+        raise MediaError(f"There is no file {path}; check the path.")
+    if path.is_dir():
+        return ImageFolder(path, ffmpeg)
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path} is empty; get it again.")
+    with path.open("rb") as file:
+        y4m = file.read(9) == b"YUV4MPEG2"
+    return Y4mVideo(path) if y4m else FfmpegVideo(path, ffmpeg, stream)
+
+
+class FfmpegVideo(Video):
+    """One video stream of a file, in its own planes, through ffmpeg; `demuxer` names an elementary stream's."""
+
+    def __init__(
+        self, path: Path, ffmpeg: str | None = None, stream: int = 0, demuxer: str | None = None,
+        error: type[Exception] = MediaError, strict: bool = False,
+    ) -> None:  # fmt: skip
+        arguments = ("-f", demuxer) if demuxer else ()
+        found = probe(path, ffmpeg, stream, arguments)
+        self.format, self.frames = found.format, None
+        self._path, self._error = path, error
+        options: dict[str, str | None] = {"format": demuxer} if demuxer else {}
+        if strict:
+            options |= {"err_detect": "explode", "xerror": None}
+        source = ffmpeg_python.input(str(path), noautorotate=None, **options)[f"v:{stream}"]
+        self._command = raw_output(source, found.pix_fmt, find_ffmpeg(ffmpeg))
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames in display order. Raises MediaError for a damaged file or one without frames."""
+        count = 0
+        for batch in read_frames(self._command, self.format, str(self._path), size, self._error):
+            count += len(batch)
+            yield batch
+        if count == 0:
+            raise self._error(f"{self._path} has no frames; it is damaged or cut short.")
+
+
+class ImageFolder(Video):
+    """The images of a folder in the order of their names, all of one size and format."""
+
+    def __init__(self, folder: Path, ffmpeg: str | None = None, frame_rate: Fraction = Fraction(25)) -> None:
+        self._files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGES)
+        if not self._files:
+            raise MediaError(f"The folder {folder} holds no images ({', '.join(IMAGES)}); name a folder that does.")
+        self._ffmpeg = ffmpeg
+        self._first = probe(self._files[0], ffmpeg)
+        self.format = replace(self._first.format, frame_rate=frame_rate)
+        self.frames = len(self._files)
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The images, `size` at a time. Raises MediaError when one has another size."""
+        for start in range(0, len(self._files), size):
+            read = [self._read(file) for file in self._files[start : start + size]]
+            yield Frames(tuple(np.concatenate(planes) for planes in zip(*(f.planes for f in read), strict=True)))
+
+    def _read(self, file: Path) -> Frames:
+        found = probe(file, self._ffmpeg)
+        if replace(found.format, frame_rate=self.format.frame_rate) != self.format:
+            raise MediaError(f"{file} differs in size or pixel format from {self._files[0].name}; make them alike.")
+        command = raw_output(ffmpeg_python.input(str(file)), self._first.pix_fmt, find_ffmpeg(self._ffmpeg))
+        (frames,) = read_frames(command, self.format, str(file), 1)
+        return frames
+
+
+class RawVideo(Video):
+    """Planar raw video without a header, described by its format and number of frames."""
+
+    def __init__(self, path: Path, format: VideoFormat, frames: int) -> None:
+        self.format, self.frames = format, frames
+        self._path = path
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames. Raises MediaError for a file that is cut short."""
+        assert self.frames is not None
+        with self._path.open("rb") as file:
+            for start in range(0, self.frames, size):
+                count = min(size, self.frames - start)
+                raw = file.read(count * self.format.frame_bytes)
+                if len(raw) != count * self.format.frame_bytes:
+                    raise MediaError(f"{self._path} ends before frame {self.frames}; it is cut short.")
+                yield split_planes(np.frombuffer(raw, self.format.dtype).reshape(count, -1), self.format)
+
+
+class Y4mVideo(Video):
+    """A y4m file (YUV4MPEG2): its own header, then frames."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            self.format = _parse_y4m(_y4m_line(file, path), path)
+            self._start = file.tell()
+        self.frames = self._count()
+
+    def _count(self) -> int | None:
+        """The number of frames where every frame's header is the plain one; None otherwise."""
+        whole, rest = divmod(self._path.stat().st_size - self._start, self.format.frame_bytes + len(b"FRAME\n"))
+        return whole if rest == 0 else None
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames. Raises MediaError for a file that is cut short."""
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            while waiting := self._some(file, size):
+                yield split_planes(
+                    np.frombuffer(b"".join(waiting), self.format.dtype).reshape(len(waiting), -1), self.format
+                )
+
+    def _some(self, file: IO[bytes], size: int) -> list[bytes]:
+        frames: list[bytes] = []
+        while len(frames) < size and (line := file.readline(HEADER_LIMIT)):
+            raw = file.read(self.format.frame_bytes)
+            if not line.startswith(b"FRAME") or len(raw) != self.format.frame_bytes:
+                raise MediaError(f"{self._path} ends inside a frame; it is damaged or cut short.")
+            frames.append(raw)
+        return frames
+
+
+def _y4m_line(file: IO[bytes], path: Path) -> str:
+    line = file.readline(HEADER_LIMIT)
+    if not line.startswith(b"YUV4MPEG2 ") or not line.endswith(b"\n"):
+        raise MediaError(f"{path} has no y4m header; it is damaged or no y4m file.")
+    return line.decode("ascii", errors="replace")
+
+
+def _parse_y4m(line: str, path: Path) -> VideoFormat:
+    tags = {word[0]: word[1:] for word in reversed(line.split()[1:]) if not word.startswith("X")}
+    try:
+        width, height = int(tags["W"]), int(tags["H"])
+        up, _, down = tags.get("F", "25:1").partition(":")
+        rate = Fraction(int(up), int(down or 1)) if int(up) else Fraction(25)
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        raise MediaError(f"{path} has a y4m header without a proper size or rate; it is damaged.") from error
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise MediaError(f"{path} says it is {width}x{height}, which no video is; it is damaged.")
+    chroma, depth = _y4m_chroma(tags.get("C", "420"), path)
+    return VideoFormat(width, height, chroma, depth, rate, "XCOLORRANGE=FULL" in line)
+
+
+def _y4m_chroma(name: str, path: Path) -> tuple[Chroma, int]:
+    match = re.fullmatch(r"(420|422|444|mono)(?:jpeg|mpeg2|paldv)?(?:p?(9|10|12|14|16))?", name)
+    if match is None:
+        raise MediaError(f"{path} has the y4m color space C{name}, which is not supported; convert it to C420.")
+    chroma: Chroma = {"420": "420", "422": "422", "444": "444", "mono": "gray"}[match[1]]  # type: ignore[assignment]
+    return chroma, int(match[2] or 8)
+
+
+def write_y4m(path: Path, video: Video) -> int:
+    """Writes the video as y4m and returns the number of frames. Raises MediaError for RGB, which y4m cannot hold."""
+    fmt = video.format
+    if fmt.chroma == "rgb":
+        raise MediaError("y4m cannot hold RGB; convert the frames to 4:4:4 first.")
+    base = {"gray": "mono", "420": "420jpeg" if fmt.bit_depth == 8 else "420"}.get(fmt.chroma, fmt.chroma)
+    depth = "" if fmt.bit_depth == 8 else (f"p{fmt.bit_depth}" if fmt.chroma != "gray" else str(fmt.bit_depth))
+    span = "FULL" if fmt.full_range else "LIMITED"
+    rate = f"{fmt.frame_rate.numerator}:{fmt.frame_rate.denominator}"
+    count = 0
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{fmt.width} H{fmt.height} F{rate} Ip A1:1 C{base}{depth} XCOLORRANGE={span}\n".encode())
+        for batch in video.batches():
+            for index in range(len(batch)):
+                file.write(b"FRAME\n" + b"".join(plane[index].tobytes() for plane in batch.planes))
+            count += len(batch)
+    return count
+
+
+def write_raw(path: Path, video: Video) -> int:
+    """Writes the planes of the frames, one after the other, without a header; returns the number of frames."""
+    count = 0
+    with path.open("wb") as file:
+        for batch in video.batches():
+            for index in range(len(batch)):
+                for plane in batch.planes:
+                    file.write(np.ascontiguousarray(plane[index]).data)
+            count += len(batch)
+    return count
+
+
+class MemoryVideo(Video):
+    """Frames that are in memory already."""
+
+    def __init__(self, format: VideoFormat, content: Frames) -> None:
+        self.format, self.frames = format, len(content)
+        self._content = content
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """Views of the frames."""
+        for start in range(0, len(self._content), size):
+            yield Frames(tuple(plane[start : start + size] for plane in self._content.planes))
+
+
+class Cut(Video):
+    """The first `frames` frames. Raises MediaError where there are fewer."""
+
+    def __init__(self, video: Video, frames: int) -> None:
+        self.format, self.frames = video.format, frames
+        self._video, self._wanted = video, frames
+        if video.frames is not None and video.frames < frames:
+            raise MediaError(f"The clip has {video.frames} frames, not {frames}; ask for fewer.")
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames up to the cut; nothing after it is read."""
+        missing = self._wanted
+        for batch in self._video.batches(size):
+            yield Frames(tuple(plane[:missing] for plane in batch.planes))
+            missing -= min(missing, len(batch))
+            if missing == 0:
+                return
+        raise MediaError(f"The clip has {self._wanted - missing} frames, not {self._wanted}; ask for fewer.")
+
+
+class Cropped(Video):
+    """A window of each frame; with subsampled chroma its corner is even."""
+
+    def __init__(self, video: Video, x: int, y: int, width: int, height: int) -> None:
+        fmt = video.format
+        if x < 0 or y < 0 or x + width > fmt.width or y + height > fmt.height or min(width, height) < 1:
+            raise MediaError(f"A crop of {width}x{height} at ({x}, {y}) does not lie inside {fmt.width}x{fmt.height}.")
+        if (x % 2 and fmt.chroma in ("420", "422")) or (y % 2 and fmt.chroma == "420"):
+            raise MediaError(f"A crop at ({x}, {y}) splits a chroma sample; use an even corner.")
+        self.format, self.frames = replace(fmt, width=width, height=height), video.frames
+        self._video, self._x, self._y = video, x, y
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The windows."""
+        whole, part = self._video.format.plane_shapes[0], self.format.plane_shapes
+        for batch in self._video.batches(size):
+            planes = []
+            for plane, (height, width) in zip(batch.planes, part, strict=True):
+                y = self._y if plane.shape[1] == whole[0] else self._y // 2
+                x = self._x if plane.shape[2] == whole[1] else self._x // 2
+                planes.append(plane[:, y : y + height, x : x + width])
+            yield Frames(tuple(planes))
+
+
+class Scaled(Video):
+    """Scaled down by whole factors: the mean over each box of samples, plane by plane, rounded half up."""
+
+    def __init__(self, video: Video, width: int, height: int) -> None:
+        fmt = video.format
+        self.format, self.frames = replace(fmt, width=width, height=height), video.frames
+        self._video = video
+        for (h, w), (small_h, small_w) in zip(fmt.plane_shapes, self.format.plane_shapes, strict=True):
+            if small_h < 1 or small_w < 1 or h % small_h or w % small_w:
+                raise MediaError(
+                    f"{fmt.width}x{fmt.height} is not scaled to {width}x{height}: only whole factors are exact; "
+                    "crop first, or scale the file yourself."
+                )
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The small frames."""
+        shapes = self.format.plane_shapes
+        for batch in self._video.batches(size):
+            yield Frames(tuple(_box_mean(plane, *shape) for plane, shape in zip(batch.planes, shapes, strict=True)))
+
+
+def _box_mean(plane: Plane, height: int, width: int) -> Plane:
+    t, h, w = plane.shape
+    sums = plane.reshape(t, height, h // height, width, w // width).sum(axis=(2, 4), dtype=np.int64)
+    area = (h // height) * (w // width)
+    return ((2 * sums + area) // (2 * area)).astype(plane.dtype)  # type: ignore[no-any-return]
+
+
+class RgbVideo(Video):
+    """The video as 8-bit RGB, by the conversion of the test conditions."""
+
+    def __init__(self, video: Video, conditions: Conditions) -> None:
+        self.format = replace(video.format, chroma="rgb", bit_depth=8, full_range=True)
+        self.frames = video.frames
+        self._video, self._conditions = video, conditions
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """RGB planes."""
+        from .color import to_rgb
+
+        for batch in self._video.batches(size):
+            yield to_rgb(batch, self._video.format, self._conditions)
+
+
+class ConvertedVideo(Video):
+    """The video in the chroma and bit depth of `target`; its own frames where neither needs to change."""
+
+    def __init__(self, video: Video, target: VideoFormat, matrix: str = "bt601") -> None:
+        self.format, self.frames = target, video.frames
+        self._video, self._matrix = video, matrix
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The converted frames."""
+        source, target = self._video.format, self.format
+        if (source.chroma, source.bit_depth) == (target.chroma, target.bit_depth):
+            yield from self._video.batches(size)
+            return
+        from .color import convert
+
+        for batch in self._video.batches(size):
+            yield convert(batch, source, target, self._matrix)
+
+
+def sha256_of(video: Video) -> str:
+    """The hex SHA-256 of all samples: frame after frame, plane after plane."""
+    digest = hashlib.sha256()
+    for batch in video.batches():
+        for index in range(len(batch)):
+            for plane in batch.planes:
+                digest.update(np.ascontiguousarray(plane[index]).data)
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""NVRC's compression: proxies of rounding, bits that the file really takes, weights that come back."""
+
+import math
+
+import pytest
+import torch
+
+from rdbench.codecs.inr.compression.nvrc.scheme import Hierarchical, Parts, initial_log_step
+from rdbench.codecs.inr.compression.nvrc.soft_rounding import expected_before, kumaraswamy, soft_round
+from rdbench.codecs.inr.recipes.stage import Stage
+from rdbench.codecs.nvrc import NVRC, NVRCConfig
+
+
+def test_soft_rounding_lies_between_identity_and_rounding() -> None:
+    x = torch.linspace(-3.3, 3.3, 100)
+    assert torch.allclose(soft_round(x, 30.0), x, atol=1e-3)
+    assert (soft_round(x, 0.02) - x.round()).abs().median() < 1e-4
+    whole = torch.arange(-3.0, 4.0)
+    assert torch.allclose(expected_before(whole, 0.3), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "deviation"), [(1.0, 12**-0.5), (2.0, 0.2)])
+def test_noise_is_uniform_at_one_and_narrower_above(shape: float, deviation: float) -> None:
+    torch.manual_seed(0)
+    noise = kumaraswamy(torch.zeros(200_000), shape)
+    assert noise.abs().max() <= 0.5
+    assert float(noise.std()) == pytest.approx(deviation, rel=0.15 if shape > 1 else 0.01)
+
+
+def test_a_fitted_network_begins_with_six_bits_of_each_range_and_its_own_spread() -> None:
+    """A code then takes log2(deviation sqrt(2 pi e) / step) bits, whatever its distribution."""
+    for span, step in ((0.63, 0.01), (1e-4, math.exp(-6)), (50.0, math.exp(-2))):
+        assert math.exp(initial_log_step(torch.linspace(-span / 3, 2 * span / 3, 9))) == pytest.approx(step)
+    torch.manual_seed(0)
+    network, scheme = (
+        NVRC(NVRCConfig(12, 20, (2, 2), 40, 160, 1, 9, 1, 2, coarser=1), 20),
+        Hierarchical(Parts(0, False, False)),
+    )
+    with torch.no_grad():
+        for level in network.levels:
+            level.values.copy_(0.05 * torch.randn_like(level.values))
+    scheme.enter(network, Stage("fit", 1, 1e-3, proxy="mixed"))
+    scheme.advance(1.0)
+    tensors = dict(network.named_parameters())
+    scheme.substitute(tensors)
+    bits = scheme.rate(tensors)
+    assert bits is not None
+    coded = [tensor.detach() for tensor in tensors.values() if tensor.dim() > 1]
+    by_hand = sum(
+        tensor.numel()
+        * math.log2(float(tensor.std()) * math.sqrt(2 * math.pi * math.e) / math.exp(initial_log_step(tensor)))
+        for tensor in coded
+    )
+    assert float(bits.detach()) == pytest.approx(by_hand, rel=0.02)
+
+
+@pytest.mark.parametrize("parts", [Parts(2), Parts(0), Parts(0, dual=False, coded=False, grid_steps=False)])
+def test_the_rate_is_what_the_file_takes_and_weights_come_back(parts: Parts) -> None:
+    torch.manual_seed(0)
+    config = NVRCConfig(12, 20, (2, 2), 40, 160, 1, 9, 1, 2, coarser=1)
+    network, scheme = NVRC(config, 20), Hierarchical(parts)
+    with torch.no_grad():
+        for level in network.levels:
+            level.values.copy_(0.01 * torch.randn_like(level.values))
+    scheme.enter(network, Stage("fit", 1, 1e-3, proxy="mixed"))
+    scheme.advance(1.0)  # all rounded
+    tensors = dict(network.named_parameters())
+    shown, bits = scheme.substitute(tensors), scheme.rate(tensors)
+    assert bits is not None
+    sections = scheme.write(network)
+    written = 8 * sum(len(sections[name]) for name in ("second", "grids", "layers"))
+    assert float(bits.detach()) == pytest.approx(written, rel=0.02, abs=600)
+    with torch.device("meta"):
+        again = NVRC(config, 20)
+    Hierarchical.from_numbers(scheme.numbers()).read(again, sections)
+    for name, value in shown.items():
+        assert torch.allclose(again.get_parameter(name), value, atol=1e-6, rtol=1e-2)

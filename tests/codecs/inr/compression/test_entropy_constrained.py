@@ -1,0 +1,210 @@
+"""The entropy-constrained scheme: the loss's rate is the file's, gradients, tables, speed."""
+
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rdbench.codec import Clip, Workspace
+from rdbench.codecs.inr.compression.entropy_constrained import LEVELS, EntropyConstrained, groups_of
+from rdbench.codecs.inr.entropy.density import (
+    DEEPEST,
+    LARGEST,
+    Densities,
+    model_of,
+    pack_tables,
+    table_of,
+    unpack_tables,
+)
+from rdbench.codecs.inr.entropy.tensor_models import decode_under, encode_under
+from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
+from rdbench.codecs.inr.recipes.losses import MIXES
+from rdbench.codecs.inr.recipes.stage import Stage
+from rdbench.codecs.inr.training.trainer import Fit
+from rdbench.codecs.nerv import NeRVCodec
+from rdbench.errors import BitstreamError, UsageError
+from rdbench.video import VideoFormat
+
+torch.set_num_threads(1)
+RATE = Stage("rate", 1, 1e-3, rate_weight=1.0, loss=MIXES["l2"])
+
+
+class Small(Network):
+    """A grid, embeddings and a few layers, some of them small."""
+
+    latents = frozenset({"rows", "embeddings"})
+    per_frame = frozenset({"embeddings"})
+
+    def __init__(self, frames: int = 4) -> None:
+        super().__init__(NetworkConfig(2, 3, (2,)))
+        self.rows = nn.Parameter(torch.randn(3, 64, 2, 3))
+        self.embeddings = nn.Parameter(torch.randn(frames, 64, 2, 3) * (1 + torch.arange(frames)).view(-1, 1, 1, 1))
+        self.body = nn.Conv2d(64, 96, 3, padding=1)
+        self.head = nn.Conv2d(96, 12, 1)
+
+    def forward(self, at: Patches) -> Tensor:
+        x = self.embeddings[at.frames] + self.rows[at.frames % 3]
+        return torch.sigmoid(nn.functional.pixel_shuffle(self.head(torch.sin(self.body(x))), 2))
+
+
+def small(frames: int = 4) -> Small:
+    torch.manual_seed(0)
+    return Small(frames)
+
+
+def fitted(folder: Path, weight: float, epochs: int = 40) -> tuple[Small, EntropyConstrained]:
+    network, scheme = small(), EntropyConstrained()
+    torch.manual_seed(1)
+    frames = torch.randint(0, 255, (4, 3, 4, 6), dtype=torch.uint8)
+    stage = Stage("rate", epochs, 1e-3, batch=4, rate_weight=weight, loss=MIXES["l2"])
+    Fit(network, scheme, frames, Workspace(folder), [stage]).run()
+    return network, scheme
+
+
+def payload(sections: dict[str, bytes]) -> int:
+    return 8 * sum(len(sections[name]) for name in ("weights", "grids", "embeddings"))
+
+
+@pytest.mark.parametrize("weight", [1e-4, 1e-2])
+def test_the_rate_in_the_loss_is_that_of_the_file(tmp_path: Path, weight: float) -> None:
+    network, scheme = fitted(tmp_path, weight)
+    seen = scheme.rate(dict(network.named_parameters()))
+    assert seen is not None
+    sections = scheme.write(network)
+    assert payload(sections) == pytest.approx(float(seen.detach()), rel=0.01, abs=3 * 32)
+    assert scheme.estimate(network) == float(seen.detach())
+    tensors = len(list(network.parameters()))
+    assert len(sections["scales"]) == 8 * (tensors - 1 + 4)  # an embedding has its own
+    side = sum(len(sections[name]) for name in ("ranges", "table_model", "tables"))
+    assert side < 100 * len(set(groups_of(network)))
+
+
+def test_more_weight_of_the_rate_gives_fewer_bits(tmp_path: Path) -> None:
+    bits = []
+    for weight in (1e-8, 1e-3):
+        (tmp_path / str(weight)).mkdir()
+        network, scheme = fitted(tmp_path / str(weight), weight)
+        bits.append(payload(scheme.write(network)))
+    assert bits[1] < 0.95 * bits[0]
+
+
+def test_what_was_fitted_is_what_decodes(tmp_path: Path) -> None:
+    network, scheme = fitted(tmp_path, 1e-3)
+    sections = scheme.write(network)
+    quantized = scheme.substitute(dict(network.named_parameters()))
+    with torch.device("meta"):
+        decoded = Small()
+    EntropyConstrained.from_numbers(scheme.numbers()).read(decoded, sections)
+    for name, value in quantized.items():
+        assert torch.allclose(decoded.get_parameter(name), value, rtol=1e-5, atol=1e-7)
+
+
+def entered() -> tuple[Small, EntropyConstrained, dict[str, Tensor]]:
+    network, scheme = small(), EntropyConstrained()
+    scheme.enter(network, RATE)
+    return network, scheme, dict(network.named_parameters())
+
+
+def test_the_gradient_is_the_mean_of_that_under_noise() -> None:
+    _, scheme, tensors = entered()
+    rate = scheme.rate(tensors)
+    assert rate is not None
+    (ours,) = torch.autograd.grad(rate, [tensors["rows"]])
+    assert scheme._densities is not None
+    with torch.no_grad():
+        bits = scheme._densities.bits()[scheme._groups[0]].double()
+        scale = float((scheme._scales[0] * scheme._pace).exp())
+        codes = tensors["rows"].flatten().double() / scale
+        noise = (torch.arange(1000) + 0.5) / 1000 - 0.5
+        places = (codes[:, None] + noise).floor().long() + LARGEST
+        by_hand = (bits[places + 1] - bits[places]).mean(1) / scale
+    assert torch.allclose(ours.flatten().double(), by_hand, rtol=0.02, atol=0.02 * float(by_hand.abs().max()))
+
+
+def test_the_rate_acts_on_everything_and_only_in_its_stage() -> None:
+    network, scheme, tensors = entered()
+    rate = scheme.rate(tensors)
+    assert rate is not None
+    rate.backward()  # type: ignore[no-untyped-call]
+    learned = [*network.parameters(), *scheme.parameters()]
+    assert sum(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learned) >= len(learned) - 1
+    before = EntropyConstrained()
+    before.enter(network, Stage("fit", 1, 1e-3))
+    assert (before.rate(tensors), dict(before.substitute(tensors)), list(before.parameters())) == (None, {}, [])
+
+
+def test_frames_have_quantizers_of_their_own_and_share_a_density() -> None:
+    network, scheme, _ = entered()
+    assert scheme._rows["embeddings"] == 4
+    scales = [(scheme._scales[1 + n] * scheme._pace).exp().item() for n in range(4)]
+    spans = [float((e.max() - e.min()).detach() / LEVELS) for e in network.embeddings]
+    assert scales == pytest.approx(spans, rel=1e-3)
+    assert len(set(groups_of(network))) == len(list(network.parameters())) - 1  # two biases share
+
+
+@pytest.mark.parametrize("deviation", [0.05, 1.0, 20.0])
+def test_densities_are_distributions_and_begin_near_the_data(deviation: float) -> None:
+    with torch.no_grad():
+        bits = Densities(torch.full((2,), deviation), 7.0).bits()
+    shares = torch.exp2(-bits)
+    assert shares.sum(1).tolist() == pytest.approx([1, 1], abs=1e-3)
+    assert bits.isfinite().all()
+
+
+def test_tables_return_and_cost_next_to_nothing() -> None:
+    rng = np.random.default_rng(0)
+    symbols = np.rint(rng.laplace(0, 3, 100_000)).astype(np.int32).clip(-LARGEST, LARGEST)
+    counts = np.bincount(symbols + LARGEST, minlength=2 * LARGEST + 1)
+    bits = -np.log2(np.maximum(counts, 0.5) / len(symbols))
+    low, high = int(symbols.min()), int(symbols.max())
+    table = table_of(bits, low, high)
+    packed = pack_tables([(low, table), (3, np.zeros(1, np.int64))])
+    models = list(unpack_tables(packed, 2))
+    assert models[0].low == low
+    assert np.array_equal(models[0].counts, model_of(low, table).counts)
+    assert len(packed["tables"]) < len(table)
+    entropy = (counts * bits).sum()
+    assert models[0].bits(symbols) == pytest.approx(entropy, rel=0.002)
+    (restored, alone) = decode_under(encode_under([symbols], models[:1]), [(len(symbols), models[0]), (5, models[1])])
+    assert np.array_equal(restored, symbols)
+    assert alone.tolist() == [3] * 5
+
+
+def test_damaged_tables_are_refused() -> None:
+    good = pack_tables([(-2, np.array([3, 1, 0, 2, 4]))])
+    beyond = pack_tables([(LARGEST - 1, np.array([0, 1, 2]))])
+    deep = pack_tables([(0, np.array([0, DEEPEST - 1, DEEPEST + 1]))])
+    for bad, count in ((good, 2), (beyond, 1), (deep, 1)):
+        with pytest.raises(BitstreamError):
+            list(unpack_tables(bad, count))
+
+
+def test_ten_million_symbols_take_seconds() -> None:
+    symbols = np.rint(np.random.default_rng(0).normal(0, 2, 10_000_000)).astype(np.int32)
+    low, high = int(symbols.min()), int(symbols.max())
+    model = model_of(low, table_of((np.arange(-LARGEST, LARGEST + 1) / 2.0) ** 2 / 1.4, low, high))
+    started = time.process_time()
+    coded = encode_under([symbols], [model])
+    (restored,) = decode_under(coded, [(len(symbols), model)])
+    assert time.process_time() - started < 10
+    assert np.array_equal(restored, symbols)
+
+
+def test_rate_points_are_sizes_with_a_lambda() -> None:
+    codec = NeRVCodec(NeRVCodec.Settings(compression="entropy-constrained"))  # type: ignore[call-arg]
+    clip = Clip(VideoFormat(160, 90, "rgb", 8, Fraction(25), full_range=True), 8, (20_000, 40_000, 80_000))
+    points = codec.rate_points(clip)
+    assert [point.label for point in points] == [f"40K-lambda{w}" for w in ("1", "0.5", "0.25", "0.1", "0.05")]
+    for point in points:
+        assert codec.rate_point(point.label, clip) == point
+    squared = NeRVCodec(NeRVCodec.Settings(compression="entropy-constrained", loss="l2"))  # type: ignore[call-arg]
+    weights = [point.settings["lambda"] for point in squared.rate_points(clip)]
+    assert weights == [0.05, 0.025, 0.0125, 0.005, 0.0025]  # squared errors are smaller
+    for label in ("40K", "40K-lambda0", "lambda1", "40K-lambda-1"):
+        with pytest.raises(UsageError):
+            codec.rate_point(label, clip)
+    assert "compression" not in NeRVCodec.Settings().model_dump()

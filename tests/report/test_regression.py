@@ -1,0 +1,116 @@
+"""The regression gate: what it lets pass, and what it does not."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rdbench.errors import RdbenchError
+from rdbench.report.regression import CheckReport, check, make_baseline, read_baseline, save_baseline
+from rdbench.report.results import Record, to_frame
+
+POINTS = {"a": (0.1, 30.0), "b": (0.2, 33.0), "c": (0.4, 36.0), "d": (0.8, 39.0)}
+
+
+def make(points: dict[str, tuple[float, float]] | None = None, **changes: Any) -> pd.DataFrame:
+    values: dict[str, Any] = {
+        "codec": "x265", "dataset": "bunny", "sequence": "bunny", "conditions": "rgb601/1a2b3c4d", "width": 160,
+        "height": 90, "frames": 8, "frame_rate": 25.0, "bit_depth": 8, "encode_seconds": 1.0, "decode_seconds": 0.5,
+        "status": "ok",
+    }  # fmt: skip
+    values |= changes
+    return to_frame(
+        Record(**values, id=f"{label}{values}", rate_point=label, bpp=bpp, psnr_rgb=psnr)
+        for label, (bpp, psnr) in (points or POINTS).items()
+    )
+
+
+def against(frame: pd.DataFrame, **limits: float) -> CheckReport:
+    return check(frame, make_baseline(make()), **limits)
+
+
+def test_the_same_results_pass() -> None:
+    report = against(make())
+    assert report.ok
+    assert report.lines()[-1] == "check: no regression"
+    assert any("BD-rate +0.00 %" in line for line in report.moved)
+
+
+def test_more_bits_at_the_same_quality() -> None:
+    more = make({label: (bpp * 1.05, psnr) for label, (bpp, psnr) in POINTS.items()})
+    report = against(more)
+    assert len(report.regressions) == 1
+    assert "BD-rate +5.00 % is above 2 %" in report.regressions[0]
+    assert against(more, max_bd_rate=6).ok
+    assert any("0.1000 -> 0.1050 bpp" in line for line in report.moved)
+
+
+def test_fewer_bits_pass_and_are_told() -> None:
+    report = against(make({label: (bpp * 0.9, psnr) for label, (bpp, psnr) in POINTS.items()}))
+    assert report.ok
+    assert any("BD-rate -10.00 %" in line for line in report.moved)
+
+
+def test_a_drop_at_one_rate_point() -> None:
+    report = against(make(POINTS | {"b": (0.19, 32.7)}), max_bd_rate=50)
+    assert len(report.regressions) == 1
+    assert "b: psnr_rgb fell by 0.300 dB" in report.regressions[0]
+
+
+@pytest.mark.parametrize(("field", "word"), [("encode_seconds", "encode time"), ("decode_seconds", "decode time")])
+def test_slower(field: str, word: str) -> None:
+    slow = make().assign(**{field: 2.5})
+    report = against(slow)
+    assert len(report.regressions) == 4
+    assert all(word in line for line in report.regressions)
+    assert against(slow, max_time_ratio=6).ok
+
+
+def test_missing_and_failed_points() -> None:
+    less = make({label: POINTS[label] for label in "abc"})
+    assert against(less).regressions == ["x265 bunny bunny rgb601/1a2b3c4d d is missing"]
+    failed = make({"d": POINTS["d"]}, status="failed", error="out of memory")
+    report = against(pd.concat([less, failed]))
+    assert any("d failed: out of memory" in line for line in report.regressions)
+
+
+def test_other_conditions_and_clips_are_named() -> None:
+    report = against(make(conditions="rgb709/9a9a9a9a"))
+    assert len(report.regressions) == 1
+    assert "conditions are rgb709/9a9a9a9a, the baseline has rgb601/1a2b3c4d" in report.regressions[0]
+    report = against(make(frames=16))
+    assert not report.ok
+    assert all("16 frames in psnr_rgb, the baseline has 8" in line for line in report.regressions)
+
+
+def test_new_curves_are_no_regression() -> None:
+    report = against(pd.concat([make(), make(codec="x264")]))
+    assert report.ok
+    assert "x264 bunny bunny rgb601/1a2b3c4d: not in the baseline" in report.moved
+
+
+def test_the_later_of_two_records_counts() -> None:
+    old = make({label: (bpp, psnr - 3) for label, (bpp, psnr) in POINTS.items()}, started="2026-01-01")
+    assert against(pd.concat([make(started="2026-01-02"), old])).ok
+
+
+def test_baseline_survives_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "base.json"
+    baseline = make_baseline(make())
+    save_baseline(path, baseline)
+    assert read_baseline(path) == baseline
+
+
+def test_unusable_baselines_and_records(tmp_path: Path) -> None:
+    with pytest.raises(RdbenchError, match="no baseline"):
+        read_baseline(tmp_path / "absent.json")
+    path = tmp_path / "base.json"
+    for text in ("{", '{"version": 2, "points": []}', '{"version": 1, "points": [{"codec": "x265"}]}'):
+        path.write_text(text)
+        with pytest.raises(RdbenchError, match=r"base\.json is damaged or of another version"):
+            read_baseline(path)
+    with pytest.raises(RdbenchError, match="failed; a baseline needs every record finished"):
+        make_baseline(make(status="failed"))
+    with pytest.raises(RdbenchError, match="no usable encode_seconds"):
+        make_baseline(make(encode_seconds=None))
