@@ -99,7 +99,7 @@ class CNeRVCodec(InrCodec):
     reference = "Gomes et al., Video Compression With Entropy-Constrained Neural Representations, CVPR 2023"
     Settings = CNeRVSettings
     config = CNeRVConfig
-    dial = "time"
+    free_width = "time"
     scheme = EntropyConstrained
     presets = MappingProxyType(
         {
@@ -129,8 +129,8 @@ class CNeRVCodec(InrCodec):
         """One schedule, in whose last fifth the rate counts."""
         s = self.settings
         rated = max(1, round(s.epochs * RATE_SHARE / (1 - RATE_SHARE)))
-        fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999), to_come=rated)
-        return fit, replace(fit, name="rate", epochs=rated, passed=s.epochs, to_come=0, rate_weight=1.0)
+        fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999), schedule_tail=rated)
+        return fit, replace(fit, name="rate", epochs=rated, schedule_offset=s.epochs, schedule_tail=0, rate_weight=1.0)
 
     def compression(self) -> EntropyConstrained:
         """The paper's own."""

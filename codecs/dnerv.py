@@ -20,8 +20,15 @@ from torch import Tensor, nn
 from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader
-from .inr.embedding_based import EMBEDDING_WIDTH, LARGEST_SHARE, HybridCodec, HybridSettings, embedding_geometry, padded
-from .inr.networks.encoder import Encoder, Video
+from .inr.embedding_based import (
+    EMBEDDING_WIDTH,
+    LARGEST_SHARE,
+    EmbeddingCodec,
+    EmbeddingSettings,
+    embedding_geometry,
+    padded,
+)
+from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.layers.blocks import UpBlock
 from .inr.networks.layers.convnext import ChannelNorm, start_small
 from .inr.networks.network import Geometry, Network, NetworkConfig, Patches
@@ -163,7 +170,7 @@ class DifferenceEncoder(Encoder):
         if config.difference:
             self.motion = stages(6, config.difference, difference_strides(config.strides, config.fuse))
 
-    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+    def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
         """The rows of these frames, `[B, d, h, w]` each."""
         shown = video(frames)
         made = {"embeddings": self.content(padded(shown, self._size))}
@@ -174,7 +181,7 @@ class DifferenceEncoder(Encoder):
         return made
 
 
-class DNeRVSettings(HybridSettings):
+class DNeRVSettings(EmbeddingSettings):
     """The recipe of the released code."""
 
     lr: float = Field(5e-4, gt=0)
@@ -183,7 +190,7 @@ class DNeRVSettings(HybridSettings):
     """Channels of a difference embedding; 0 leaves differences and fusion out."""
 
 
-class DNeRVCodec(HybridCodec):
+class DNeRVCodec(EmbeddingCodec):
     """DNeRV, compressed by HNeRV's chain."""
 
     name = "dnerv"

@@ -1,7 +1,7 @@
 """FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos (J. C. Lee et al., ACM Multimedia 2023).
 
 Time reads features from learned grids; a decoder draws an independent frame and, at a quarter of its size, flows to
-the frames around it, whose independent frames are bent along them, blended, and blended with its own. Fitted with
+the frames around it, whose independent frames are bent along them, blended, and blended with its own. Trained with
 quantized weights from the first step. `ffnerv[blocks=conv]` is the paper's larger network without grouped
 convolutions, `ffnerv[flow=false]` has no flows. Our choice: one convention of warping, where the code mixes two;
 fewer groups where 8 do not divide small widths; how the widths shrink; rows of the grids in proportion to the frames.
@@ -126,7 +126,7 @@ class FFNeRV(FlowNetwork):
         self.motion = nn.Conv2d(widths[self._flow_after + 1], 3 * len(REFERENCES), 1) if config.flow else None
         self.head = nn.Conv2d(widths[-1], 5 if config.flow else 3, 1)
 
-    def draw(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def independent_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Of these frames the image head's output `[B, 5, H, W]`, and flows and logits at a quarter of the size.
 
         The first three channels are the independent frame in 0..1, the others the logits of the last blend.

@@ -189,7 +189,7 @@ class HiNeRVCodec(InrCodec):
     reference = "Kwan et al., HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation, 2023"
     Settings = HiNeRVSettings
     config = HiNeRVConfig
-    dial = "hidden"
+    free_width = "hidden"
     scheme = QuantNoise
     presets = MappingProxyType(
         {

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
-from .inr.embedding_based import ContentEncoder, HybridCodec, HybridSettings, embedding_geometry
+from .inr.embedding_based import ContentEncoder, EmbeddingCodec, EmbeddingSettings, embedding_geometry
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import UpBlock, tapered_widths
 from .inr.networks.network import Network, NetworkConfig, Patches
@@ -69,7 +69,7 @@ class HNeRV(Network):
         return (torch.tanh(self.head(x)) + 1) / 2
 
 
-class HNeRVSettings(HybridSettings):
+class HNeRVSettings(EmbeddingSettings):
     """HNeRV's recipe, and what its ablations change (tables 6 and 9 to 12)."""
 
     reduction: float = Field(1.2, ge=1, le=4)
@@ -77,7 +77,7 @@ class HNeRVSettings(HybridSettings):
     """The least and the most."""
 
 
-class HNeRVCodec(HybridCodec):
+class HNeRVCodec(EmbeddingCodec):
     """HNeRV with its pruning, quantization and entropy coding (section 4.1 and supplement)."""
 
     name = "hnerv"

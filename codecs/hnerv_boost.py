@@ -18,9 +18,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
-from .inr.compression.entropy_minimization import ConsistentEntropy
+from .inr.compression.entropy_minimization import EntropyMinimization
 from .inr.compression.scheme import Scheme
-from .inr.embedding_based import ContentEncoder, HybridCodec, embedding_geometry
+from .inr.embedding_based import ContentEncoder, EmbeddingCodec, embedding_geometry
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
 from .inr.networks.layers.encoding import sinusoids
@@ -146,15 +146,15 @@ class HNeRVBoostSettings(InrSettings):
     sine: bool = True
 
 
-class HNeRVBoostCodec(HybridCodec):
+class HNeRVBoostCodec(EmbeddingCodec):
     """HNeRV-Boost with consistent entropy minimization (section 3.4)."""
 
     name = "hnerv-boost"
     reference = "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024"
     Settings = HNeRVBoostSettings
     config = HNeRVBoostConfig
-    dial = "time"
-    scheme: ClassVar[type[Scheme]] = ConsistentEntropy
+    free_width = "time"
+    scheme: ClassVar[type[Scheme]] = EntropyMinimization
     presets = MappingProxyType(
         {
             "paper": {},
@@ -185,7 +185,7 @@ class HNeRVBoostCodec(HybridCodec):
         return ContentEncoder(network.config, network.config.embedding)
 
     def recipe(self) -> Sequence[Stage]:
-        """Fit, and the stage that minimizes the entropy."""
+        """Training, and the stage that minimizes the entropy."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss], optimizer="adan", betas=BETAS)
         again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
@@ -193,4 +193,4 @@ class HNeRVBoostCodec(HybridCodec):
 
     def compression(self) -> Scheme:
         """Consistent entropy minimization."""
-        return ConsistentEntropy(self.settings.target_bits)
+        return EntropyMinimization(self.settings.target_bits)

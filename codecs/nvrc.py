@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from .hinerv import Stages
 from .inr.codec import ClipHeader, InrCodec
-from .inr.compression.nvrc.scheme import Hierarchical
+from .inr.compression.nvrc.scheme import HierarchicalScheme
 from .inr.networks.layers.blocks import halved_widths, least_width
 from .inr.networks.layers.patchwise import Place, margins, masked, patch_grid
 from .inr.networks.layers.temporal_grids import GRID_INIT, taps
@@ -162,8 +162,8 @@ class NVRCCodec(InrCodec):
     reference = "Kwan et al., NVRC: Neural Video Representation Compression, NeurIPS 2024"
     Settings = NVRCSettings
     config = NVRCConfig
-    dial = "hidden"
-    scheme = Hierarchical
+    free_width = "hidden"
+    scheme = HierarchicalScheme
     presets = MappingProxyType(
         {
             "paper": {},
@@ -213,6 +213,6 @@ class NVRCCodec(InrCodec):
         )  # fmt: skip
         return EndToEnd.of(s).stages([first], s.finetune_epochs)
 
-    def compression(self) -> Hierarchical:
+    def compression(self) -> HierarchicalScheme:
         """The scheme of the paper."""
         return EndToEnd.of(self.settings).compression()

@@ -234,7 +234,7 @@ class TeNeRV(Network):
         features = [self.features.fused(frame[None], cells).flatten() for frame in torch.arange(frames, device=device)]
         return partition(divergence(torch.stack(features)), count, shortest(frames, count))
 
-    def settled(self, config: NetworkConfig) -> NetworkConfig:
+    def final_config(self, config: NetworkConfig) -> NetworkConfig:
         """With the boundaries."""
         assert isinstance(config, TeNeRVConfig)
         return replace(config, boundaries=self.boundaries)
@@ -319,7 +319,7 @@ class TeNeRVCodec(InrCodec):
     reference = "Zhu et al., Video Compression with Hierarchical Temporal Neural Representation, arXiv 2601.17743"
     Settings = TeNeRVSettings
     config = TeNeRVConfig
-    dial = "hidden"
+    free_width = "hidden"
     scheme = GroupQuantNoise
     presets = MappingProxyType(
         {
@@ -363,13 +363,24 @@ class TeNeRVCodec(InrCodec):
         first = max(1, round(s.holistic * s.epochs)) if s.holistic else 0
         holistic = Stage(
             HOLISTIC, first, s.lr, warmup=0.05, floor=0.01, batch=s.batch, by_patches=s.patches, loss=MIXES["l1"],
-            clip_norm=1.0, to_come=s.epochs - first,
+            clip_norm=1.0, schedule_tail=s.epochs - first,
         )  # fmt: skip
         adaptive = replace(
-            holistic, name=ADAPTIVE, epochs=s.epochs - first, passed=first, to_come=0, loss=MIXES["l1_ms_ssim_5"]
+            holistic,
+            name=ADAPTIVE,
+            epochs=s.epochs - first,
+            schedule_offset=first,
+            schedule_tail=0,
+            loss=MIXES["l1_ms_ssim_5"],
         )
         last = replace(
-            adaptive, name="quantize", epochs=s.quantize_epochs, passed=0, lr=s.lr / 10, warmup=0.0, noise=s.noise
+            adaptive,
+            name="quantize",
+            epochs=s.quantize_epochs,
+            schedule_offset=0,
+            lr=s.lr / 10,
+            warmup=0.0,
+            noise=s.noise,
         )
         return holistic, adaptive, last
 

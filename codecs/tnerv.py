@@ -23,8 +23,8 @@ from rdbench.errors import BitstreamError
 
 from .inr.codec import ClipHeader
 from .inr.compression.entropy_constrained import EntropyConstrained
-from .inr.embedding_based import ContentEncoder, HybridCodec, padded
-from .inr.networks.encoder import Encoder, Video
+from .inr.embedding_based import ContentEncoder, EmbeddingCodec, padded
+from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.flow_guided import REFERENCES, FlowNetwork
 from .inr.networks.layers.blocks import modulate, tapered_widths
 from .inr.networks.layers.convnext import convnext
@@ -148,7 +148,7 @@ class TNeRV(FlowNetwork):
         self.motion = motion if config.flow else None
         self.head = nn.Conv2d(widths[-1], 5 if config.flow else 3, 3, padding=1)
 
-    def draw(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def independent_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Independent frames with the logits of the last blend, and flows."""
         parts = [] if self.embeddings is None else [self.embeddings[frames]]
         x, motion = self.pre(torch.cat([*parts, *(grid(frames) for grid in self.grids)], dim=1)), torch.empty(0)
@@ -189,7 +189,7 @@ class TNeRVEncoder(Encoder):
         self.time = nn.Sequential(*hidden, last, nn.Unflatten(1, shape)) if temporal else None
         self.shares = nn.Parameter(torch.zeros(frames)) if temporal else None
 
-    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+    def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
         """The embeddings of these frames, `[B, c_E, h, w]`."""
         made: Tensor = self.stages(padded(video(frames), self._size))
         if self.time is not None and self.shares is not None:
@@ -225,14 +225,14 @@ class TNeRVSettings(InrSettings):
     """D3: 5x5 convolutions."""
 
 
-class TNeRVCodec(HybridCodec):
+class TNeRVCodec(EmbeddingCodec):
     """T-NeRV with its entropy-constrained fit."""
 
     name = "tnerv"
     reference = "Saethre et al., Combining Frame and GOP Embeddings for Neural Video Representation, CVPR 2024"
     Settings = TNeRVSettings
     config = TNeRVConfig
-    dial = "time"
+    free_width = "time"
     scheme = EntropyConstrained
     presets = MappingProxyType(
         {

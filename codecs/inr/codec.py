@@ -22,14 +22,21 @@ from rdbench.video import Video, VideoFormat
 from . import bitstream as stream
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder
-from .networks.network import Network, NetworkConfig, count_macs, count_parameters, place
+from .networks.network import Network, NetworkConfig, count_macs, count_parameters, to_device
 from .networks.sizing import solve_width
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
 from .training.end_to_end import EndToEnd
-from .training.rate_distortion import Constraint, InrSettings, WeighedRate, lambda_label, share_pretraining, split_label
+from .training.rate_distortion import (
+    InrSettings,
+    LagrangianRate,
+    RateObjective,
+    lambda_label,
+    share_pretraining,
+    split_label,
+)
 from .training.timing import time_stages
-from .training.trainer import Fit
+from .training.trainer import Trainer
 
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26
@@ -42,7 +49,9 @@ MACS_PER_SECOND = 1e10
 """Of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
 LOSS_MACS = 2000
 """What SSIM costs for each pixel of a step, forward and backward (measured once)."""
-CONSTRAINTS: Mapping[str, type[Constraint]] = MappingProxyType({"entropy-constrained": WeighedRate, "nvrc": EndToEnd})
+RATE_OBJECTIVES: Mapping[str, type[RateObjective]] = MappingProxyType(
+    {"entropy-constrained": LagrangianRate, "nvrc": EndToEnd}
+)
 """What `compression` may put in the place of a codec's own, which is no key here."""
 SMALLEST_SIZE = 2_000
 """Below so many parameters nothing of a clip is left (our choice)."""
@@ -86,7 +95,7 @@ class InrCodec(Codec):
     revision: ClassVar[int] = 1
     """Counts up whenever the same settings give other bits."""
     config: ClassVar[type[NetworkConfig]]
-    dial: ClassVar[str] = "stem"
+    free_width: ClassVar[str] = "stem"
     """The width that takes up what is left of a size."""
     scheme: ClassVar[type[Scheme]]
     """What reads its bitstreams, unless a setting has put another in its place."""
@@ -129,12 +138,12 @@ class InrCodec(Codec):
         """A fresh scheme of its own, as the settings want it."""
 
     @property
-    def constraint(self) -> Constraint | None:
+    def constraint(self) -> RateObjective | None:
         """What weighs the rate in the loss, where the settings want it."""
-        kind = CONSTRAINTS.get(self.settings.compression)
+        kind = RATE_OBJECTIVES.get(self.settings.compression)
         return kind.of(self.settings) if kind is not None else None
 
-    def _arranged(self, constraint: Constraint) -> Sequence[Stage]:
+    def _recipe_at_unit_lambda(self, constraint: RateObjective) -> Sequence[Stage]:
         """The recipe for a lambda of 1."""
         return self.recipe() if constraint.scheme is self.scheme else constraint.arrange(self.recipe())
 
@@ -144,7 +153,7 @@ class InrCodec(Codec):
         if constraint is None:
             return self.recipe()
         weight = float(point.settings["lambda"])
-        return [constraint.weigh(stage, weight) for stage in self._arranged(constraint)]
+        return [constraint.weigh(stage, weight) for stage in self._recipe_at_unit_lambda(constraint)]
 
     def chosen_compression(self) -> Scheme:
         """A fresh scheme: its own, or what the settings put in its place."""
@@ -156,7 +165,7 @@ class InrCodec(Codec):
         return self.build(config, clip), config
 
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
-        return solve_width(size, lambda share: self.scaled(clip, share), lambda c: self.build(c, clip), self.dial)
+        return solve_width(size, lambda share: self.scaled(clip, share), lambda c: self.build(c, clip), self.free_width)
 
     @classmethod
     def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> Network:
@@ -184,7 +193,7 @@ class InrCodec(Codec):
         sizes, constraint = sorted(clip.sizes) or derived, self.constraint
         if constraint is None:
             return [RatePoint(size_label(size), {"size": size}) for size in sizes]
-        pairs = constraint.pairs(sizes, self._arranged(constraint)[-1].loss)
+        pairs = constraint.pairs(sizes, self._recipe_at_unit_lambda(constraint)[-1].loss)
         return [self.rate_point(lambda_label(size_label(size), weight), clip) for size, weight in pairs]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
@@ -228,10 +237,10 @@ class InrCodec(Codec):
         workspace.report["parameters"] = count_parameters(network)
         macs = count_macs(self.rebuild(clip, config.numbers()))
         workspace.report["kmacs_per_pixel"] = macs / (1000 * clip.pixels)
-        place(network, workspace.device)
+        to_device(network, workspace.device)
         encoder = self.encoder(network, clip)
         if encoder is not None:
-            place(encoder, workspace.device)
+            to_device(encoder, workspace.device)
         return Prepared(frames, clip, network, config, macs, encoder)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
@@ -257,7 +266,7 @@ class InrCodec(Codec):
     def _write(self, ready: "Prepared", scheme: Scheme, bitstream: Path) -> None:
         clip, chosen = ready.clip, scheme.numbers()
         header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, len(chosen), *chosen)
-        settled = ready.network.settled(ready.config)
+        settled = ready.network.final_config(ready.config)
         config = stream.pack_integers([*header, *settled.numbers()])
         stream.write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
 
@@ -279,7 +288,7 @@ class InrCodec(Codec):
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
         with workspace.stopwatch.part("entropy_decode"):
             sections = stream.read_stream(bitstream, cls.name)
-            known = (cls.scheme, *(constraint.scheme for constraint in CONSTRAINTS.values()))
+            known = (cls.scheme, *(constraint.scheme for constraint in RATE_OBJECTIVES.values()))
             kinds = [kind for kind in known if set(sections) == {"config", *kind.sections}]
             if not kinds:
                 raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
@@ -291,7 +300,7 @@ class InrCodec(Codec):
             network = cls.rebuild(clip, numbers[end:])
             scheme.read(network, sections)
         workspace.report["parameters"] = count_parameters(network)
-        place(network, workspace.device)
+        to_device(network, workspace.device)
         return RenderedVideo(network.eval(), clip, workspace)
 
     @classmethod
@@ -313,9 +322,9 @@ class Prepared:
     """Multiply-accumulates of one frame."""
     encoder: Encoder | None
 
-    def fit(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Fit:
+    def fit(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Trainer:
         """The fit."""
-        return Fit(self.network, scheme, self.frames, workspace, stages, self.encoder)
+        return Trainer(self.network, scheme, self.frames, workspace, stages, self.encoder)
 
 
 def _stacked(video: Video) -> Tensor:

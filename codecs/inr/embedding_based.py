@@ -15,10 +15,10 @@ from torch.nn import functional
 from rdbench.errors import UsageError
 
 from .codec import ClipHeader, InrCodec
-from .compression.axis_quantization import BestAxis
+from .compression.axis_quantization import AxisQuantization
 from .compression.post_training import MOST_BITS
 from .compression.scheme import Scheme
-from .networks.encoder import Encoder, Video
+from .networks.encoder import Encoder, FrameLookup
 from .networks.layers.convnext import convnext
 from .networks.network import Geometry, Network, NetworkConfig, choose_geometry, count_parameters
 from .networks.sizing import grow_width
@@ -81,12 +81,12 @@ class ContentEncoder(Encoder):
         widths = [EMBEDDING_WIDTH] * (len(config.strides) - 1)
         self.stages = convnext(3, [*widths, channels], config.strides)
 
-    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+    def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
         """The embeddings of these frames, `[B, d, h, w]`."""
         return {"embeddings": self.stages(padded(video(frames), self._size))}
 
 
-class HybridSettings(InrSettings):
+class EmbeddingSettings(InrSettings):
     """The recipe (HNeRV, section 4.1) and the compression; its text has no epochs of fine-tuning (our choice)."""
 
     epochs: int = Field(300, ge=1)
@@ -107,10 +107,10 @@ class HybridSettings(InrSettings):
     """Channels of an embedding; fewer where they would take more than half of a size (our choice)."""
 
 
-class HybridCodec(InrCodec):
+class EmbeddingCodec(InrCodec):
     """Embeddings by an encoder network and a decoder: fitted, pruned, fitted again, quantized and coded."""
 
-    scheme: ClassVar[type[Scheme]] = BestAxis
+    scheme: ClassVar[type[Scheme]] = AxisQuantization
     prunable: ClassVar[str] = r".*weight"
     """The weights that pruning looks at: all of the decoder, no embeddings (HNeRV's supplement)."""
 
@@ -126,7 +126,7 @@ class HybridCodec(InrCodec):
         def build(config: NetworkConfig) -> Network:
             return self.build(config, clip)
 
-        config = grow_width(size, lambda share: self.shaped(clip, share, size), build, self.dial, MISS)
+        config = grow_width(size, lambda share: self.shaped(clip, share, size), build, self.free_width, MISS)
         with torch.device("meta"):
             least = count_parameters(build(config))
         if least > 1.1 * size:
@@ -151,4 +151,4 @@ class HybridCodec(InrCodec):
     def compression(self) -> Scheme:
         """HNeRV's own."""
         s = self.settings
-        return BestAxis(s.bits, s.embedding_bits, s.entropy, self.prunable)
+        return AxisQuantization(s.bits, s.embedding_bits, s.entropy, self.prunable)

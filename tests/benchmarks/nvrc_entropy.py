@@ -17,7 +17,7 @@ from rdbench.codecs.inr.compression.nvrc.context_coder import Level, walk
 from rdbench.codecs.inr.compression.nvrc.context_model import Blocks, ContextModel
 from rdbench.codecs.inr.compression.nvrc.lanes import Lanes, Mask, Place, by_place
 from rdbench.codecs.inr.entropy.exact import Floats
-from rdbench.codecs.inr.entropy.scale_tables import Integers, NormalTables, SymbolReader, SymbolWriter
+from rdbench.codecs.inr.entropy.scale_tables import Integers, ScaleTables, SymbolReader, SymbolWriter
 
 SHAPES = {f"level {n}": (2 << n, 200 >> n, 45 >> n, 80 >> n) for n in range(4)}
 STEP, MEAN_LOG_SCALE = float(np.exp(-6.0)), -5.5
@@ -34,7 +34,7 @@ def model(channels: int) -> ContextModel:
 
 def encode(levels: Sequence[Level], own: Lanes, truth: Floats) -> bytes:
     """The symbols of all lanes."""
-    writer = SymbolWriter(NormalTables())
+    writer = SymbolWriter(ScaleTables())
 
     def visit(place: Place, mean: Floats, scale: Floats) -> Floats:
         def code(inside: Mask, _: Floats) -> Integers:
@@ -50,7 +50,7 @@ def encode(levels: Sequence[Level], own: Lanes, truth: Floats) -> bytes:
 
 def decode(levels: Sequence[Level], own: Lanes, data: bytes) -> dict[str, Floats]:
     """The values of all grids."""
-    reader = SymbolReader(NormalTables(), data)
+    reader = SymbolReader(ScaleTables(), data)
 
     def visit(place: Place, mean: Floats, scale: Floats) -> Floats:
         return own.take(place, lambda inside, _: reader.read(mean[inside] / STEP, scale[inside] / STEP))

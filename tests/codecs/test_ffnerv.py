@@ -17,7 +17,7 @@ from rdbench.codecs.inr.networks.layers.warping import aggregate, warp
 from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters, render
 from rdbench.codecs.inr.recipes.losses import MIXES
 from rdbench.codecs.inr.recipes.stage import Stage
-from rdbench.codecs.inr.training.trainer import Fit
+from rdbench.codecs.inr.training.trainer import Trainer
 from rdbench.errors import BitstreamError, UsageError
 
 torch.set_num_threads(1)
@@ -167,14 +167,14 @@ def test_each_frame_is_drawn_once_in_order() -> None:
 
 def test_frames_beyond_the_clip_are_black() -> None:
     made = network()
-    image, motion = made.draw(torch.tensor([0]))
+    image, motion = made.independent_frames(torch.tensor([0]))
     with torch.no_grad():
-        independent = made.draw(torch.tensor([1, 2]))[0][:, :3].half().float()
+        independent = made.independent_frames(torch.tensor([1, 2]))[0][:, :3].half().float()
         black = torch.zeros_like(independent)
         by_hand, _ = made.blend(image, motion, torch.cat([black, independent])[None])
     assert torch.allclose(frames_of(made, 0), by_hand, atol=1e-5)
     alone = network(1)
-    image, motion = alone.draw(torch.tensor([0]))
+    image, motion = alone.independent_frames(torch.tensor([0]))
     with torch.no_grad():
         assert torch.allclose(frames_of(alone, 0), image[:, 3:4].sub(image[:, 4:]).sigmoid() * image[:, :3], atol=1e-5)
 
@@ -182,7 +182,7 @@ def test_frames_beyond_the_clip_are_black() -> None:
 def test_a_fit_compares_three_frames_and_remembers_what_it_drew() -> None:
     made = network().train()
     with torch.no_grad():
-        outputs = made.fitted(Patches.of_frames(torch.tensor([2]), (1, 1)))
+        outputs = made.training_outputs(Patches.of_frames(torch.tensor([2]), (1, 1)))
     assert [weight for weight, _ in outputs] == [1.0, 0.1, 0.1]
     assert torch.allclose(outputs[0][1], frames_of(made.eval(), 2), atol=1e-5)
     other = network()
@@ -190,7 +190,7 @@ def test_a_fit_compares_three_frames_and_remembers_what_it_drew() -> None:
     assert torch.equal(other.get_extra_state(), made.get_extra_state())
     with torch.no_grad():
         made.head.bias[0] += 1
-    stale = made.fitted(Patches.of_frames(torch.tensor([2]), (1, 1)))[2][1]
+    stale = made.training_outputs(Patches.of_frames(torch.tensor([2]), (1, 1)))[2][1]
     assert torch.allclose(stale, outputs[2][1], atol=1e-5)  # the neighbors are as they were drawn before
 
 
@@ -199,7 +199,7 @@ def test_what_is_fitted_is_what_decodes(bits: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     clip = torch.randint(0, 255, (4, 3, 24, 32), dtype=torch.uint8)
     made, scheme = FFNeRV(SMALL, 4), TanhQuantization(bits)
-    Fit(made, scheme, clip, Workspace(tmp_path), [Stage("fit", 2, 1e-2, loss=MIXES["l2"])]).run()
+    Trainer(made, scheme, clip, Workspace(tmp_path), [Stage("fit", 2, 1e-2, loss=MIXES["l2"])]).run()
     quantized = scheme.substitute(dict(made.named_parameters()))
     top = 2 ** (bits - 1) - 1
     for name, value in quantized.items():

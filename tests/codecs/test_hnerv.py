@@ -10,7 +10,7 @@ from conftest import make_y4m
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.hnerv import HNeRV, HNeRVCodec, HNeRVConfig, HNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.compression.axis_quantization import BestAxis, dequantize, quantize
+from rdbench.codecs.inr.compression.axis_quantization import AxisQuantization, dequantize, quantize
 from rdbench.codecs.inr.embedding_based import ContentEncoder
 from rdbench.codecs.inr.networks.encoder import Encoder
 from rdbench.codecs.inr.networks.network import Network, count_macs, count_parameters
@@ -157,7 +157,7 @@ def test_decoding_needs_no_encoder(
 def test_what_travels_is_in_the_ledger(coded: tuple[Kept, np.ndarray, Path]) -> None:
     codec, _, bitstream = coded
     network, ledger = codec.fitted[0], HNeRVCodec.ledger(bitstream)
-    assert set(ledger) == {"config", "container", *BestAxis.sections}
+    assert set(ledger) == {"config", "container", *AxisQuantization.sections}
     weights = count_parameters(network) - network.embeddings.numel()
     assert 0.6 * network.embeddings.numel() < ledger["latents"] < 1.02 * network.embeddings.numel()
     assert 0.6 * weights < ledger["weights"] < 1.02 * weights
@@ -204,16 +204,16 @@ def test_pruned_weights_stay_zero_and_huge_ones_are_an_error() -> None:
 def test_ranges_that_fit_no_network_are_refused() -> None:
     torch.manual_seed(0)
     ours = HNeRV(HNeRVConfig(2, 4, (2, 2), 6, 6), 3)
-    sections = BestAxis(8, 6).write(ours)
+    sections = AxisQuantization(8, 6).write(ours)
     changed = {"axes": bytes([9, *sections["axes"][1:]]), "ranges": sections["ranges"][:-4], "latents": b"1234"}
     for name, data in changed.items():
         with pytest.raises(BitstreamError):
-            BestAxis(8, 6).read(network(640, 3, 6), {**sections, name: data})
+            AxisQuantization(8, 6).read(network(640, 3, 6), {**sections, name: data})
         with torch.device("meta"):
             fresh = HNeRV(ours.config, 3)
         with pytest.raises(BitstreamError):
-            BestAxis(8, 6).read(fresh, {**sections, name: data})
+            AxisQuantization(8, 6).read(fresh, {**sections, name: data})
     with torch.device("meta"):
         fresh = HNeRV(ours.config, 3)
-    BestAxis(8, 6).read(fresh, sections)
+    AxisQuantization(8, 6).read(fresh, sections)
     assert (fresh.blocks[0][0].weight - ours.blocks[0][0].weight).abs().max() < 0.01

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.hnerv_boost import HNeRVBoost, HNeRVBoostCodec, HNeRVBoostConfig, HNeRVBoostSettings
-from rdbench.codecs.inr.compression.entropy_minimization import ConsistentEntropy
+from rdbench.codecs.inr.compression.entropy_minimization import EntropyMinimization
 from rdbench.codecs.inr.entropy.gaussian import Gaussian, decode, encode, model_of, normal, pack_models, unpack_models
 from rdbench.codecs.inr.networks.network import Network, Patches, count_parameters
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
@@ -114,14 +114,14 @@ class Kept(HNeRVBoostCodec):
     """Keeps what it fitted."""
 
     network: Network
-    made: ConsistentEntropy
+    made: EntropyMinimization
 
     def encoder(self, network: Network, clip):  # type: ignore[no-untyped-def]
         self.network = network
         return super().encoder(network, clip)
 
-    def compression(self) -> ConsistentEntropy:
-        self.made = ConsistentEntropy(self.settings.target_bits)
+    def compression(self) -> EntropyMinimization:
+        self.made = EntropyMinimization(self.settings.target_bits)
         return self.made
 
 
@@ -167,8 +167,8 @@ def test_the_rate_falls_to_the_target(tmp_path: Path) -> None:
     assert per_parameter[2.0] < per_parameter[12.0] - 1
 
 
-def entered(target: float = 0.0) -> tuple[ConsistentEntropy, HNeRVBoost, dict[str, Tensor]]:
-    network, scheme = small(), ConsistentEntropy(target)
+def entered(target: float = 0.0) -> tuple[EntropyMinimization, HNeRVBoost, dict[str, Tensor]]:
+    network, scheme = small(), EntropyMinimization(target)
     scheme.enter(network, Stage("finetune", 1, 1e-3, rate_weight=1.0, batch=2))
     return scheme, network, dict(network.named_parameters())
 
@@ -184,7 +184,7 @@ def test_the_rate_acts_on_everything_and_only_above_the_target() -> None:
     assert silent is not None
     assert float(silent.detach()) == 0
     assert float(rate.detach()) == pytest.approx(scheme.estimate(network), rel=0.05)
-    before = ConsistentEntropy()
+    before = EntropyMinimization()
     before.enter(network, Stage("fit", 1, 1e-3))
     assert (before.rate(tensors), dict(before.substitute(tensors)), list(before.parameters())) == (None, {}, [])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rdbench.codec import Clip, RatePoint, Source, Workspace
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
 from rdbench.codecs.inr.networks.encoder import Encoder
-from rdbench.codecs.inr.networks.network import Patches, count_parameters, place, render
+from rdbench.codecs.inr.networks.network import Patches, count_parameters, render, to_device
 from rdbench.errors import BitstreamError
 from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs, sniff
 from rdbench.video.conditions import find_conditions
@@ -241,9 +241,9 @@ def test_gradients_do_not_depend_on_the_order_of_memory(name: str) -> None:
         torch.manual_seed(0)
         network, _ = make(name).build_for(clip, 60_000)
         if last:
-            place(network, "cpu")
+            to_device(network, "cpu")
         at = Patches.of_frames(torch.tensor([3]), network.frame_grid)
-        outputs = network.fitted(at)
+        outputs = network.training_outputs(at)
         torch.manual_seed(1)
         sum((output - torch.rand(output.shape)).square().mean() for _, output in outputs).backward()
         gradients.append({key: p.grad for key, p in network.named_parameters() if p.grad is not None})

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.compression.nvrc.scheme import Hierarchical
+from rdbench.codecs.inr.compression.nvrc.scheme import HierarchicalScheme
 from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
 from rdbench.codecs.nvrc import NVRC, GridLevel, NVRCCodec, NVRCConfig, NVRCSettings
 
@@ -125,6 +125,6 @@ def test_published_counts_of_the_levels_above(
     scale: str, layers: int, context: int, grids: int, third: int, total: int
 ) -> None:
     network = built(scale)
-    counts = Hierarchical().counts(network)
+    counts = HierarchicalScheme().counts(network)
     assert counts == {"layers": layers, "context": context, "grids": grids, "third": third}
     assert count_parameters(network) + sum(counts.values()) == total

@@ -11,7 +11,7 @@ from rdbench.codec import Workspace
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
 from rdbench.codecs.inr.recipes.stage import Stage
-from rdbench.codecs.inr.training.trainer import Fit
+from rdbench.codecs.inr.training.trainer import Trainer
 from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings
 from rdbench.errors import BitstreamError
 
@@ -176,7 +176,7 @@ def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
         network, _ = codec.build_for(clip, 14_000)
         assert isinstance(network, TeNeRV)
         folder.mkdir(exist_ok=True)
-        engine = Fit(network, codec.compression(), FRAMES, Workspace(folder, progress=progress), codec.recipe())
+        engine = Trainer(network, codec.compression(), FRAMES, Workspace(folder, progress=progress), codec.recipe())
         try:
             engine.run()
         except KeyboardInterrupt:
@@ -194,7 +194,7 @@ def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
 
 def test_boundaries_travel_and_wrong_ones_are_refused() -> None:
     network = network_of()
-    config = network.settled(network.config)
+    config = network.final_config(network.config)
     assert isinstance(config, TeNeRVConfig)
     numbers = replace(config, boundaries=(4, 9)).numbers()
     rebuilt = TeNeRVCodec.rebuild(CLIP, numbers)

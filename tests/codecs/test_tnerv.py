@@ -98,8 +98,8 @@ def at(*frames: int) -> Patches:
 @torch.no_grad()
 def test_frames_beyond_the_clip_are_its_ends() -> None:
     network = small()
-    image, motion = network.draw(torch.tensor([0]))
-    independent = network.draw(torch.tensor([0, 0, 1, 2]))[0][:, :3].half().float()
+    image, motion = network.independent_frames(torch.tensor([0]))
+    independent = network.independent_frames(torch.tensor([0, 0, 1, 2]))[0][:, :3].half().float()
     by_hand, _ = network.blend(image, motion, independent[None])
     assert torch.allclose(network(at(0)), by_hand, atol=1e-3)  # a step of float16
 
@@ -114,10 +114,10 @@ def test_any_batch_gives_the_same_frames() -> None:
 @torch.no_grad()
 def test_a_fit_compares_three_frames() -> None:
     network = small().train()
-    outputs = network.fitted(at(2))
+    outputs = network.training_outputs(at(2))
     assert [weight for weight, _ in outputs] == [1.0, 0.1, 0.1]
     assert torch.allclose(outputs[0][1], network.eval()(at(2)), atol=1e-3)
-    assert len(small(flow=0).fitted(at(2))) == 1
+    assert len(small(flow=0).training_outputs(at(2))) == 1
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from rdbench.errors import BitstreamError, RdbenchError
 
 from ..bitstream import pack_integers, unpack_integers
 from ..entropy.ans import CODERS, Symbols
-from ..networks.network import Network, give_memory
+from ..networks.network import Network, allocate_parameters
 from .post_training import LARGEST_WEIGHT, MISFIT, MOST_BITS, Array, PostTraining, refuse_bloat
 
 LARGEST_OVERHEAD = 0.02
@@ -95,7 +95,7 @@ def _values(symbols: Symbols, low: Array, scale: Array) -> Array:
     return values
 
 
-class BestAxis(PostTraining):
+class AxisQuantization(PostTraining):
     """Weights held at zero while fine-tuning, then HNeRV's quantizer and entropy coding."""
 
     sections = frozenset({"axes", "ranges", "table", "weights", "latent_table", "latents"})
@@ -139,7 +139,7 @@ class BestAxis(PostTraining):
             counts = [parameters[name].numel() for name in names]
             part = decode(sections[table], sections[payload], sum(counts), self._alphabet(payload))
             symbols |= dict(zip(names, np.split(part, np.cumsum(counts)[:-1]), strict=True))
-        give_memory(network)
+        allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(dequantize(Quantized(symbols[name], *ranges[name]), parameter.shape))

@@ -17,7 +17,7 @@ from rdbench.errors import BitstreamError, RdbenchError
 
 from ..entropy.density import LARGEST, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
 from ..entropy.tensor_models import Model, Values, decode_under, encode_under
-from ..networks.network import Network, give_memory
+from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
 from .entropy_minimization import with_gradient
 from .post_training import MISFIT, refuse_bloat
@@ -31,9 +31,9 @@ PACE_OF_AN_EPOCH = 0.2
 they would not arrive otherwise (our choice)."""
 SMALL = 1024
 """Tensors of fewer elements share a density (our choice)."""
-SETTLING = 100
+WARMUP_STEPS = 100
 """Steps in which the densities meet the first symbols."""
-SETTLING_RATE = 0.04
+WARMUP_RATE = 0.04
 SHARED = "shared"
 PAYLOADS = ("weights", "grids", "embeddings")
 
@@ -49,22 +49,22 @@ class EntropyConstrained(Scheme):
         self._scales, self._offsets = nn.Parameter(torch.zeros(0)), nn.Parameter(torch.zeros(0))
         self._sizes = torch.zeros(0)
         self._densities: Densities | None = None
-        self._gain, self._pace = 1.0, 1.0
+        self._gain, self._log_lr_scale = 1.0, 1.0
 
     def enter(self, network: Network, stage: Stage) -> None:
         """Sets up quantizers and densities when the rate begins to count."""
         if stage.rate_weight:
-            pace = max(PACE, PACE_OF_AN_EPOCH / stage.epochs)
-            self._set_up(network, stage.batch, pace / stage.mean_rate)
+            log_lr_scale = max(PACE, PACE_OF_AN_EPOCH / stage.epochs)
+            self._set_up(network, stage.batch, log_lr_scale / stage.mean_learning_rate)
 
-    def _set_up(self, network: Network, batch: int = 1, pace: float = 1.0) -> None:
-        self._pace = pace
+    def _set_up(self, network: Network, batch: int = 1, log_lr_scale: float = 1.0) -> None:
+        self._log_lr_scale = log_lr_scale
         tensors = {name: parameter.detach() for name, parameter in network.named_parameters()}
         self._rows, self._groups = rows_of(network), list(groups_of(network))
         peaks = torch.cat([(part.amax(1) - part.amin(1)) / LEVELS for part in self._parts(tensors)])
         whole = torch.cat([(t.amax() - t.amin()).expand(n) / LEVELS for t, n in self._counted(tensors)])
         # an embedding that is flat so far begins with the scale of all
-        self._scales = nn.Parameter(torch.maximum(peaks, 0.1 * whole).clamp(min=1e-8).log() / pace)
+        self._scales = nn.Parameter(torch.maximum(peaks, 0.1 * whole).clamp(min=1e-8).log() / log_lr_scale)
         self._offsets = nn.Parameter(torch.zeros_like(self._scales))
         counts = [t.numel() for t in tensors.values()]
         self._sizes = torch.tensor(counts, device=peaks.device)
@@ -87,9 +87,9 @@ class EntropyConstrained(Scheme):
             counts = torch.bincount(places, minlength=self._models * SYMBOLS).view(-1, SYMBOLS).float()
         symbols = torch.arange(SYMBOLS, device=codes.device) - LARGEST
         deviations = ((counts * symbols**2).sum(1) / counts.sum(1)).sqrt()
-        self._densities = Densities(deviations, self._pace).to(codes.device)
-        optimizer = torch.optim.Adam(self._densities.parameters(), lr=SETTLING_RATE / self._pace)
-        for _ in range(SETTLING):
+        self._densities = Densities(deviations, self._log_lr_scale).to(codes.device)
+        optimizer = torch.optim.Adam(self._densities.parameters(), lr=WARMUP_RATE / self._log_lr_scale)
+        for _ in range(WARMUP_STEPS):
             optimizer.zero_grad()
             ((counts * self._densities.bits()).sum(1) / counts.sum(1)).sum().backward()
             optimizer.step()
@@ -115,7 +115,7 @@ class EntropyConstrained(Scheme):
     def _quantizers(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Scale and offset of each tensor's rows, `[rows, 1]`."""
         rows = list(self._rows.values())
-        return (self._scales * self._pace).exp()[:, None].split(rows), self._offsets[:, None].split(rows)
+        return (self._scales * self._log_lr_scale).exp()[:, None].split(rows), self._offsets[:, None].split(rows)
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Everything quantized."""
@@ -194,7 +194,7 @@ class EntropyConstrained(Scheme):
         return sections
 
     def _scale_bytes(self) -> bytes:
-        scales = (self._scales * self._pace).exp()
+        scales = (self._scales * self._log_lr_scale).exp()
         return torch.stack([scales, self._offsets]).cpu().numpy().astype("<f4").tobytes()
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
@@ -211,7 +211,7 @@ class EntropyConstrained(Scheme):
         for payload, places in payloads_of(network).items():
             parts: list[tuple[int, Model]] = [(shapes[place].numel(), models[groups[place]]) for place in places]
             symbols |= zip(places, decode_under(sections[payload], parts), strict=True)
-        give_memory(network)
+        allocate_parameters(network)
         at = 0
         with torch.no_grad():
             for place, (parameter, n) in enumerate(zip(network.parameters(), rows.values(), strict=True)):

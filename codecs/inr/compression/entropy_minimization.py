@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rdbench.errors import BitstreamError
 
 from ..entropy.gaussian import Floats, Gaussian, decode, encode, model_of, pack_models, unpack_models
-from ..networks.network import Network, give_memory
+from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
 from .post_training import MISFIT, refuse_bloat
 from .scheme import Scheme
@@ -48,7 +48,7 @@ def with_gradient(tensor: Tensor, factor: float) -> Tensor:
     return tensor * factor - (tensor * (factor - 1)).detach()
 
 
-class ConsistentEntropy(Scheme):
+class EntropyMinimization(Scheme):
     """Acts in the stages that weigh the rate; before, nothing is quantized."""
 
     sections = frozenset({"steps", "models", "ranges", "weights", "latents"})
@@ -176,7 +176,7 @@ class ConsistentEntropy(Scheme):
                 symbols = np.concatenate([next(decoded) for _ in parts[name]]).astype(np.float32)
                 restored = symbols * steps[name] + offsets.get(name, np.float32(0))
                 values[name] = torch.from_numpy(restored.astype(np.float32))
-        give_memory(network)
+        allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(values[name].view(parameter.shape))

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from rdbench.errors import BitstreamError, RdbenchError
 
 from ..entropy.ans import CODERS, Symbols
-from ..networks.network import Network, give_memory
+from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
-from .pruning import Masks, Pruned, drop_smallest
+from .pruning import Masks, PruningScheme, drop_smallest
 
 Array = npt.NDArray[Any]
 MOST_BITS = 12
@@ -81,7 +81,7 @@ def read_choices(numbers: Sequence[int], most_bits: int) -> tuple[int, str]:
     return numbers[0], list(CODERS)[numbers[1]]
 
 
-class PostTraining(Pruned):
+class PostTraining(PruningScheme):
     """Weights held at zero while fine-tuning, then uniform quantization of each channel and entropy coding."""
 
     sections = frozenset({"ranges", "table", "weights"})
@@ -126,7 +126,7 @@ class PostTraining(Pruned):
             raise BitstreamError(MISFIT)
         _, decode = CODERS[self.coder]
         symbols = decode(sections["table"], sections["weights"], total, alphabet(self.bits))
-        give_memory(network)
+        allocate_parameters(network)
         first = row = 0
         with torch.no_grad():
             for parameter, count in zip(list(network.parameters()), channels, strict=True):

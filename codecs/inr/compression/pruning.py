@@ -14,7 +14,7 @@ Masks = dict[str, Tensor]
 """By the name of the weight; 1 keeps, 0 drops."""
 
 
-class Pruned(Scheme):
+class PruningScheme(Scheme):
     """A scheme with masks; how weights are chosen for them is left to its subclass."""
 
     def __init__(self, prunable: str) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from rdbench.errors import BitstreamError, RdbenchError
 
 from ..entropy.tensor_models import decode_tensors, encode_tensors
-from ..networks.network import Network, give_memory
+from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
-from .pruning import Masks, Pruned, drop_smallest
+from .pruning import Masks, PruningScheme, drop_smallest
 
 MOST_BITS = 8
 LARGEST_WEIGHT = 30_000.0
@@ -63,7 +63,7 @@ def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Ma
     return drop_smallest(scores, min(dropped, sum(weight.numel() for weight in weights.values()) - 1))
 
 
-class QuantNoise(Pruned):
+class QuantNoise(PruningScheme):
     """Symmetric uniform quantization of all but vectors, which travel as float16."""
 
     sections = frozenset({"steps", "vectors", "models", "weights"})
@@ -144,7 +144,7 @@ class QuantNoise(Pruned):
             for size in (_part_sizes(shapes[name]) if self._copied(name) else (sizes[name],))
         ]  # fmt: skip
         levels = torch.from_numpy(decode_tensors(sections["models"], sections["weights"], parts, 1 << self.bits))
-        give_memory(network)
+        allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name not in peaks:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..entropy.ans import CODERS, Symbols
-from ..networks.network import Network, give_memory
+from ..networks.network import Network, allocate_parameters
 from .post_training import Array, read_choices, refuse_bloat
 from .scheme import Scheme
 
@@ -76,7 +76,7 @@ class TanhQuantization(Scheme):
             symbols = decode(sections[table], sections[payload], sum(counts), 2 * n + 1)
             parts = np.split((symbols - n).astype(np.float32) / np.float32(n), np.cumsum(counts)[:-1])
             values |= dict(zip(names, parts, strict=True))
-        give_memory(network)
+        allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(torch.from_numpy(values[name]).view(parameter.shape))

@@ -36,12 +36,12 @@ ROOTS = (16777216, 14107901, 11863283, 9975792)
 class Densities(nn.Module):
     """So many densities side by side, which begin as logistic ones of these deviations, in symbols.
 
-    Parameters are held divided by `pace`: they move so much faster than the optimizer's rate.
+    Parameters are held divided by `log_lr_scale`: they move so much faster than the optimizer's rate.
     """
 
-    def __init__(self, deviations: Tensor, pace: float) -> None:
+    def __init__(self, deviations: Tensor, log_lr_scale: float) -> None:
         super().__init__()
-        self._pace = pace
+        self._log_lr_scale = log_lr_scale
         count, layers = len(deviations), len(WIDTHS) - 1
         scale = (LOGISTIC * deviations.clamp(min=0.2)) ** (1 / layers)
         random = torch.Generator().manual_seed(0)  # not the fit's, which a checkpoint does not hold
@@ -49,8 +49,8 @@ class Densities(nn.Module):
         for before, after in pairwise(WIDTHS):
             slope = (1 / (scale * after)).expm1().log()[:, None, None].expand(count, after, before)
             shift = torch.rand(count, after, 1, generator=random) - 0.5 if after > 1 else torch.zeros(count, after, 1)
-            self.slopes.append(nn.Parameter((slope / pace).clone()))
-            self.shifts.append(nn.Parameter(shift.to(deviations.device) / pace))
+            self.slopes.append(nn.Parameter((slope / log_lr_scale).clone()))
+            self.shifts.append(nn.Parameter(shift.to(deviations.device) / log_lr_scale))
             self.bends.append(nn.Parameter(torch.zeros_like(self.shifts[-1])))
 
     def bits(self) -> Tensor:
@@ -58,9 +58,9 @@ class Densities(nn.Module):
         edges = torch.arange(SYMBOLS + 1, device=self.slopes[0].device) - (LARGEST + 0.5)
         x = edges.expand(len(self.slopes[0]), 1, -1)
         for number, (slope, shift, bend) in enumerate(zip(self.slopes, self.shifts, self.bends, strict=True)):
-            x = functional.softplus(slope * self._pace) @ x + shift * self._pace
+            x = functional.softplus(slope * self._log_lr_scale) @ x + shift * self._log_lr_scale
             if number + 2 < len(WIDTHS):
-                x = x + (bend * self._pace).tanh() * x.tanh()
+                x = x + (bend * self._log_lr_scale).tanh() * x.tanh()
         logits = x[:, 0]
         sign = 1 - 2 * (logits[:, 1:] + logits[:, :-1] > 0).float()  # both sigmoids where they are small
         shares = ((sign * logits[:, 1:]).sigmoid() - (sign * logits[:, :-1]).sigmoid()).abs()

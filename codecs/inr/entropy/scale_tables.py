@@ -30,7 +30,7 @@ REACH = 6.0
 """Deviations that a table spans on either side."""
 
 
-class NormalTables:
+class ScaleTables:
     """The tables; each is built when it is first needed."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Sorted:
 class SymbolWriter:
     """Collects symbols in the order in which they are read, and encodes them in the end."""
 
-    def __init__(self, tables: NormalTables) -> None:
+    def __init__(self, tables: ScaleTables) -> None:
         self._tables = tables
         self._parts: list[tuple[Integers, Integers]] = []
 
@@ -116,7 +116,7 @@ class SymbolWriter:
 class SymbolReader:
     """Reads what `SymbolWriter` wrote. Raises BitstreamError."""
 
-    def __init__(self, tables: NormalTables, data: bytes) -> None:
+    def __init__(self, tables: ScaleTables, data: bytes) -> None:
         size = struct.unpack_from("<I", data)[0] if len(data) >= LENGTH_BYTES else 1
         payload, escapes = data[LENGTH_BYTES : LENGTH_BYTES + size], data[LENGTH_BYTES + size :]
         if size % 4 or len(payload) != size:

@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-Video = Callable[[Tensor], Tensor]
+FrameLookup = Callable[[Tensor], Tensor]
 """Frames by index, `[B]` -> `[B, 3, H, W]` in 0..1."""
 
 
 class Encoder(nn.Module, ABC):
-    """Fitted with the network. What it makes stands in for parameters of the network that do travel."""
+    """Trained with the network. What it makes stands in for parameters of the network that do travel."""
 
     makes: frozenset[str]
     """The names of those parameters; their first axis counts frames."""
 
-    def reach(self, chosen: Tensor) -> Tensor:
+    def frames_needed(self, chosen: Tensor) -> Tensor:
         """The frames, each once, whose embeddings a batch of these frames reads."""
         return chosen
 
     @abstractmethod
-    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+    def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
         """The rows of these frames `[B]` for every name that it makes."""

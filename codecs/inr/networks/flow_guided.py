@@ -16,7 +16,7 @@ REFERENCES = (-2, -1, 1, 2)
 """The frames around one that are bent to it."""
 SIDE_WEIGHT = 0.1
 """Of the losses of the independent and of the aggregated frame."""
-DRAWN_AT_ONCE = 4
+FRAMES_AT_ONCE = 4
 """Frames whose independent frames are drawn together before the first step (our choice)."""
 
 
@@ -30,10 +30,10 @@ class FlowNetwork(Network):
         super().__init__(config)
         self.frames = frames
         self._memory: Tensor | None = None
-        self._drawn: dict[int, tuple[Tensor, Tensor]] = {}
+        self._rendered: dict[int, tuple[Tensor, Tensor]] = {}
 
     @abstractmethod
-    def draw(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def independent_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Of these frames `[B, 5, H, W]`, and flows and logits `[B, 3 A, h, w]` for A references.
 
         The first three channels are the independent frame in 0..1, the others the logits of the last blend.
@@ -57,13 +57,13 @@ class FlowNetwork(Network):
         """The references of frames `[B]`: `[B, A]`, -1 for a black one."""
         return self.inside(frames[:, None] + torch.tensor(REFERENCES, device=frames.device))
 
-    def fitted(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+    def training_outputs(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
         """The frame, the independent and the aggregated one; the references are as they were last drawn."""
         if not self.flow:
             return [(1.0, self(at))]
         if self._memory is None:
-            self._memory = self._draw_all(at.frames.device)
-        image, motion = self.draw(at.frames)
+            self._memory = self._render_all(at.frames.device)
+        image, motion = self.independent_frames(at.frames)
         self._memory[at.frames] = image[:, :3].detach().half()
         windows = self.window(at.frames)
         references = self._memory[windows.clamp(min=0)] * (windows >= 0)[..., None, None, None]
@@ -71,35 +71,35 @@ class FlowNetwork(Network):
         return [(1.0, frames), (SIDE_WEIGHT, image[:, :3]), (SIDE_WEIGHT, aggregated)]
 
     @torch.no_grad()
-    def _draw_all(self, device: torch.device) -> Tensor:
-        parts = torch.arange(self.frames, device=device).split(DRAWN_AT_ONCE)
-        return torch.cat([self.draw(part)[0][:, :3].half() for part in parts])
+    def _render_all(self, device: torch.device) -> Tensor:
+        parts = torch.arange(self.frames, device=device).split(FRAMES_AT_ONCE)
+        return torch.cat([self.independent_frames(part)[0][:, :3].half() for part in parts])
 
     def forward(self, at: Patches) -> Tensor:
         """The frames; what was drawn for frames close to the last one is kept, so that each is drawn once."""
         if not self.flow:
-            return self.draw(at.frames)[0]
+            return self.independent_frames(at.frames)[0]
         asked, windows = at.frames.tolist(), self.window(at.frames).tolist()
         needed = {i for row in windows for i in row if i >= 0} | set(asked)
-        missing = sorted(needed - self._drawn.keys())
+        missing = sorted(needed - self._rendered.keys())
         if missing:
-            image, motion = self.draw(torch.tensor(missing, device=at.frames.device))
-            self._drawn |= {i: (image[n], motion[n]) for n, i in enumerate(missing)}
-        drawn, black = self._drawn, torch.zeros_like(self._drawn[asked[0]][0][:3])
+            image, motion = self.independent_frames(torch.tensor(missing, device=at.frames.device))
+            self._rendered |= {i: (image[n], motion[n]) for n, i in enumerate(missing)}
+        drawn, black = self._rendered, torch.zeros_like(self._rendered[asked[0]][0][:3])
         seen = [[black if i < 0 else drawn[i][0][:3].half().float() for i in row] for row in windows]
         image, motion = (torch.stack([drawn[i][part] for i in asked]) for part in (0, 1))
         frames, _ = self.blend(image, motion, torch.stack([torch.stack(row) for row in seen]))
-        self._drawn = {} if self.training else {i: drawn[i] for i in needed if i >= max(asked) + min(REFERENCES)}
+        self._rendered = {} if self.training else {i: drawn[i] for i in needed if i >= max(asked) + min(REFERENCES)}
         return frames
 
     def train(self, mode: bool = True) -> Self:
         """Forgets what was drawn: the weights may change."""
-        self._drawn = {}
+        self._rendered = {}
         return super().train(mode)
 
     def one_pass(self, at: Patches) -> None:
         """One drawing of each frame."""
-        self.draw(at.frames)
+        self.independent_frames(at.frames)
 
     def get_extra_state(self) -> Tensor | None:
         """The frames as they were last drawn, for a checkpoint."""

@@ -76,7 +76,7 @@ class Network(nn.Module, ABC):
         """
         return ()
 
-    def settled(self, config: "NetworkConfig") -> "NetworkConfig":
+    def final_config(self, config: "NetworkConfig") -> "NetworkConfig":
         """The configuration that travels: what the network was built from, and what it decided while being fitted."""
         return config
 
@@ -84,7 +84,7 @@ class Network(nn.Module, ABC):
     def forward(self, at: Patches) -> Tensor:
         """The patches `[B, 3, h, w]` in 0..1; tiled they cover the frame, and what is too much is cropped."""
 
-    def fitted(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+    def training_outputs(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
         """What a fit compares with the patches, each with the weight of its loss; `forward`'s come first."""
         return [(1.0, self(at))]
 
@@ -101,16 +101,16 @@ class Network(nn.Module, ABC):
         }
 
 
-class Fitted(nn.Module):
-    """A network whose `fitted` is its call, so that other tensors can stand in for its parameters."""
+class TrainingOutputs(nn.Module):
+    """A network whose `training_outputs` is its call, so that other tensors can stand in for its parameters."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
-        """What the network's `fitted` gives."""
-        return self.network.fitted(at)
+        """What the network's `training_outputs` gives."""
+        return self.network.training_outputs(at)
 
 
 class Counted(nn.Module, ABC):
@@ -215,12 +215,12 @@ def choose_geometry(
     return Geometry(math.ceil(height / total), math.ceil(width / total), table[total])
 
 
-def place(module: nn.Module, device: str) -> None:
+def to_device(module: nn.Module, device: str) -> None:
     """Moves a network to the device, channels last: a third faster than torch's own order on a CPU (measured)."""
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def give_memory(network: nn.Module) -> None:
+def allocate_parameters(network: nn.Module) -> None:
     """Memory on the CPU for a network on the meta device; `to_empty` would import a library for it, for a second."""
     empty = {name: torch.empty(parameter.shape) for name, parameter in network.named_parameters()}
     network.load_state_dict(empty, strict=False, assign=True)

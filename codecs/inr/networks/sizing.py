@@ -42,33 +42,35 @@ class _Search(Generic[C]):
             middle = (low * high) ** 0.5
             low, high = (middle, high) if self.below(scaled(middle)) else (low, middle)
 
-    def turn(self, near: C, dial: str, first: int, last: int) -> None:
+    def adjust(self, near: C, free_width: str, first: int, last: int) -> None:
         """Sees the configurations around the value of one width, in this range, that meets the size."""
         while first < last:
             half = (first + last) // 2
-            if self.below(replace(near, **{dial: half})):  # type: ignore[arg-type]
+            if self.below(replace(near, **{free_width: half})):  # type: ignore[arg-type]
                 first = half + 1
             else:
                 last = half
 
 
-def solve_width(size: int, scaled: Callable[[float], C], build: Callable[[C], Network], dial: str) -> C:
+def solve_width(size: int, scaled: Callable[[float], C], build: Callable[[C], Network], free_width: str) -> C:
     """The configuration with nearest to `size` parameters.
 
     First the share in which all widths of the paper's network shrink or grow, then the one width that is named by
-    `dial`, which takes up the rest (our choice; the papers name a few sizes).
+    `free_width`, which takes up the rest (our choice; the papers name a few sizes).
     """
     search = _Search(size, build)
     search.scale(scaled)
     near = search.nearest()
-    search.turn(near, dial, 1, 2 * int(getattr(near, dial)) + 1)
+    search.adjust(near, free_width, 1, 2 * int(getattr(near, free_width)) + 1)
     return search.nearest()
 
 
-def grow_width(size: int, scaled: Callable[[float], C], build: Callable[[C], Network], dial: str, slack: float) -> C:
+def grow_width(
+    size: int, scaled: Callable[[float], C], build: Callable[[C], Network], free_width: str, slack: float
+) -> C:
     """The paper's network where one misses the size by at most the share `slack`.
 
-    Else the largest below the size, whose width named by `dial` takes up the rest (our choice).
+    Else the largest below the size, whose width named by `free_width` takes up the rest (our choice).
     """
     search = _Search(size, build)
     search.scale(scaled)
@@ -76,6 +78,6 @@ def grow_width(size: int, scaled: Callable[[float], C], build: Callable[[C], Net
     if search.miss(near) <= slack * size or not smaller:
         return near
     largest = max(smaller, key=lambda config: search.counts[config])
-    value = int(getattr(largest, dial))
-    search.turn(largest, dial, value, 8 * value)
+    value = int(getattr(largest, free_width))
+    search.adjust(largest, free_width, value, 8 * value)
     return search.nearest()

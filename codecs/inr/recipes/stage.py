@@ -63,14 +63,14 @@ class Stage:
     rate_every: int = 0
     """The rate gets a step of its own after so many steps for the distortion alone, weighted as much (NVRC); 0: every
     step is for both."""
-    passed: int = 0
+    schedule_offset: int = 0
     """Epochs of the stage before, which has the same schedule and whose optimizer this one carries on."""
-    to_come: int = 0
+    schedule_tail: int = 0
     """Epochs of the stage that carries on."""
 
-    def rate(self, epoch: float) -> float:
+    def learning_rate(self, epoch: float) -> float:
         """The learning rate at a fractional epoch."""
-        total, epoch = self.passed + self.epochs + self.to_come, self.passed + epoch
+        total, epoch = self.schedule_offset + self.epochs + self.schedule_tail, self.schedule_offset + epoch
         warm = int(self.warmup * total)
         if epoch < warm:
             return self.lr * (self.warmup_start + (1 - self.warmup_start) * epoch / warm)
@@ -79,19 +79,19 @@ class Stage:
         return self.lr * (self.floor + (1 - self.floor) * cosine)
 
     @property
-    def mean_rate(self) -> float:
+    def mean_learning_rate(self) -> float:
         """Over the epochs."""
-        return sum(self.rate(epoch + 0.5) for epoch in range(self.epochs)) / self.epochs
+        return sum(self.learning_rate(epoch + 0.5) for epoch in range(self.epochs)) / self.epochs
 
     def progress(self, epoch: float) -> float:
         """The share of the schedule that has passed at a fractional epoch."""
-        return (self.passed + epoch) / (self.passed + self.epochs + self.to_come)
+        return (self.schedule_offset + epoch) / (self.schedule_offset + self.epochs + self.schedule_tail)
 
     def schedule(self, optimizer: torch.optim.Optimizer, epoch: float) -> None:
         """Gives an optimizer of `make_optimizer` what a fractional epoch begins with."""
         decay = self.weight_decay * (1 - self.progress(epoch) if self.fades else 1)
         for group in optimizer.param_groups:
-            group["lr"] = self.rate(epoch)
+            group["lr"] = self.learning_rate(epoch)
             group["weight_decay"] = decay if group["decays"] else 0.0
 
     def chosen(self, parameters: Mapping[str, nn.Parameter]) -> list[nn.Parameter]:

@@ -9,10 +9,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from rdbench.codec import Clip
 
-from ..compression.nvrc.scheme import Hierarchical, Parts
+from ..compression.nvrc.scheme import HierarchicalScheme, Parts
 from ..recipes.losses import MIXES, Mix
 from ..recipes.stage import Stage
-from .rate_distortion import Constraint, InrSettings, plain_stages
+from .rate_distortion import InrSettings, RateObjective, plain_stages
 
 L2 = 1e-6
 """Beside lambda D + R, falling to zero over stage 1."""
@@ -38,7 +38,7 @@ class EndToEndSettings(InrSettings):
     """Of stage 2, as a share of the rate before."""
     rate_every: int = Field(8, ge=0)
     """K: steps for the distortion before one for the rate; 0: every step is for both."""
-    pace: float = Field(1.0, gt=0)
+    log_lr_scale: float = Field(1.0, gt=0)
     """How many times faster logarithms of steps and deviations move than the optimizer's rate; short fits need it."""
     grids: Literal["auto", "context", "gaussian"] = "auto"
     """What models grids: context models (where they have enough values), or a Gaussian each (V2)."""
@@ -59,8 +59,8 @@ class EndToEndSettings(InrSettings):
         return {name: value for name, value in values.items() if name not in idle}
 
 
-QUICK: dict[str, float] = {"free": 0.75, "rate_every": 2, "pace": 5.0}
-TINY: dict[str, float] = {"rate_every": 1, "pace": 20.0}
+QUICK: dict[str, float] = {"free": 0.75, "rate_every": 2, "log_lr_scale": 5.0}
+TINY: dict[str, float] = {"rate_every": 1, "log_lr_scale": 20.0}
 """What the presets add for short fits."""
 
 
@@ -74,14 +74,14 @@ def lambda_of(size: int, clip: Clip) -> float:
     return float(f"{math.sqrt(2) * share**1.75 * max(1.0, LONG_CLIP / clip.frames) ** 2:.3g}")
 
 
-class EndToEnd(Constraint):
+class EndToEnd(RateObjective):
     """lambda D + R in all stages but free ones.
 
     As D + R / lambda, so that the limit on gradients does not act as another lambda. Of what an encoder makes, a step
     changes the frames that it sees alone.
     """
 
-    scheme = Hierarchical
+    scheme = HierarchicalScheme
 
     def __init__(self, settings: EndToEndSettings) -> None:
         self.settings = settings
@@ -93,12 +93,12 @@ class EndToEnd(Constraint):
             return cls(settings)
         return cls(EndToEndSettings.model_validate({"compression": "nvrc"}))
 
-    def compression(self) -> Hierarchical:
+    def compression(self) -> HierarchicalScheme:
         """All of it, or what an ablation leaves."""
         s = self.settings
         grids = ("gaussian", "auto", "context").index(s.grids)
         parts = Parts(grids, s.layers == "dual", not s.no_second_coding, not s.fixed_grid_steps)
-        return Hierarchical(parts, s.pace)
+        return HierarchicalScheme(parts, s.log_lr_scale)
 
     def arrange(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
         """As many epochs: those of pruning as the last plain stage's, those of quantization as stage 2's (our choice).
@@ -132,7 +132,7 @@ class EndToEnd(Constraint):
         ]  # fmt: skip
         last = replace(
             soft[-1], name="finetune", epochs=epochs, lr=soft[-1].lr * s.finetune_lr, warmup=0.0, floor=0.1,
-            passed=0, weight_decay=0.0, proxy="mixed",
+            schedule_offset=0, weight_decay=0.0, proxy="mixed",
         )  # fmt: skip
         return *free, *soft, last
 
@@ -160,7 +160,7 @@ def divided(stages: Sequence[Stage], epochs: int) -> tuple[list[Stage], list[Sta
         left = stage.epochs - own
         if own:
             name = f"free {stage.name}"
-            free.append(replace(stage, name=name, epochs=own, to_come=stage.to_come + left))
+            free.append(replace(stage, name=name, epochs=own, schedule_tail=stage.schedule_tail + left))
         if left:
-            rest.append(replace(stage, epochs=left, passed=stage.passed + own))
+            rest.append(replace(stage, epochs=left, schedule_offset=stage.schedule_offset + own))
     return free, rest

@@ -41,7 +41,7 @@ class InrSettings(Settings):
     """The paper's own, C-NeRV's or NVRC's; records do not name the first."""
 
 
-class Constraint(ABC):
+class RateObjective(ABC):
     """A scheme whose rate is in the loss, and how a fit comes to weigh it.
 
     Where it is a codec's own, the codec's recipe is for a lambda of 1; where not, `arrange` makes such a recipe.
@@ -75,7 +75,7 @@ class Constraint(ABC):
         """The lambda of a size that is named alone, if it has one."""
 
 
-class WeighedRate(Constraint):
+class LagrangianRate(RateObjective):
     """L = D + lambda R in the last stage (C-NeRV, T-NeRV)."""
 
     scheme = EntropyConstrained
@@ -93,7 +93,15 @@ class WeighedRate(Constraint):
         """A stage like the last plain one, at its full rate again, makes up a fifth of all epochs (our choice)."""
         before = plain_stages(recipe)
         epochs = round(sum(stage.epochs for stage in before) * RATE_SHARE / (1 - RATE_SHARE))
-        last = replace(before[-1], name="rate", epochs=max(1, epochs), warmup=0.0, passed=0, to_come=0, rate_weight=1.0)
+        last = replace(
+            before[-1],
+            name="rate",
+            epochs=max(1, epochs),
+            warmup=0.0,
+            schedule_offset=0,
+            schedule_tail=0,
+            rate_weight=1.0,
+        )
         return *before, last
 
     def weigh(self, stage: Stage, weight: float) -> Stage:

@@ -10,7 +10,7 @@ from rdbench.codec import Timing
 
 from ..recipes.stage import Stage
 from ..rendering import synchronize
-from .trainer import Fit
+from .trainer import Trainer
 
 WARMUP_STEPS = 3
 BLOCKS = 10
@@ -19,12 +19,12 @@ PASSES = 3
 """A step costs three forward passes: the backward pass computes gradients of inputs and of weights."""
 
 
-def time_stages(fit: Fit, steps: int, macs: int) -> list[Timing]:
+def time_stages(fit: Trainer, steps: int, macs: int) -> list[Timing]:
     """Seconds per step of each stage; `macs` are the multiply-accumulates of a frame, loss and optimizer aside."""
     return [_time_stage(fit, stage, steps, macs) for stage in fit.stages]
 
 
-def _time_stage(fit: Fit, stage: Stage, steps: int, macs: int) -> Timing:
+def _time_stage(fit: Trainer, stage: Stage, steps: int, macs: int) -> Timing:
     fit.network.enter(stage)
     fit.scheme.enter(fit.network, stage)
     optimizer, average = fit.start(stage)

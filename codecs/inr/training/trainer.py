@@ -17,7 +17,7 @@ from rdbench.errors import RdbenchError
 
 from ..compression.scheme import Scheme
 from ..networks.encoder import Encoder
-from ..networks.network import Fitted, Network, Patches, tile
+from ..networks.network import Network, Patches, TrainingOutputs, tile
 from ..recipes.losses import loss_of
 from ..recipes.stage import Stage, make_optimizer
 from .checkpoint import Checkpoint
@@ -26,7 +26,7 @@ CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 20.0
 """At most so much work is lost when a fit is killed (our choice)."""
 
-SETTLE_FRAMES = 8
+ENCODER_BATCH = 8
 """Frames that an encoder takes at once in the end (our choice)."""
 
 Outputs = Sequence[tuple[float, Tensor]]
@@ -80,7 +80,7 @@ class Samples:
         return self.frames[chosen].float() / 255
 
 
-class Fit:
+class Trainer:
     """A fit that survives being killed: what a checkpoint holds is not done again, and the end is the same."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Fit:
         encoder: Encoder | None = None,
     ) -> None:
         self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
-        self.encoder, self._called = encoder, Fitted(network)
+        self.encoder, self._called = encoder, TrainingOutputs(network)
         if encoder is not None and any(stage.by_patches for stage in stages):
             raise ValueError("An encoder network sees whole frames; its stages cannot take patches.")
         self.samples = Samples(frames, network)
@@ -124,7 +124,7 @@ class Fit:
         copied = () if saved else self.network.enter(stage)
         self.scheme.enter(self.network, stage)
         optimizer, average = self.start(stage)
-        if carried is not None and stage.passed and not saved:
+        if carried is not None and stage.schedule_offset and not saved:
             known = [p for group in optimizer.param_groups for p in group["params"] if p in carried.state]
             optimizer.state.update({parameter: carried.state[parameter] for parameter in known})
             self._copy_moments(optimizer, copied)
@@ -158,7 +158,7 @@ class Fit:
 
     def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
         """The optimizer and the moving average of a stage."""
-        fitted, own = self._fitted(), self.scheme.parameters()
+        fitted, own = self._trainable(), self.scheme.parameters()
         parameters = [*stage.chosen(fitted), *own]
         decaying = self._decaying(stage, fitted)
         split = [[p for p in parameters if (p in decaying) == decays] for decays in (False, True)]
@@ -175,7 +175,7 @@ class Fit:
         content = self.network.latents if stage.decayed == "model" else ()
         return {parameter for name, parameter in fitted.items() if name not in content}
 
-    def _fitted(self) -> dict[str, nn.Parameter]:
+    def _trainable(self) -> dict[str, nn.Parameter]:
         """All that an optimizer may change, by name; what an encoder makes is not among it."""
         own = dict(self.network.named_parameters())
         if self.encoder is None:
@@ -246,7 +246,7 @@ class Fit:
         """What travels, by name; for frames that the batch reads an encoder's rows are made anew and stored."""
         tensors: dict[str, Tensor] = dict(self.network.named_parameters())
         if self.encoder is not None:
-            frames = self.encoder.reach(chosen)
+            frames = self.encoder.frames_needed(chosen)
             for name, rows in self.encoder(self.samples.whole, frames).items():
                 stored = tensors[name].detach()
                 stored.index_copy_(0, frames, rows.detach().to(stored.dtype))
@@ -257,8 +257,8 @@ class Fit:
     def _settle(self) -> None:
         """Stores what the encoder makes of every frame, so that the network stands alone."""
         if self.encoder is not None:
-            for at in range(0, len(self.samples.frames), SETTLE_FRAMES):
-                self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + SETTLE_FRAMES])
+            for at in range(0, len(self.samples.frames), ENCODER_BATCH):
+                self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + ENCODER_BATCH])
 
     def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Outputs, Tensor]:
         made = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}

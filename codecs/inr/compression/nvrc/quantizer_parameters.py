@@ -15,7 +15,7 @@ from rdbench.errors import BitstreamError, RdbenchError
 
 from ...entropy.exact import Floats, exact_exp
 from ...entropy.gaussian import FURTHEST
-from ...entropy.scale_tables import NormalTables, SymbolReader, SymbolWriter
+from ...entropy.scale_tables import ScaleTables, SymbolReader, SymbolWriter
 from ..post_training import MISFIT
 
 INITIAL_LOG_STEP = -4.0
@@ -46,37 +46,39 @@ def as_half(value: Tensor) -> Tensor:
     return value + (value.half().float() - value).detach()
 
 
-class SecondLevel:
+class QuantizerParameters:
     """Tensors by name; those of more than one value with a third level."""
 
     def __init__(
         self,
         values: Mapping[str, Tensor],
         coded: bool = True,
-        pace: float = 1.0,
+        log_lr_scale: float = 1.0,
         logarithmic: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Without `coded` all travel plainly; logarithms move `pace` times faster than the optimizer's rate."""
-        self._pace = pace
-        self._paces = {name: pace if logarithmic(name) else 1.0 for name in values}
-        self._own = {n: nn.Parameter(value.detach().clone().float() / self._paces[n]) for n, value in values.items()}
+        """Without `coded` all travel plainly; logarithms move `log_lr_scale` times faster than the optimizer's rate."""
+        self._log_lr_scale = log_lr_scale
+        self._log_lr_scales = {name: log_lr_scale if logarithmic(name) else 1.0 for name in values}
+        self._own = {
+            n: nn.Parameter(value.detach().clone().float() / self._log_lr_scales[n]) for n, value in values.items()
+        }
         self.coded = [name for name, value in values.items() if coded and value.numel() > 1]
         first = next(iter(self._own.values()))
         rows = [
             (INITIAL_LOG_STEP, float(value.mean()), math.log(float(value.std()) + LEAST_SPREAD))
             for value in (values[name].detach() for name in self.coded)
         ]
-        self._third = nn.Parameter(torch.tensor(rows, device=first.device).view(-1, TRIPLE) / pace)
+        self._third = nn.Parameter(torch.tensor(rows, device=first.device).view(-1, TRIPLE) / log_lr_scale)
 
     @property
     def values(self) -> dict[str, Tensor]:
         """By name, before quantization."""
-        return {name: value * self._paces[name] for name, value in self._own.items()}
+        return {name: value * self._log_lr_scales[name] for name, value in self._own.items()}
 
     @property
     def third(self) -> Tensor:
         """Log step, mean and log deviation of every coded tensor, `[n, 3]`."""
-        return self._third * self._pace
+        return self._third * self._log_lr_scale
 
     def parameters(self) -> list[nn.Parameter]:
         """Of both levels."""
@@ -115,7 +117,7 @@ class SecondLevel:
 
         return {**values, **seen}, bits
 
-    def write(self, tables: NormalTables) -> tuple[bytes, bytes, dict[str, Floats]]:
+    def write(self, tables: ScaleTables) -> tuple[bytes, bytes, dict[str, Floats]]:
         """The third level, the second, and the values that a decoder will have."""
         values = {name: value.detach().cpu().double().numpy() for name, value in self.values.items()}
         single = [value for name, value in values.items() if name not in self.coded]
@@ -135,7 +137,7 @@ class SecondLevel:
             found[name] = codes * step
         return halves.tobytes(), writer.finish(), found
 
-    def read(self, tables: NormalTables, third: bytes, second: bytes) -> dict[str, Floats]:
+    def read(self, tables: ScaleTables, third: bytes, second: bytes) -> dict[str, Floats]:
         """The values of a bitstream; own values matter only by their shapes. Raises BitstreamError."""
         plain = sum(value.numel() for name, value in self._own.items() if name not in self.coded)
         if len(third) != 2 * (plain + TRIPLE * len(self.coded)):

@@ -18,8 +18,8 @@ from rdbench.errors import BitstreamError, RdbenchError
 
 from ...entropy.exact import Floats, exact_exp
 from ...entropy.gaussian import FURTHEST
-from ...entropy.scale_tables import Integers, NormalTables, SymbolReader, SymbolWriter
-from ...networks.network import Network, give_memory
+from ...entropy.scale_tables import Integers, ScaleTables, SymbolReader, SymbolWriter
+from ...networks.network import Network, allocate_parameters
 from ...recipes.stage import Stage
 from ..post_training import MISFIT, refuse_bloat
 from ..scheme import Scheme
@@ -27,7 +27,7 @@ from .context_coder import LOG_SCALES, Level, walk
 from .context_model import Blocks, ContextModel
 from .lanes import Lanes, Mask, Place, by_place
 from .layer_model import Axes, combined_log_step, combined_normal, exact_normal, exact_steps
-from .quantizer_parameters import SecondLevel, normal_bits
+from .quantizer_parameters import QuantizerParameters, normal_bits
 from .soft_rounding import MixedRounding, SoftRounding
 
 INITIAL_LOG_STEPS = (-6.0, -2.0)
@@ -60,15 +60,15 @@ class Parts:
     """Steps of grids learned."""
 
 
-class Hierarchical(Scheme):
+class HierarchicalScheme(Scheme):
     """NVRC's scheme; it acts in stages that have a proxy."""
 
     sections = frozenset({"third", "second", "grids", "layers", "vectors"})
 
-    def __init__(self, parts: Parts = Parts(), pace: float = 1.0) -> None:
-        """`pace`: how many times faster than the optimizer's rate logarithms move."""
-        self.parts, self._pace = parts, pace
-        self._second: SecondLevel | None = None
+    def __init__(self, parts: Parts = Parts(), log_lr_scale: float = 1.0) -> None:
+        """`log_lr_scale`: how many times faster than the optimizer's rate logarithms move."""
+        self.parts, self._log_lr_scale = parts, log_lr_scale
+        self._second: QuantizerParameters | None = None
         self._shapes: dict[str, torch.Size] = {}
         self._grids: dict[str, Blocks] = {}
         self._inside: dict[str, Tensor] = {}
@@ -122,7 +122,9 @@ class Hierarchical(Scheme):
                 values |= self._above_grid(name, parameter, device)
             elif parameter.dim() > 1:
                 values |= self._above_layer(name, parameter, device)
-        self._second = SecondLevel(values, self.parts.coded, self._pace, lambda name: name.startswith((STEPS, SCALES)))
+        self._second = QuantizerParameters(
+            values, self.parts.coded, self._log_lr_scale, lambda name: name.startswith((STEPS, SCALES))
+        )
 
     def _above_grid(self, name: str, grid: Tensor, device: torch.device) -> dict[str, Tensor]:
         blocks = self._grids[name]
@@ -238,7 +240,7 @@ class Hierarchical(Scheme):
         if self._second is None:
             self._set_up(network)
         assert self._second is not None
-        tables = NormalTables()
+        tables = ScaleTables()
         third, second, above = self._second.write(tables)
         weights = {name: p.detach().cpu().double() for name, p in network.named_parameters()}
         codes = {}
@@ -269,7 +271,7 @@ class Hierarchical(Scheme):
         refuse_bloat(network, sections)
         self._set_up(network)
         assert self._second is not None
-        tables, values = NormalTables(), dict[str, Tensor]()
+        tables, values = ScaleTables(), dict[str, Tensor]()
         above = self._second.read(tables, sections["third"], sections["second"])
         layers = SymbolReader(tables, sections["layers"])
         for name in self._layers:
@@ -283,7 +285,7 @@ class Hierarchical(Scheme):
         values |= {name: self._stored(name, torch.from_numpy(blocks.copy())) for name, blocks in decoded.items()}
         others = {name: shape for name, shape in self._shapes.items() if name not in values}
         values |= _vectors(others, sections["vectors"])
-        give_memory(network)
+        allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(values[name])

@@ -24,7 +24,7 @@ from rdbench.codecs.inr.entropy.tensor_models import decode_under, encode_under
 from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
 from rdbench.codecs.inr.recipes.losses import MIXES
 from rdbench.codecs.inr.recipes.stage import Stage
-from rdbench.codecs.inr.training.trainer import Fit
+from rdbench.codecs.inr.training.trainer import Trainer
 from rdbench.codecs.nerv import NeRVCodec
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import VideoFormat
@@ -56,12 +56,12 @@ def small(frames: int = 4) -> Small:
     return Small(frames)
 
 
-def fitted(folder: Path, weight: float, epochs: int = 40) -> tuple[Small, EntropyConstrained]:
+def trained(folder: Path, weight: float, epochs: int = 40) -> tuple[Small, EntropyConstrained]:
     network, scheme = small(), EntropyConstrained()
     torch.manual_seed(1)
     frames = torch.randint(0, 255, (4, 3, 4, 6), dtype=torch.uint8)
     stage = Stage("rate", epochs, 1e-3, batch=4, rate_weight=weight, loss=MIXES["l2"])
-    Fit(network, scheme, frames, Workspace(folder), [stage]).run()
+    Trainer(network, scheme, frames, Workspace(folder), [stage]).run()
     return network, scheme
 
 
@@ -71,7 +71,7 @@ def payload(sections: dict[str, bytes]) -> int:
 
 @pytest.mark.parametrize("weight", [1e-4, 1e-2])
 def test_the_rate_in_the_loss_is_that_of_the_file(tmp_path: Path, weight: float) -> None:
-    network, scheme = fitted(tmp_path, weight)
+    network, scheme = trained(tmp_path, weight)
     seen = scheme.rate(dict(network.named_parameters()))
     assert seen is not None
     sections = scheme.write(network)
@@ -87,13 +87,13 @@ def test_more_weight_of_the_rate_gives_fewer_bits(tmp_path: Path) -> None:
     bits = []
     for weight in (1e-8, 1e-3):
         (tmp_path / str(weight)).mkdir()
-        network, scheme = fitted(tmp_path / str(weight), weight)
+        network, scheme = trained(tmp_path / str(weight), weight)
         bits.append(payload(scheme.write(network)))
     assert bits[1] < 0.95 * bits[0]
 
 
 def test_what_was_fitted_is_what_decodes(tmp_path: Path) -> None:
-    network, scheme = fitted(tmp_path, 1e-3)
+    network, scheme = trained(tmp_path, 1e-3)
     sections = scheme.write(network)
     quantized = scheme.substitute(dict(network.named_parameters()))
     with torch.device("meta"):
@@ -117,7 +117,7 @@ def test_the_gradient_is_the_mean_of_that_under_noise() -> None:
     assert scheme._densities is not None
     with torch.no_grad():
         bits = scheme._densities.bits()[scheme._groups[0]].double()
-        scale = float((scheme._scales[0] * scheme._pace).exp())
+        scale = float((scheme._scales[0] * scheme._log_lr_scale).exp())
         codes = tensors["rows"].flatten().double() / scale
         noise = (torch.arange(1000) + 0.5) / 1000 - 0.5
         places = (codes[:, None] + noise).floor().long() + LARGEST
@@ -140,7 +140,7 @@ def test_the_rate_acts_on_everything_and_only_in_its_stage() -> None:
 def test_frames_have_quantizers_of_their_own_and_share_a_density() -> None:
     network, scheme, _ = entered()
     assert scheme._rows["embeddings"] == 4
-    scales = [(scheme._scales[1 + n] * scheme._pace).exp().item() for n in range(4)]
+    scales = [(scheme._scales[1 + n] * scheme._log_lr_scale).exp().item() for n in range(4)]
     spans = [float((e.max() - e.min()).detach() / LEVELS) for e in network.embeddings]
     assert scales == pytest.approx(spans, rel=1e-3)
     assert len(set(groups_of(network))) == len(list(network.parameters())) - 1  # two biases share

@@ -12,7 +12,7 @@ from pytorch_msssim import ssim
 
 from rdbench.codec import Clip, RatePoint
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
-from rdbench.codecs.inr.compression.nvrc.scheme import Hierarchical, Parts, initial_log_step
+from rdbench.codecs.inr.compression.nvrc.scheme import HierarchicalScheme, Parts, initial_log_step
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.end_to_end import lambda_of
@@ -36,14 +36,14 @@ def make(name: str) -> InrCodec:
 
 def test_a_timing_has_its_share_of_steps_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole cycles of K = 4: seven steps take two, and one warms up, in both stages."""
-    rate, calls = Hierarchical.rate, 0
+    rate, calls = HierarchicalScheme.rate, 0
 
-    def count(self: Hierarchical, tensors: dict[str, torch.Tensor]) -> torch.Tensor | None:
+    def count(self: HierarchicalScheme, tensors: dict[str, torch.Tensor]) -> torch.Tensor | None:
         nonlocal calls
         calls += 1
         return rate(self, tensors)
 
-    monkeypatch.setattr(Hierarchical, "rate", count)
+    monkeypatch.setattr(HierarchicalScheme, "rate", count)
     report = bench("fit", single_job("nvrc[rate_every=4]", "bunny@160x90", "6K", OPTIONS), 7)
     assert [timing.name for timing in report.timings] == ["fit", "finetune"]
     assert [len(timing.seconds) for timing in report.timings] == [2, 2]
@@ -109,7 +109,7 @@ def test_free_epochs_are_the_first_of_the_same_schedule_for_all_lambdas(name: st
         return list(codec.stages(codec.rate_point(label, clip)))
 
     def rates(stages: list[Stage]) -> list[float]:
-        return [stage.rate(epoch) for stage in stages for epoch in range(stage.epochs)]
+        return [stage.learning_rate(epoch) for stage in stages for epoch in range(stage.epochs)]
 
     whole, half, other = stages(0, "10K-lambda4"), stages(0.5, "10K-lambda4"), stages(0.5, "10K-lambda9")
     free = [stage for stage in half if not stage.proxy]
@@ -133,8 +133,8 @@ def test_borrowers_have_as_many_epochs(name: str, epochs: tuple[int, ...], tmp_p
 
 
 def test_records_of_other_compressions_do_not_name_what_they_do_not_read() -> None:
-    assert "pace" not in make("hinerv[pace=3]").settings.model_dump()
-    assert make("hinerv[compression=nvrc,pace=3]").settings.model_dump()["pace"] == 3
+    assert "log_lr_scale" not in make("hinerv[log_lr_scale=3]").settings.model_dump()
+    assert make("hinerv[compression=nvrc,log_lr_scale=3]").settings.model_dump()["log_lr_scale"] == 3
 
 
 @pytest.mark.parametrize("borrower", ["hinerv", "tenerv"])
@@ -154,7 +154,7 @@ def test_other_codecs_borrow_the_scheme_and_their_grids_are_coded_as_grids(borro
     for name, grid in found.items():
         half = 0.51 * math.exp(initial_log_step(grid))  # of an initial step
         assert (again.get_parameter(name) - grid).abs().max() < half
-    assert not isinstance(make(borrower).chosen_compression(), Hierarchical)
+    assert not isinstance(make(borrower).chosen_compression(), HierarchicalScheme)
 
 
 @pytest.mark.parametrize("parts", [Parts(2), Parts(0)])
@@ -163,7 +163,7 @@ def test_the_bytes_and_the_weights_are_the_same_for_any_number_of_threads(parts:
     written, values = [], []
     for threads in (1, 2):
         torch.manual_seed(0)
-        network, scheme = NVRC(config, 20), Hierarchical(parts)
+        network, scheme = NVRC(config, 20), HierarchicalScheme(parts)
         with torch.no_grad():
             for level in network.levels:
                 level.values.copy_(0.01 * torch.randn_like(level.values))
@@ -173,7 +173,7 @@ def test_the_bytes_and_the_weights_are_the_same_for_any_number_of_threads(parts:
         torch.set_num_threads(3 - threads)
         with torch.device("meta"):
             again = NVRC(config, 20)
-        Hierarchical.from_numbers(scheme.numbers()).read(again, written[-1])
+        HierarchicalScheme.from_numbers(scheme.numbers()).read(again, written[-1])
         values.append([parameter.detach() for parameter in again.parameters()])
         torch.set_num_threads(1)
     assert written[0] == written[1]

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.compression.post_training import PostTraining, prune_masks
 from rdbench.codecs.inr.compression.scheme import Scheme
-from rdbench.codecs.inr.networks.encoder import Encoder, Video
+from rdbench.codecs.inr.networks.encoder import Encoder, FrameLookup
 from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches, render, tile
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
 from rdbench.codecs.inr.recipes.stage import Stage
-from rdbench.codecs.inr.training.trainer import Fit
+from rdbench.codecs.inr.training.trainer import Trainer
 from rdbench.errors import RdbenchError
 
 torch.set_num_threads(1)
@@ -49,13 +49,13 @@ def toy() -> Toy:
 
 def fit(folder: Path, *stages: Stage, network: Toy | None = None, scheme: Scheme | None = None) -> Toy:
     network = network or toy()
-    Fit(network, scheme or PostTraining(), FRAMES, Workspace(folder), stages).run()
+    Trainer(network, scheme or PostTraining(), FRAMES, Workspace(folder), stages).run()
     return network
 
 
 def test_the_schedule_is_the_papers() -> None:
     stage = Stage("fit", 100, 5e-4)
-    assert [stage.rate(e) for e in (0, 10, 20, 60, 100)] == pytest.approx([5e-5, 2.75e-4, 5e-4, 2.5e-4, 0.0])
+    assert [stage.learning_rate(e) for e in (0, 10, 20, 60, 100)] == pytest.approx([5e-5, 2.75e-4, 5e-4, 2.5e-4, 0.0])
     assert Stage("finetune", 100, 5e-4, warmup=0.0).rate(0) == 5e-4
     assert Stage("fit", 100, 1.0, floor=0.075).rate(100) == pytest.approx(0.075)
 
@@ -63,7 +63,7 @@ def test_the_schedule_is_the_papers() -> None:
 def test_a_fit_gets_better_and_says_so(tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
     workspace = Workspace(tmp_path, progress=lambda done, total, text: seen.append((done, total)))
-    Fit(toy(), PostTraining(), FRAMES, workspace, [FIT]).run()
+    Trainer(toy(), PostTraining(), FRAMES, workspace, [FIT]).run()
     with (tmp_path / "fit.csv").open() as file:
         quality = [float(row["psnr"]) for row in csv.DictReader(file)]
     assert len(quality) == 8
@@ -79,7 +79,7 @@ def test_patches_tile_to_frames_and_are_targets_of_their_place(tmp_path: Path) -
     assert torch.allclose(whole[2:3, :, 6:, :6], one, atol=1e-6)
     assert torch.equal(tile(one, (1, 1)), one)
     small = FRAMES[:, :, :11, :10]  # not a multiple of the patches: padded by its edge, cropped when rendered
-    samples = Fit(network, PostTraining(), small, Workspace(tmp_path), [FIT]).samples
+    samples = Trainer(network, PostTraining(), small, Workspace(tmp_path), [FIT]).samples
     at, target = samples.patches(torch.tensor([2 * 4 + 3]))
     assert [int(v) for v in (at.frames, at.rows, at.columns)] == [2, 1, 1]
     assert torch.equal(target[0, :, :5, :4], small[2, :, 6:, 6:].float() / 255)
@@ -128,7 +128,7 @@ def test_a_stage_fits_only_what_it_names(tmp_path: Path) -> None:
 def test_gradients_are_clipped_together() -> None:
     network = toy()
     stage = replace(FIT, clip_norm=1e-3)
-    engine = Fit(network, PostTraining(), FRAMES, Workspace(Path()), [stage])
+    engine = Trainer(network, PostTraining(), FRAMES, Workspace(Path()), [stage])
     optimizer, _ = engine.start(stage)
     engine.step(stage, optimizer, torch.arange(3), 1)
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in network.parameters() if p.grad is not None))
@@ -229,7 +229,7 @@ class Pooling(Encoder):
         super().__init__()
         self.line = nn.Linear(2 * 27, 8)
 
-    def forward(self, video: Video, frames: Tensor) -> Mapping[str, Tensor]:
+    def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
         both = [nn.functional.avg_pool2d(video(at), 4).flatten(1) for at in (frames, (frames - 1).clamp(min=0))]
         return {"codes": self.line(torch.cat(both, 1))}
 
@@ -239,7 +239,7 @@ def test_an_encoder_is_fitted_and_the_network_ends_with_what_it_made(tmp_path: P
     network, encoder = Codes(), Pooling()
     first = encoder.line.weight.detach().clone()
     stage = replace(FIT, epochs=60, lr=0.1)
-    engine = Fit(network, PostTraining(), FRAMES, Workspace(tmp_path), [stage], encoder)
+    engine = Trainer(network, PostTraining(), FRAMES, Workspace(tmp_path), [stage], encoder)
     engine.run()
     assert not torch.equal(encoder.line.weight, first)
     with torch.no_grad():
@@ -248,7 +248,7 @@ def test_an_encoder_is_fitted_and_the_network_ends_with_what_it_made(tmp_path: P
     assert torch.allclose(network.codes, made, atol=1e-6)
     assert (shown - FRAMES.float() / 255).abs().mean() < 0.1
     again = Codes()
-    Fit(again, PostTraining(), FRAMES, Workspace(tmp_path), [stage], Pooling()).run()  # all from the checkpoint
+    Trainer(again, PostTraining(), FRAMES, Workspace(tmp_path), [stage], Pooling()).run()  # all from the checkpoint
     assert torch.equal(again.codes, network.codes)
 
 
@@ -257,7 +257,7 @@ def test_a_stage_can_leave_the_encoder_alone(tmp_path: Path) -> None:
     network, encoder = Codes(), Pooling()
     first = encoder.line.weight.detach().clone()
     stage = replace(FIT, trainable=r"(?!encoder\.).*")
-    Fit(network, PostTraining(), FRAMES, Workspace(tmp_path), [stage], encoder).run()
+    Trainer(network, PostTraining(), FRAMES, Workspace(tmp_path), [stage], encoder).run()
     assert torch.equal(encoder.line.weight, first)
 
 
@@ -282,7 +282,7 @@ def test_a_killed_fit_ends_as_one_never_stopped(
             raise KeyboardInterrupt
 
     (tmp_path / "cut").mkdir()
-    engine = Fit(toy(), scheme(), FRAMES, Workspace(tmp_path / "cut", progress=stop), stages)
+    engine = Trainer(toy(), scheme(), FRAMES, Workspace(tmp_path / "cut", progress=stop), stages)
     with pytest.raises(KeyboardInterrupt):
         engine.run()
     engine._checkpoint.wait()
@@ -334,13 +334,13 @@ class Twin(Toy):
 
 
 def test_a_stage_can_carry_on_schedule_and_optimizer_of_the_one_before(tmp_path: Path) -> None:
-    first = replace(FIT, epochs=3, to_come=5)
-    second = replace(FIT, name="both", epochs=5, passed=3)
+    first = replace(FIT, epochs=3, schedule_tail=5)
+    second = replace(FIT, name="both", epochs=5, schedule_offset=3)
     whole = replace(FIT, epochs=8)
     rates = [first.rate(e) for e in (0, 1, 2.5)] + [second.rate(e) for e in (0, 1, 5)]
     assert rates == [whole.rate(e) for e in (0, 1, 2.5, 3, 4, 8)]
     torch.manual_seed(0)
-    engine = Fit(Twin(), PostTraining(), FRAMES, Workspace(tmp_path), [first, second])
+    engine = Trainer(Twin(), PostTraining(), FRAMES, Workspace(tmp_path), [first, second])
     carried = engine._run_stage(0, None, None)
     lines = dict(engine.network.named_parameters())["lines"]
     before = {key: value.clone() for key, value in carried.state[lines].items()}
@@ -355,6 +355,6 @@ def test_a_stage_can_carry_on_schedule_and_optimizer_of_the_one_before(tmp_path:
 
 
 def test_a_steps_patches_cover_as_much_as_its_frames(tmp_path: Path) -> None:
-    samples = Fit(toy(), PostTraining(), FRAMES, Workspace(tmp_path), [FIT]).samples
+    samples = Trainer(toy(), PostTraining(), FRAMES, Workspace(tmp_path), [FIT]).samples
     assert samples.batch(replace(FIT, batch=2)) == 2
     assert samples.batch(replace(FIT, batch=2, by_patches=True)) == 8

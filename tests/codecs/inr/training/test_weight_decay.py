@@ -13,7 +13,7 @@ from rdbench.codec import Workspace
 from rdbench.codecs.inr.compression.post_training import PostTraining
 from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
 from rdbench.codecs.inr.recipes.stage import Stage, make_optimizer
-from rdbench.codecs.inr.training.trainer import Fit
+from rdbench.codecs.inr.training.trainer import Trainer
 
 torch.set_num_threads(1)
 
@@ -62,7 +62,7 @@ def test_only_what_the_stage_names_decays(decayed: Literal["all", "model", "laye
     network, scheme, frames = Toy(), Learned(), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     parameters = dict(network.named_parameters()) | {"own": scheme.own}
     stage = Stage("fit", 1, 0.1, optimizer="adamw", weight_decay=0.5, decayed=decayed)
-    optimizer, _ = Fit(network, scheme, frames, Workspace(Path()), [stage]).start(stage)
+    optimizer, _ = Trainer(network, scheme, frames, Workspace(Path()), [stage]).start(stage)
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     for parameter in parameters.values():
         parameter.grad = torch.zeros_like(parameter)

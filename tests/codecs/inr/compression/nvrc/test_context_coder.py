@@ -9,7 +9,7 @@ import torch
 from rdbench.codecs.inr.compression.nvrc.context_coder import Level, walk
 from rdbench.codecs.inr.compression.nvrc.context_model import BLOCK, Blocks, ContextModel
 from rdbench.codecs.inr.entropy.exact import Floats, exact_exp
-from rdbench.codecs.inr.entropy.scale_tables import NormalTables, SymbolReader, SymbolWriter
+from rdbench.codecs.inr.entropy.scale_tables import ScaleTables, SymbolReader, SymbolWriter
 
 SHAPES = ((1, 19, 11, 18), (2, 9, 5, 9))
 
@@ -88,7 +88,7 @@ def test_the_prediction_is_the_same_for_other_threads_and_batches_of_blocks() ->
 
 def test_symbols_come_back_escapes_too() -> None:
     rng = np.random.default_rng(0)
-    writer, tables = SymbolWriter(NormalTables()), NormalTables()
+    writer, tables = SymbolWriter(ScaleTables()), ScaleTables()
     parts = []
     for count in (1, 5000, 300):
         mean, scale = rng.normal(0, 5, count), np.exp(rng.normal(0, 2, count))

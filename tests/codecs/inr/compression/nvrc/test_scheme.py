@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rdbench.codecs.inr.compression.nvrc.scheme import Hierarchical, Parts, initial_log_step
+from rdbench.codecs.inr.compression.nvrc.scheme import HierarchicalScheme, Parts, initial_log_step
 from rdbench.codecs.inr.compression.nvrc.soft_rounding import expected_before, kumaraswamy, soft_round
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.nvrc import NVRC, NVRCConfig
@@ -34,7 +34,7 @@ def test_a_fitted_network_begins_with_six_bits_of_each_range_and_its_own_spread(
     torch.manual_seed(0)
     network, scheme = (
         NVRC(NVRCConfig(12, 20, (2, 2), 40, 160, 1, 9, 1, 2, coarser=1), 20),
-        Hierarchical(Parts(0, False, False)),
+        HierarchicalScheme(Parts(0, False, False)),
     )
     with torch.no_grad():
         for level in network.levels:
@@ -58,7 +58,7 @@ def test_a_fitted_network_begins_with_six_bits_of_each_range_and_its_own_spread(
 def test_the_rate_is_what_the_file_takes_and_weights_come_back(parts: Parts) -> None:
     torch.manual_seed(0)
     config = NVRCConfig(12, 20, (2, 2), 40, 160, 1, 9, 1, 2, coarser=1)
-    network, scheme = NVRC(config, 20), Hierarchical(parts)
+    network, scheme = NVRC(config, 20), HierarchicalScheme(parts)
     with torch.no_grad():
         for level in network.levels:
             level.values.copy_(0.01 * torch.randn_like(level.values))
@@ -72,6 +72,6 @@ def test_the_rate_is_what_the_file_takes_and_weights_come_back(parts: Parts) -> 
     assert float(bits.detach()) == pytest.approx(written, rel=0.02, abs=600)
     with torch.device("meta"):
         again = NVRC(config, 20)
-    Hierarchical.from_numbers(scheme.numbers()).read(again, sections)
+    HierarchicalScheme.from_numbers(scheme.numbers()).read(again, sections)
     for name, value in shown.items():
         assert torch.allclose(again.get_parameter(name), value, atol=1e-6, rtol=1e-2)
