@@ -20,14 +20,14 @@ from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.entropy_constrained import EntropyConstrained
 from .inr.networks.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import RATE_SHARE, InrSettings
 
 
 @dataclass(frozen=True)
-class CNeRVConfig(NetworkConfig):
+class CNeRVConfig(UpsamplingConfig):
     """The network in numbers; those of our 12.5M at 720p where a default is given."""
 
     channels: int = 256
@@ -46,7 +46,7 @@ class CNeRV(Network):
     """Coordinates -> stem -> stages, each modulated by the time -> head."""
 
     def __init__(self, config: CNeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         channels, levels = config.channels, config.frequencies
         self.stem = nn.Sequential(

@@ -31,7 +31,7 @@ from .inr.embedding_based import (
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.layers.blocks import UpBlock
 from .inr.networks.layers.convnext import ChannelNorm, start_small
-from .inr.networks.network import Geometry, Network, NetworkConfig, Patches
+from .inr.networks.network import Geometry, Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 
@@ -46,7 +46,7 @@ LARGEST_STRIDE = 4
 
 
 @dataclass(frozen=True)
-class DNeRVConfig(NetworkConfig):
+class DNeRVConfig(UpsamplingConfig):
     """The network in numbers; those of the released configuration where a default is given."""
 
     stem: int
@@ -92,7 +92,7 @@ class DNeRV(Network):
     """Content and difference embeddings, stages, fusion, head."""
 
     def __init__(self, config: DNeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config = config
         widths, kernels = config.widths(), [*KERNELS, *[KERNELS[-1]] * len(config.strides)]
         self.embeddings = nn.Parameter(torch.zeros(frames, config.embedding, config.rows, config.columns))

@@ -19,11 +19,11 @@ from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
-class ENeRVConfig(NetworkConfig):
+class ENeRVConfig(UpsamplingConfig):
     """The network in numbers; those of the official Bunny model where a default is given."""
 
     channels: int = 196
@@ -63,7 +63,7 @@ class ENeRV(Network):
     """Time code x space tokens -> base grid -> stages, each modulated by the time."""
 
     def __init__(self, config: ENeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         levels, width = config.frequencies, config.block
         self.time = mlp((2 * levels, config.stem, width), nn.GELU)

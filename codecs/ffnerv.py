@@ -27,7 +27,7 @@ from .inr.networks.flow_guided import REFERENCES, FlowNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths
 from .inr.networks.layers.grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import aggregate
-from .inr.networks.network import NetworkConfig, choose_geometry
+from .inr.networks.network import MOST_FRAMES, NetworkConfig, UpsamplingConfig, choose_geometry
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
@@ -38,7 +38,7 @@ MISS = 0.01
 
 
 @dataclass(frozen=True)
-class FFNeRVConfig(NetworkConfig):
+class FFNeRVConfig(UpsamplingConfig):
     """The network in numbers."""
 
     channels: int
@@ -53,6 +53,7 @@ class FFNeRVConfig(NetworkConfig):
     flow: int = 1
 
     choices = MappingProxyType({"compact": 2, "flow": 2})
+    limits = MappingProxyType({"finest": MOST_FRAMES + 1})
 
     @property
     def each(self) -> int:
@@ -109,7 +110,7 @@ class FFNeRV(FlowNetwork):
     """Grids, blocks, two heads, aggregation (sections 3.1 to 3.3)."""
 
     def __init__(self, config: FFNeRVConfig, frames: int) -> None:
-        super().__init__(config, frames)
+        super().__init__(config.patch_size, frames)
         self.config, self.flow = config, bool(config.flow)
         lengths = grid_lengths(config.finest, config.levels)
         self.grids = nn.ModuleList(TemporalGrid(n, config.each, config.rows, config.columns, frames) for n in lengths)

@@ -21,7 +21,7 @@ from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.layers.blocks import halved_widths, least_width
 from .inr.networks.layers.patchwise import Margins, Place, add_cells, crop, margins, masked, patch_grid
 from .inr.networks.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
-from .inr.networks.network import Network, NetworkConfig, Patches
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
@@ -33,7 +33,7 @@ PRUNABLE = r"(stem|head|stages\.\d+\.blocks\.\d+\.\w+)\.weight"
 
 
 @dataclass(frozen=True)
-class HiNeRVConfig(NetworkConfig):
+class HiNeRVConfig(UpsamplingConfig):
     """The network in numbers; those of the paper's S at 1080p where a default is given."""
 
     channels: int = 280
@@ -129,7 +129,7 @@ class HiNeRV(Network):
     frame_grid = (1, 1)
 
     def __init__(self, config: HiNeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config = config
         self.grid = patch_grid(config)
         self.patch_size = (config.patch_size[0] // self.grid[0], config.patch_size[1] // self.grid[1])

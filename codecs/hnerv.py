@@ -19,11 +19,11 @@ from .inr.codec import ClipHeader
 from .inr.embedding_based import ContentEncoder, EmbeddingCodec, EmbeddingSettings, embedding_geometry
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import UpBlock, tapered_widths
-from .inr.networks.network import Network, NetworkConfig, Patches
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 
 
 @dataclass(frozen=True)
-class HNeRVConfig(NetworkConfig):
+class HNeRVConfig(UpsamplingConfig):
     """The network in numbers; those of the paper where a default is given."""
 
     stem: int
@@ -54,7 +54,7 @@ class HNeRV(Network):
     latents = per_frame = frozenset({"embeddings"})
 
     def __init__(self, config: HNeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config = config
         self.embeddings = nn.Parameter(torch.zeros(frames, config.embedding, config.rows, config.columns))
         widths = config.widths()

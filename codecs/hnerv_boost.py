@@ -24,7 +24,7 @@ from .inr.embedding_based import ContentEncoder, EmbeddingCodec, embedding_geome
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
@@ -38,7 +38,7 @@ BETAS = (0.98, 0.92, 0.99)
 
 
 @dataclass(frozen=True)
-class HNeRVBoostConfig(NetworkConfig):
+class HNeRVBoostConfig(UpsamplingConfig):
     """The network in numbers; those of the official models where a default is given."""
 
     channels: int
@@ -98,7 +98,7 @@ class HNeRVBoost(Network):
     latents = per_frame = frozenset({"embeddings"})
 
     def __init__(self, config: HNeRVBoostConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         self.embeddings = nn.Parameter(torch.zeros(frames, config.embedding, config.rows, config.columns))
         act: Activation = Sine if config.sine else nn.GELU

@@ -16,11 +16,11 @@ from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.layers.blocks import ACTIVATIONS, UpBlock, halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
-class NeRVConfig(NetworkConfig):
+class NeRVConfig(UpsamplingConfig):
     """The network in numbers; those of the paper's Bunny models where a default is given."""
 
     channels: int
@@ -39,7 +39,7 @@ class NeRV(Network):
     """Stem and NeRV blocks (section 3.1, figure 2)."""
 
     def __init__(self, config: NeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         act = ACTIVATIONS[config.activation]
         cells = config.rows * config.columns * config.channels

@@ -19,11 +19,11 @@ from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
-class NeRVppConfig(NetworkConfig):
+class NeRVppConfig(UpsamplingConfig):
     """The network in numbers; those of the paper's S where a default is given."""
 
     channels: int = 26
@@ -69,7 +69,7 @@ class NeRVpp(Network):
     """NeRV's stem, enlarged blocks, NeRV's head."""
 
     def __init__(self, config: NeRVppConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         cells = config.rows * config.columns * config.channels
         self.stem = mlp((2 * config.frequencies, config.stem, cells), nn.SiLU)

@@ -22,7 +22,7 @@ from .inr.compression.nvrc.scheme import HierarchicalScheme
 from .inr.networks.layers.blocks import halved_widths, least_width
 from .inr.networks.layers.patchwise import Place, margins, masked, patch_grid
 from .inr.networks.layers.temporal_grids import GRID_INIT, taps
-from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, EndToEnd, EndToEndSettings
@@ -42,7 +42,7 @@ FEWEST_VALUES = 2 / 3
 
 
 @dataclass(frozen=True)
-class NVRCConfig(NetworkConfig):
+class NVRCConfig(UpsamplingConfig):
     """The network in numbers; those of the paper's S2 at 1080p where a default is given."""
 
     channels: int = 336
@@ -105,7 +105,7 @@ class NVRC(Network):
     frame_grid = (1, 1)
 
     def __init__(self, config: NVRCConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config = config
         self.grid = patch_grid(config)
         self.patch_size = (config.patch_size[0] // self.grid[0], config.patch_size[1] // self.grid[1])

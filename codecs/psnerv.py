@@ -17,11 +17,11 @@ from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp, modulate
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
-class PSNeRVConfig(NetworkConfig):
+class PSNeRVConfig(UpsamplingConfig):
     """The network in numbers."""
 
     channels: int = 26
@@ -40,7 +40,7 @@ class PSNeRV(Network):
     """(place, time) -> stem -> NeRV blocks, each on features that the style code has modulated."""
 
     def __init__(self, config: PSNeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         self.grid = (config.grid_rows, config.grid_columns)
         fed = 2 * (config.frequencies + 2 * config.place_frequencies)

@@ -24,7 +24,7 @@ from .inr.networks.gops import divergence, equal_parts, fixed_parts, group_of, p
 from .inr.networks.layers.blocks import halved_widths, least_width
 from .inr.networks.layers.patchwise import Place, crop, margins, masked, patch_grid
 from .inr.networks.layers.temporal_grids import BASE_CELLS, TemporalGrid, grid_for
-from .inr.networks.network import Counted, Network, NetworkConfig, Patches
+from .inr.networks.network import MOST_FRAMES, Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
@@ -47,7 +47,7 @@ COPIES = r"features\.groups|.*\.depthwise\.(kernels|biases)"
 
 
 @dataclass(frozen=True)
-class TeNeRVConfig(NetworkConfig):
+class TeNeRVConfig(UpsamplingConfig):
     """The network in numbers; those of our 3M at 1080p where a default is given."""
 
     channels: int = 262
@@ -72,7 +72,8 @@ class TeNeRVConfig(NetworkConfig):
     """Frames that begin a new group; learned."""
 
     choices = MappingProxyType({"group_grids": 2, "group_kernels": 2, "grouping": 3})
-    lists = MappingProxyType({"boundaries": MOST_GROUPS - 1})
+    lists = MappingProxyType({**UpsamplingConfig.lists, "boundaries": (0, MOST_GROUPS - 1)})
+    limits = MappingProxyType({"boundaries": MOST_FRAMES + 1})
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -80,7 +81,7 @@ class TeNeRVConfig(NetworkConfig):
         return (*[self.depth] * (len(self.strides) - 1), self.last_depth)
 
 
-class GroupDepthwise(Counted):
+class GroupDepthwise(nn.Module):
     """A depthwise convolution 3x3 with kernels and biases for each group of pictures."""
 
     def __init__(self, copies: int, channels: int) -> None:
@@ -100,10 +101,6 @@ class GroupDepthwise(Counted):
         kernels, biases = self.kernels[groups].view(batch * channels, 1, 3, 3), self.biases[groups].flatten()
         y = functional.conv2d(flat, kernels, biases, padding=1, groups=batch * channels)
         return y.permute(0, 2, 3, 1).view(height, width, batch, channels).permute(2, 0, 1, 3)
-
-    def macs(self, output: Tensor) -> int:
-        """Nine for each value."""
-        return 9 * output.numel()
 
 
 class Refinement(nn.Module):
@@ -188,7 +185,7 @@ class TeNeRV(Network):
     frame_grid = (1, 1)
 
     def __init__(self, config: TeNeRVConfig, frames: int) -> None:
-        super().__init__(config)
+        super().__init__(config.patch_size)
         self.config, self.frames, self.boundaries = config, frames, config.boundaries
         self.grid = patch_grid(config)
         self.patch_size = (config.patch_size[0] // self.grid[0], config.patch_size[1] // self.grid[1])

@@ -31,7 +31,7 @@ from .inr.networks.layers.convnext import convnext
 from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import blend_warped
-from .inr.networks.network import Network, NetworkConfig, choose_geometry, count_parameters
+from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
@@ -50,7 +50,7 @@ CLOSE = 0.015
 
 
 @dataclass(frozen=True)
-class TNeRVConfig(NetworkConfig):
+class TNeRVConfig(UpsamplingConfig):
     """The network in numbers; those of all of the paper's where a default is given."""
 
     channels: int
@@ -126,7 +126,7 @@ class TNeRV(FlowNetwork):
     """Embeddings and grids -> pre-block -> blocks -> independent frame and flows (figure 3)."""
 
     def __init__(self, config: TNeRVConfig, frames: int) -> None:
-        super().__init__(config, frames)
+        super().__init__(config.patch_size, frames)
         self.config, self.flow = config, bool(config.flow)
         size = (config.rows, config.columns)
         embeddings = torch.zeros(frames, config.embedding, *size)

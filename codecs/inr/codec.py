@@ -22,7 +22,7 @@ from rdbench.video import Video, VideoFormat
 from . import bitstream as stream
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder
-from .networks.network import Network, NetworkConfig, count_macs, count_parameters, to_device
+from .networks.network import MOST_FRAMES, Network, NetworkConfig, count_macs, count_parameters, to_device
 from .networks.sizing import solve_width
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
@@ -41,7 +41,6 @@ from .training.trainer import Trainer
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26
 """Pixels."""
-MOST_FRAMES = 1 << 20
 MOST_PARAMETERS = 1 << 28
 MOST_PADDING = 8
 """No frame is rendered to more than so many times its area; `choose_geometry` stays far below."""
@@ -173,9 +172,8 @@ class InrCodec(Codec):
         config = cls.config.from_numbers(numbers)
         with torch.device("meta"):
             network = cls.build(config, clip)
-        up = math.prod(config.strides)
         sides = zip(network.patch_size, network.grid, (clip.height, clip.width), strict=True)
-        covered = [(patch * cells, side, up * cells) for patch, cells, side in sides]
+        covered = [(patch * cells, side, config.step * cells) for patch, cells, side in sides]
         area = math.prod(whole for whole, _, _ in covered)
         if not all(0 <= whole - side < step for whole, side, step in covered) or area > MOST_PADDING * clip.pixels:
             raise BitstreamError("The bitstream's network does not fit the size of its clip; encode it again.")

@@ -20,7 +20,7 @@ from .compression.post_training import MOST_BITS
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder, FrameLookup
 from .networks.layers.convnext import convnext
-from .networks.network import Geometry, Network, NetworkConfig, choose_geometry, count_parameters
+from .networks.network import Geometry, Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
 from .networks.sizing import grow_width
 from .recipes.losses import MIXES
 from .recipes.stage import Stage
@@ -75,7 +75,7 @@ class ContentEncoder(Encoder):
 
     makes = frozenset({"embeddings"})
 
-    def __init__(self, config: NetworkConfig, channels: int) -> None:
+    def __init__(self, config: UpsamplingConfig, channels: int) -> None:
         super().__init__()
         self._size = config.patch_size
         widths = [EMBEDDING_WIDTH] * (len(config.strides) - 1)

@@ -69,6 +69,6 @@ def test_the_rate_counts_in_the_last_fifth_of_one_schedule() -> None:
     codec = CNeRVCodec(CNeRVSettings(epochs=80))
     fit, rate = codec.stages(codec.rate_point("1M-lambda0.5", None))  # type: ignore[arg-type]
     assert (fit.epochs, rate.epochs, fit.rate_weight, rate.rate_weight, rate.rate_area) == (80, 20, 0, 0.5, "clip")
-    assert fit.rate(79.999) == pytest.approx(rate.rate(0), rel=1e-3)
-    assert rate.rate(20) == pytest.approx(0, abs=1e-9)
+    assert fit.learning_rate(79.999) == pytest.approx(rate.learning_rate(0), rel=1e-3)
+    assert rate.learning_rate(20) == pytest.approx(0, abs=1e-9)
     assert isinstance(codec.compression(), EntropyConstrained)

@@ -158,8 +158,8 @@ def test_any_batch_and_any_order_give_the_same_frames() -> None:
 
 def test_each_frame_is_drawn_once_in_order() -> None:
     made, drawn = network(), []
-    inner = made.draw
-    made.draw = lambda frames: (drawn.extend(frames.tolist()), inner(frames))[1]  # type: ignore[method-assign]
+    inner = made.independent_frames
+    made.independent_frames = lambda frames: (drawn.extend(frames.tolist()), inner(frames))[1]  # type: ignore[method-assign]
     for start in range(0, 6, 2):
         frames_of(made, start, start + 1)
     assert drawn == [0, 1, 2, 3, 4, 5]

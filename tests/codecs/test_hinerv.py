@@ -185,7 +185,7 @@ def test_sizes_lead_to_the_papers_networks(width: int, height: int, frames: int,
 def test_rates_are_the_originals() -> None:
     """Those that the original's scheduler gives: its cosine counts the epochs of the warm-up."""
     fit, pruned, quantized = HiNeRVCodec(HiNeRVSettings()).recipe()
-    rates = [fit.rate(epoch) for epoch in (0, 15, 30, 60, 100, 200, 290)]
+    rates = [fit.learning_rate(epoch) for epoch in (0, 15, 30, 60, 100, 200, 290)]
     assert rates == pytest.approx([2e-5, 1.01e-3, 1.9515e-3, 1.8109e-3, 1.505e-3, 5.15e-4, 2.5424e-5], rel=1e-4)
-    assert [pruned.rate(epoch) for epoch in (0, 30, 60)] == pytest.approx([2e-3, 1.01e-3, 2e-5])
-    assert [quantized.rate(epoch) for epoch in (0, 15, 30)] == pytest.approx([2e-4, 1.01e-4, 2e-6])
+    assert [pruned.learning_rate(epoch) for epoch in (0, 30, 60)] == pytest.approx([2e-3, 1.01e-3, 2e-5])
+    assert [quantized.learning_rate(epoch) for epoch in (0, 15, 30)] == pytest.approx([2e-4, 1.01e-4, 2e-6])

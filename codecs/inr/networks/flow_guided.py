@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from .network import Network, NetworkConfig, Patches
+from .network import Network, Patches
 
 REFERENCES = (-2, -1, 1, 2)
 """The frames around one that are bent to it."""
@@ -26,8 +26,8 @@ class FlowNetwork(Network):
     flow: bool
     """Whether there are flows at all."""
 
-    def __init__(self, config: NetworkConfig, frames: int) -> None:
-        super().__init__(config)
+    def __init__(self, patch_size: tuple[int, int], frames: int) -> None:
+        super().__init__(patch_size)
         self.frames = frames
         self._memory: Tensor | None = None
         self._rendered: dict[int, tuple[Tensor, Tensor]] = {}

@@ -2,13 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from rdbench.errors import BitstreamError
 
@@ -24,8 +25,11 @@ BASE_CELLS = 9 * 16
 """The papers' base grid for 16:9; other shapes get about as many cells (our choice)."""
 
 MOST_STAGES = 8
-LARGEST_NUMBER = 1 << 16
-"""No width of a network is larger; what a bitstream asks for beyond it is damage."""
+MOST_FRAMES = 1 << 20
+"""No clip is longer."""
+MOST = 1 << 16
+"""Widths of a network are smaller; a larger number in a bitstream is damage unless its field has another limit."""
+DAMAGED = "The bitstream's network is damaged; encode the clip again."
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,10 @@ class Network(nn.Module, ABC):
         """The grid in which whole frames are rendered."""
         return self.grid
 
-    def __init__(self, config: "NetworkConfig") -> None:
+    def __init__(self, patch_size: tuple[int, int]) -> None:
+        """`patch_size`: rows and columns of pixels that one call renders for each patch."""
         super().__init__()
-        self.patch_size = config.patch_size
+        self.patch_size = patch_size
 
     def enter(self, stage: Stage) -> Sequence[str]:
         """A stage begins, with these weights; not called for a resumed one.
@@ -113,14 +118,6 @@ class TrainingOutputs(nn.Module):
         return self.network.training_outputs(at)
 
 
-class Counted(nn.Module, ABC):
-    """A layer that counts its own multiply-accumulates; torch's convolutions and linear layers are counted anyway."""
-
-    @abstractmethod
-    def macs(self, output: Tensor) -> int:
-        """Those of the call that gave this output."""
-
-
 def render(
     network: Callable[[Patches], Tensor], indices: Tensor, grid: tuple[int, int], height: int, width: int
 ) -> Tensor:
@@ -140,56 +137,78 @@ def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A network in integers; a subclass adds its widths. `choices` bounds what is a number of one of several."""
+    """A network in integers, which are transmitted: fields that are integers, or tuples of integers from 1 on.
 
-    rows: int
-    """Of the base grid that is upsampled."""
-    columns: int
-    strides: tuple[int, ...]
+    An integer is at least 1 and below MOST, unless `choices` or `limits` name it.
+    """
 
     choices: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    lists: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    """Fields that are tuples of integers from 1 on, and how long they may be; they come last."""
+    """Fields that number one of several alternatives, 0 included, with how many there are."""
+    limits: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Fields that may be MOST or larger, such as counts of frames, with the value that they stay below."""
+    lists: ClassVar[Mapping[str, tuple[int, int]]] = MappingProxyType({})
+    """Fields that are tuples, with their least and largest length."""
 
     @property
-    def patch_size(self) -> tuple[int, int]:
-        """Rows and columns of what the network renders at once."""
-        up = math.prod(self.strides)
-        return self.rows * up, self.columns * up
+    def step(self) -> int:
+        """The sides of a patch are multiples of so many pixels, so that padding to them stays below it."""
+        return 1
 
     def numbers(self) -> list[int]:
-        """The configuration as integers, which `from_numbers` reads."""
-        own = [int(getattr(self, field.name)) for field in fields(self)[3:] if field.name not in self.lists]
-        more = [n for name in self.lists for n in (len(getattr(self, name)), *getattr(self, name))]
-        return [self.rows, self.columns, len(self.strides), *self.strides, *own, *more]
+        """The configuration as integers, which `from_numbers` reads: a tuple follows its length."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return [n for name, value in values for n in ((len(value), *value) if name in self.lists else (int(value),))]
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
-        """What `numbers` gave. Raises BitstreamError for what is no network."""
-        names = [field.name for field in fields(cls)[3:] if field.name not in cls.lists]
-        stages = numbers[2] if len(numbers) > 2 else 0
-        end = 3 + stages + len(names)
-        if not 1 <= stages <= MOST_STAGES or len(numbers) < end:
-            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        own = dict(zip(names, numbers[3 + stages : end], strict=True))
-        more = cls._read_lists(numbers[end:])
-        limits = {**dict.fromkeys(names, LARGEST_NUMBER), **cls.choices}
-        small = any(not (0 if name in cls.choices else 1) <= value < limits[name] for name, value in own.items())
-        if small or not all(1 <= value < LARGEST_NUMBER for value in numbers[: 3 + stages]):
-            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        return cls(numbers[0], numbers[1], tuple(numbers[3 : 3 + stages]), **own, **more)
+        """The configuration that `numbers` returned. Raises BitstreamError for what is no network."""
+        remaining, found = iter(numbers), dict[str, Any]()
+        try:
+            for field in fields(cls):
+                found[field.name] = cls._read_field(field.name, remaining)
+        except StopIteration:
+            raise BitstreamError(DAMAGED) from None
+        if next(remaining, None) is not None:
+            raise BitstreamError(DAMAGED)
+        return cls(**found)
 
     @classmethod
-    def _read_lists(cls, numbers: Sequence[int]) -> dict[str, Any]:
-        found = {}
-        for name, longest in cls.lists.items():
-            length = numbers[0] if numbers else longest + 1
-            found[name], numbers = tuple(numbers[1 : 1 + length]), numbers[1 + length :]
-            if length > longest or len(found[name]) < length or not all(1 <= n < 1 << 32 for n in found[name]):
-                raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        if numbers:
-            raise BitstreamError("The bitstream's network is damaged; encode the clip again.")
-        return found
+    def _read_field(cls, name: str, numbers: Iterator[int]) -> int | tuple[int, ...]:
+        """Raises BitstreamError for a value out of range, StopIteration where the numbers end."""
+        least, limit = (0, cls.choices[name]) if name in cls.choices else (1, cls.limits.get(name, MOST))
+        if name in cls.lists:
+            shortest, longest = cls.lists[name]
+            count = next(numbers)
+            if not shortest <= count <= longest:
+                raise BitstreamError(DAMAGED)
+            values = tuple([next(numbers) for _ in range(count)])  # a generator would hide the StopIteration
+        else:
+            values = (next(numbers),)
+        if not all(least <= value < limit for value in values):
+            raise BitstreamError(DAMAGED)
+        return values if name in cls.lists else values[0]
+
+
+@dataclass(frozen=True)
+class UpsamplingConfig(NetworkConfig):
+    """A network that upsamples a base grid of rows and columns by strides; a subclass adds its widths."""
+
+    rows: int
+    """Rows of the base grid."""
+    columns: int
+    strides: tuple[int, ...]
+
+    lists = MappingProxyType({"strides": (1, MOST_STAGES)})
+
+    @property
+    def step(self) -> int:
+        """The product of the strides: the side in pixels of a cell of the base grid."""
+        return math.prod(self.strides)
+
+    @property
+    def patch_size(self) -> tuple[int, int]:
+        """Rows and columns of pixels that the network renders at once."""
+        return self.rows * self.step, self.columns * self.step
 
 
 @dataclass(frozen=True)
@@ -232,23 +251,14 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_macs(network: Network, frames: int = 1) -> int:
-    """Multiply-accumulates for so many whole frames, biases excluded; the network may be on the meta device."""
-    total = 0
+    """Multiply-accumulates of rendering so many whole frames; the network may be on the meta device.
 
-    def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, Counted):
-            total += module.macs(output)
-            return
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        total += output.numel() // weight.shape[0] * weight.numel()
-
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear | Counted)]
-    handles = [layer.register_forward_hook(hook) for layer in layers]
+    Counted by torch's FlopCounterMode (two operations each): convolutions of any kind, matrix products, attention.
+    Biases, norms, activations, interpolation and the weighted sums of grids are left out, as in the papers' own counts
+    with fvcore or thop; these leave out E-NeRV's attention products too, which are 0.01 % of its total.
+    """
     device = next(network.parameters()).device
-    with torch.no_grad():
-        network.one_pass(Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.frame_grid))
-    for handle in handles:
-        handle.remove()
-    return total
+    at = Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.frame_grid)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.one_pass(at)
+    return int(counter.get_total_flops()) // 2

@@ -46,7 +46,7 @@ class _Search(Generic[C]):
         """Sees the configurations around the value of one width, in this range, that meets the size."""
         while first < last:
             half = (first + last) // 2
-            if self.below(replace(near, **{free_width: half})):  # type: ignore[arg-type]
+            if self.below(replace(near, **{free_width: half})):
                 first = half + 1
             else:
                 last = half

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..network import NetworkConfig, Patches
+from ..network import Patches, UpsamplingConfig
 
 SMALLEST_PATCH = 80
 """Pixels of a side: HiNeRV's patches at 720p; five scales of MS-SSIM with a window of 5 need 65."""
 
 
-def patch_grid(config: NetworkConfig) -> tuple[int, int]:
+def patch_grid(config: UpsamplingConfig) -> tuple[int, int]:
     """Rows and columns of patches: as many as divide the base grid and have SMALLEST_PATCH pixels (our choice).
 
     At 1080p and 720p these are HiNeRV's 9x16 patches of 120 and 80 pixels.

@@ -21,7 +21,7 @@ from rdbench.codecs.inr.entropy.density import (
     unpack_tables,
 )
 from rdbench.codecs.inr.entropy.tensor_models import decode_under, encode_under
-from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
+from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.codecs.inr.recipes.losses import MIXES
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.trainer import Trainer
@@ -40,7 +40,7 @@ class Small(Network):
     per_frame = frozenset({"embeddings"})
 
     def __init__(self, frames: int = 4) -> None:
-        super().__init__(NetworkConfig(2, 3, (2,)))
+        super().__init__((4, 6))
         self.rows = nn.Parameter(torch.randn(3, 64, 2, 3))
         self.embeddings = nn.Parameter(torch.randn(frames, 64, 2, 3) * (1 + torch.arange(frames)).view(-1, 1, 1, 1))
         self.body = nn.Conv2d(64, 96, 3, padding=1)

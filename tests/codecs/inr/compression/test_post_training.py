@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rdbench.codecs.inr.compression.post_training import PostTraining, dequantize, quantize
-from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
+from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.errors import BitstreamError, RdbenchError
 
 
@@ -13,7 +13,7 @@ class Line(Network):
     """A frame is a row of the weights."""
 
     def __init__(self) -> None:
-        super().__init__(NetworkConfig(6, 6, (1,)))
+        super().__init__((6, 6))
         self.line = nn.Linear(108, 16)
 
     def forward(self, at: Patches) -> Tensor:

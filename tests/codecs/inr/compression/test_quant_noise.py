@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rdbench.codecs.inr.compression.quant_noise import QuantNoise, largest, levels_of, prune_masks, steps_of
 from rdbench.codecs.inr.entropy.tensor_models import decode_tensors, encode_tensors
-from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
+from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.errors import BitstreamError, RdbenchError
 
@@ -23,7 +23,7 @@ class Toy(Network):
     """A matrix, a convolution, a small tensor, a vector and copies."""
 
     def __init__(self) -> None:
-        super().__init__(NetworkConfig(6, 6, (1,)))
+        super().__init__((6, 6))
         self.line = nn.Linear(48, 30)
         self.conv = nn.Conv2d(24, 24, 3, groups=24, bias=False)
         self.small = nn.Parameter(torch.randn(5, 4))

@@ -16,7 +16,7 @@ from rdbench.codec import Workspace
 from rdbench.codecs.inr.compression.post_training import PostTraining, prune_masks
 from rdbench.codecs.inr.compression.scheme import Scheme
 from rdbench.codecs.inr.networks.encoder import Encoder, FrameLookup
-from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches, render, tile
+from rdbench.codecs.inr.networks.network import Network, Patches, render, tile
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.trainer import Trainer
@@ -33,7 +33,7 @@ class Toy(Network):
     grid = (2, 2)
 
     def __init__(self) -> None:
-        super().__init__(NetworkConfig(6, 6, (1,)))
+        super().__init__((6, 6))
         self.line = nn.Linear(16, 3 * 6 * 6)
 
     def forward(self, at: Patches) -> Tensor:
@@ -56,8 +56,8 @@ def fit(folder: Path, *stages: Stage, network: Toy | None = None, scheme: Scheme
 def test_the_schedule_is_the_papers() -> None:
     stage = Stage("fit", 100, 5e-4)
     assert [stage.learning_rate(e) for e in (0, 10, 20, 60, 100)] == pytest.approx([5e-5, 2.75e-4, 5e-4, 2.5e-4, 0.0])
-    assert Stage("finetune", 100, 5e-4, warmup=0.0).rate(0) == 5e-4
-    assert Stage("fit", 100, 1.0, floor=0.075).rate(100) == pytest.approx(0.075)
+    assert Stage("finetune", 100, 5e-4, warmup=0.0).learning_rate(0) == 5e-4
+    assert Stage("fit", 100, 1.0, floor=0.075).learning_rate(100) == pytest.approx(0.075)
 
 
 def test_a_fit_gets_better_and_says_so(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ class Codes(Network):
     """Frames of one code each, which an encoder makes."""
 
     def __init__(self) -> None:
-        super().__init__(NetworkConfig(12, 12, (1,)))
+        super().__init__((12, 12))
         self.codes = nn.Parameter(torch.zeros(4, 8))
         self.line = nn.Linear(8, 3 * 12 * 12)
 
@@ -337,8 +337,8 @@ def test_a_stage_can_carry_on_schedule_and_optimizer_of_the_one_before(tmp_path:
     first = replace(FIT, epochs=3, schedule_tail=5)
     second = replace(FIT, name="both", epochs=5, schedule_offset=3)
     whole = replace(FIT, epochs=8)
-    rates = [first.rate(e) for e in (0, 1, 2.5)] + [second.rate(e) for e in (0, 1, 5)]
-    assert rates == [whole.rate(e) for e in (0, 1, 2.5, 3, 4, 8)]
+    rates = [first.learning_rate(e) for e in (0, 1, 2.5)] + [second.learning_rate(e) for e in (0, 1, 5)]
+    assert rates == [whole.learning_rate(e) for e in (0, 1, 2.5, 3, 4, 8)]
     torch.manual_seed(0)
     engine = Trainer(Twin(), PostTraining(), FRAMES, Workspace(tmp_path), [first, second])
     carried = engine._run_stage(0, None, None)

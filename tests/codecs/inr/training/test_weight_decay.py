@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.compression.post_training import PostTraining
-from rdbench.codecs.inr.networks.network import Network, NetworkConfig, Patches
+from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.codecs.inr.recipes.stage import Stage, make_optimizer
 from rdbench.codecs.inr.training.trainer import Trainer
 
@@ -24,7 +24,7 @@ class Toy(Network):
     latents = frozenset({"rows"})
 
     def __init__(self) -> None:
-        super().__init__(NetworkConfig(2, 2, (2,)))
+        super().__init__((4, 4))
         self.rows = nn.Parameter(torch.ones(2, 4))
         self.line = nn.Linear(4, 48)
 
