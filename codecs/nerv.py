@@ -67,7 +67,7 @@ class NeRVCodec(IndexCodec):
 
     name = "nerv"
     reference = "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021"
-    revision = 2
+    revision = 3
     Settings = NeRVSettings
     config = NeRVConfig
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from rdbench.errors import BitstreamError
 
 CONTAINER_MAGIC = b"RDBS"
-VERSION = 1
+VERSION = 2
 CHECKSUM_BYTES = 8
 LARGEST_FILE = 1 << 31
 LARGEST_INTEGER = (1 << 63) - 1
@@ -55,7 +55,7 @@ def read_stream(path: Path, codec: str) -> dict[str, bytes]:
         raise BitstreamError(f"The bitstream's header is damaged; {_AGAIN}.") from error
 
 
-def ledger(path: Path, codec: str) -> dict[str, int]:
+def section_bytes(path: Path, codec: str) -> dict[str, int]:
     """Bytes of each section, and of the container around them; they add up to the size of the file."""
     sizes = {name: len(data) for name, data in read_stream(path, codec).items()}
     return {**sizes, "container": path.stat().st_size - sum(sizes.values())}

@@ -1,14 +1,13 @@
-"""InrCodec: fit, compress, write; read, rebuild, render."""
+"""InrCodec: solve the size, train, compress, write; read, rebuild, render."""
 
 import math
 import re
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar, Self
 
 import numpy as np
@@ -19,17 +18,16 @@ from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, SettingsBase, Sour
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video, VideoFormat
 
-from . import bitstream as stream
+from .bitstream import pack_integers, read_stream, section_bytes, signature, unpack_integers, write_stream
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder
 from .networks.network import MOST_FRAMES, Network, NetworkConfig, count_macs, count_parameters, to_device
 from .networks.sizing import solve_width
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
-from .training.end_to_end import EndToEnd
+from .training.objectives import OBJECTIVES, objective_for
 from .training.rate_distortion import (
     InrSettings,
-    LagrangianRate,
     RateObjective,
     lambda_label,
     share_pretraining,
@@ -40,25 +38,23 @@ from .training.trainer import Trainer
 
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26
-"""Pixels."""
+"""Pixels of the largest frame."""
 MOST_PARAMETERS = 1 << 28
 MOST_PADDING = 8
-"""No frame is rendered to more than so many times its area; `choose_geometry` stays far below."""
+"""Largest ratio of rendered to visible pixels; `choose_geometry` stays far below."""
 MACS_PER_SECOND = 1e10
-"""Of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
+"""Speed of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
 LOSS_MACS = 2000
-"""What SSIM costs for each pixel of a step, forward and backward (measured once)."""
-RATE_OBJECTIVES: Mapping[str, type[RateObjective]] = MappingProxyType(
-    {"entropy-constrained": LagrangianRate, "nvrc": EndToEnd}
-)
-"""What `compression` may put in the place of a codec's own, which is no key here."""
+"""Cost of SSIM for each pixel of a step, forward and backward (measured once)."""
+OWN_SCHEME = 0
+"""The number in a bitstream of the compression scheme of the codec's own paper."""
 SMALLEST_SIZE = 2_000
-"""Below so many parameters nothing of a clip is left (our choice)."""
+"""Smallest model size (our choice): smaller networks render nothing recognizable."""
 
 
 @dataclass(frozen=True)
 class ClipHeader:
-    """What every INR bitstream says of its clip, as integers."""
+    """The clip in an INR bitstream, as integers."""
 
     width: int
     height: int
@@ -68,7 +64,7 @@ class ClipHeader:
 
     @property
     def pixels(self) -> int:
-        """Of a frame."""
+        """Pixels of a frame."""
         return self.width * self.height
 
     @property
@@ -78,7 +74,7 @@ class ClipHeader:
         return VideoFormat(self.width, self.height, "rgb", 8, rate, full_range=True)
 
     def check(self) -> Self:
-        """Itself. Raises BitstreamError for what no clip is."""
+        """The header itself. Raises BitstreamError where no clip can have it."""
         sizes = (self.width, self.height, self.frames, self.rate_up, self.rate_down)
         too_large = max(self.width, self.height) > LARGEST_SIDE or self.width * self.height > LARGEST_FRAME
         if min(sizes) < 1 or too_large or self.frames > MOST_FRAMES:
@@ -87,76 +83,76 @@ class ClipHeader:
 
 
 class InrCodec(Codec):
-    """A codec whose bitstream is a network. A subclass says which network, and how it is fitted and compressed."""
+    """A codec whose bitstream is a network. A subclass defines the network, its training and its compression."""
 
     name: ClassVar[str]
     kind: ClassVar[Kind] = "INR"
-    revision: ClassVar[int] = 1
-    """Counts up whenever the same settings give other bits."""
+    revision: ClassVar[int] = 2
+    """Raised whenever the same settings give other bits."""
     config: ClassVar[type[NetworkConfig]]
     free_width: ClassVar[str] = "stem"
-    """The width that takes up what is left of a size."""
+    """The field of the configuration that absorbs the remaining parameter budget."""
     scheme: ClassVar[type[Scheme]]
-    """What reads its bitstreams, unless a setting has put another in its place."""
+    """The compression scheme of the codec's own paper."""
     Settings: ClassVar[type[SettingsBase]] = InrSettings
 
     @classmethod
     def signatures(cls) -> tuple[bytes, ...]:
-        """The container's, with the name."""
-        return (stream.signature(cls.name),)
+        """The container's magic with the codec's name."""
+        return (signature(cls.name),)
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
-        """Nothing: torch comes along."""
+        """None: torch is installed with rdbench."""
         return None
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """The codec and its scheme."""
+        """The name and the revision."""
         return f"{cls.name}-{cls.revision}"
 
     @abstractmethod
     def scaled(self, clip: ClipHeader, share: float) -> NetworkConfig:
-        """The paper's network for a clip of this size, all its widths times `share`; the size solver turns it."""
+        """The paper's network for a clip of this size with all widths times `share`, which the size solver varies."""
 
     @classmethod
     @abstractmethod
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> Network:
-        """The network, in the memory of torch's current device."""
+        """The network, allocated on torch's current default device."""
 
     def encoder(self, network: Network, clip: ClipHeader) -> Encoder | None:
-        """The encoder network that is fitted along with a network and does not travel, where there is one."""
+        """The encoder network that is trained with the network and not transmitted; None without one."""
         return None
 
     @abstractmethod
     def recipe(self) -> Sequence[Stage]:
-        """The stages of the fit."""
+        """The training stages."""
 
     @abstractmethod
     def compression(self) -> Scheme:
-        """A fresh scheme of its own, as the settings want it."""
+        """A new instance of the codec's own scheme with the codec's settings."""
 
     @property
-    def constraint(self) -> RateObjective | None:
-        """What weighs the rate in the loss, where the settings want it."""
-        kind = RATE_OBJECTIVES.get(self.settings.compression)
-        return kind.of(self.settings) if kind is not None else None
+    def objective(self) -> RateObjective | None:
+        """The rate objective that the settings choose; None where the rate is not part of the loss."""
+        return objective_for(self.settings)
 
-    def _recipe_at_unit_lambda(self, constraint: RateObjective) -> Sequence[Stage]:
+    def _recipe_at_unit_lambda(self, objective: RateObjective) -> Sequence[Stage]:
         """The recipe for a lambda of 1."""
-        return self.recipe() if constraint.scheme is self.scheme else constraint.arrange(self.recipe())
+        return self.recipe() if objective.scheme is self.scheme else objective.with_rate(self.recipe())
 
     def stages(self, point: RatePoint) -> Sequence[Stage]:
         """The recipe for a rate point."""
-        constraint = self.constraint
-        if constraint is None:
+        objective = self.objective
+        if objective is None:
             return self.recipe()
         weight = float(point.settings["lambda"])
-        return [constraint.weigh(stage, weight) for stage in self._recipe_at_unit_lambda(constraint)]
+        return [objective.at_lambda(stage, weight) for stage in self._recipe_at_unit_lambda(objective)]
 
     def chosen_compression(self) -> Scheme:
-        """A fresh scheme: its own, or what the settings put in its place."""
-        return self.constraint.compression() if self.constraint is not None else self.compression()
+        """A new instance of the scheme that the settings choose."""
+        objective = self.objective
+        return self.compression() if objective is None else objective.compression()
 
     def build_for(self, clip: ClipHeader, size: int) -> tuple[Network, NetworkConfig]:
         """The network of about `size` parameters."""
@@ -168,7 +164,7 @@ class InrCodec(Codec):
 
     @classmethod
     def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> Network:
-        """The network on the meta device: no memory yet. Raises BitstreamError for numbers that describe none."""
+        """The network on the meta device, without memory. Raises BitstreamError for numbers that describe none."""
         config = cls.config.from_numbers(numbers)
         with torch.device("meta"):
             network = cls.build(config, clip)
@@ -184,24 +180,24 @@ class InrCodec(Codec):
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
         """The model sizes of the clip's manifest, or four that give about 0.02 to 0.2 bit a pixel (our choice).
 
-        Where the loss weighs the rate, pairs of a size and lambda.
+        Where the rate is part of the loss, pairs of a size and lambda.
         """
         pixels = clip.frames * clip.format.width * clip.format.height
         derived = sorted({_two_digits(max(SMALLEST_SIZE, pixels * share // 1000)) for share in (3, 6, 12, 24)})
-        sizes, constraint = sorted(clip.sizes) or derived, self.constraint
-        if constraint is None:
+        sizes, objective = sorted(clip.sizes) or derived, self.objective
+        if objective is None:
             return [RatePoint(size_label(size), {"size": size}) for size in sizes]
-        pairs = constraint.pairs(sizes, self._recipe_at_unit_lambda(constraint)[-1].loss)
+        pairs = objective.default_pairs(sizes, self._recipe_at_unit_lambda(objective)[-1].loss)
         return [self.rate_point(lambda_label(size_label(size), weight), clip) for size, weight in pairs]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
-        """Any size, as `100K` or `1.5M`; where the loss weighs the rate, `100K-lambda0.5`. Raises UsageError."""
-        constraint = self.constraint
-        if constraint is None:
+        """Any size, as `100K` or `1.5M`; where the rate is part of the loss, `100K-lambda0.5`. Raises UsageError."""
+        objective = self.objective
+        if objective is None:
             return RatePoint(size_label(self._size(label)), {"size": self._size(label)})
         text, given = split_label(label)
         size = self._size(text)
-        weight = constraint.lambda_for(size, clip) if given is None else given
+        weight = objective.lambda_for(size, clip) if given is None else given
         if weight is None:
             raise UsageError(f"{label!r} is no rate point of {self.name}; write size and lambda, as 100K-lambda0.5.")
         return RatePoint(lambda_label(size_label(size), given), {"size": size, "lambda": weight})
@@ -214,7 +210,7 @@ class InrCodec(Codec):
         return size
 
     def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
-        """From the multiply-accumulates of all steps, three passes each; None on a GPU, whose speed varies widely."""
+        """The multiply-accumulates of all steps, three passes each, at MACS_PER_SECOND; None on a GPU."""
         if device.startswith("cuda"):
             return None
         fmt = clip.format
@@ -225,7 +221,7 @@ class InrCodec(Codec):
         return frames * (3 * count_macs(network) + LOSS_MACS * header.pixels) / MACS_PER_SECOND
 
     def prepare(self, source: Source, point: RatePoint, workspace: Workspace) -> "Prepared":
-        """What a fit begins with: the frames and the network on the device."""
+        """The frames and the untrained network on the device."""
         frames = _stacked(source.rgb).to(workspace.device)
         fmt = source.rgb.format
         rate = fmt.frame_rate
@@ -242,39 +238,40 @@ class InrCodec(Codec):
         return Prepared(frames, clip, network, config, macs, encoder)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """Fits a network of the rate point's size and writes it."""
+        """Trains a network of the rate point's size and writes it."""
         ready = self.prepare(source, point, workspace)
         scheme, stages = self.chosen_compression(), self.stages(point)
 
         def pretrain(own: Workspace, before: Sequence[Stage]) -> None:
-            ready.fit(self.chosen_compression(), own, before).run()
+            ready.trainer(self.chosen_compression(), own, before).run()
 
         with workspace.stopwatch.part("fit"):
             started = time.perf_counter()
-            if self.constraint is not None:
+            if self.objective is not None:
                 share_pretraining(stages, point, workspace, pretrain)
             waited = time.perf_counter() - started
-            fit = ready.fit(scheme, workspace, stages)
-            fit.run()
+            trainer = ready.trainer(scheme, workspace, stages)
+            trainer.run()
             synchronize(ready.frames.device)
-        workspace.stopwatch.borrow("fit", fit.inherited - waited if fit.inherited else 0.0)
+        # the seconds of the checkpoint replace those spent waiting for it
+        workspace.stopwatch.borrow("fit", trainer.inherited - waited if trainer.inherited else 0.0)
         with workspace.stopwatch.part("compress"):
             self._write(ready, scheme, bitstream)
 
     def _write(self, ready: "Prepared", scheme: Scheme, bitstream: Path) -> None:
         clip, chosen = ready.clip, scheme.numbers()
-        header = (clip.width, clip.height, clip.frames, clip.rate_up, clip.rate_down, len(chosen), *chosen)
-        settled = ready.network.final_config(ready.config)
-        config = stream.pack_integers([*header, *settled.numbers()])
-        stream.write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
+        identifier = OWN_SCHEME if self.objective is None else self.objective.identifier
+        header = [*astuple(clip), identifier, len(chosen), *chosen]
+        config = pack_integers([*header, *ready.network.final_config(ready.config).numbers()])
+        write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
 
     def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
-        """Steps of every stage, one after the other, from the first one's weights."""
+        """Times steps of every stage, one stage after the other, beginning with untrained weights."""
         ready = self.prepare(source, point, workspace)
-        return time_stages(ready.fit(self.chosen_compression(), workspace, self.stages(point)), steps, ready.macs)
+        return time_stages(ready.trainer(self.chosen_compression(), workspace, self.stages(point)), steps, ready.macs)
 
     def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """The network before its fit, in the last stage's form."""
+        """Writes the untrained network as the last stage would leave it."""
         ready, scheme = self.prepare(source, point, workspace), self.chosen_compression()
         for stage in self.stages(point):
             ready.network.enter(stage)
@@ -285,31 +282,37 @@ class InrCodec(Codec):
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
         with workspace.stopwatch.part("entropy_decode"):
-            sections = stream.read_stream(bitstream, cls.name)
-            known = (cls.scheme, *(constraint.scheme for constraint in RATE_OBJECTIVES.values()))
-            kinds = [kind for kind in known if set(sections) == {"config", *kind.sections}]
-            if not kinds:
+            sections = read_stream(bitstream, cls.name)
+            clip, scheme, network = cls._read_config(unpack_integers(sections.pop("config", b"")))
+            if sections.keys() != scheme.sections:
                 raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
-            numbers = stream.unpack_integers(sections.pop("config"))
-            if len(numbers) < 6 or len(numbers) < 6 + numbers[5]:
-                raise BitstreamError("The bitstream's configuration is damaged; encode the clip again.")
-            clip, end = ClipHeader(*numbers[:5]).check(), 6 + numbers[5]
-            scheme = kinds[0].from_numbers(numbers[6:end])
-            network = cls.rebuild(clip, numbers[end:])
             scheme.read(network, sections)
         workspace.report["parameters"] = count_parameters(network)
         to_device(network, workspace.device)
         return RenderedVideo(network.eval(), clip, workspace)
 
     @classmethod
+    def _read_config(cls, numbers: Sequence[int]) -> tuple[ClipHeader, Scheme, Network]:
+        """The clip, the scheme, and the network on the meta device. Raises BitstreamError."""
+        first = len(fields(ClipHeader)) + 2
+        if len(numbers) < first or len(numbers) < first + numbers[first - 1]:
+            raise BitstreamError("The bitstream's configuration is damaged; encode the clip again.")
+        clip, identifier = ClipHeader(*numbers[: first - 2]).check(), numbers[first - 2]
+        schemes = {OWN_SCHEME: cls.scheme, **{objective.identifier: objective.scheme for objective in OBJECTIVES}}
+        if identifier not in schemes:
+            raise BitstreamError(f"The bitstream's compression scheme {identifier} is unknown; update rdbench.")
+        end = first + numbers[first - 1]
+        return clip, schemes[identifier].from_numbers(numbers[first:end]), cls.rebuild(clip, numbers[end:])
+
+    @classmethod
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:
         """Bytes of the sections and of the container."""
-        return stream.ledger(bitstream, cls.name)
+        return section_bytes(bitstream, cls.name)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A fit before its first step."""
+    """Frames, network and encoder before the first training step."""
 
     frames: Tensor
     """`[N, 3, H, W]`, 8 bit, on the device."""
@@ -320,8 +323,8 @@ class Prepared:
     """Multiply-accumulates of one frame."""
     encoder: Encoder | None
 
-    def fit(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Trainer:
-        """The fit."""
+    def trainer(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Trainer:
+        """The trainer of these stages."""
         return Trainer(self.network, scheme, self.frames, workspace, stages, self.encoder)
 
 

@@ -71,7 +71,7 @@ def make(name: str) -> InrCodec:
 
 
 def point_of(codec: InrCodec, clip: Clip) -> RatePoint:
-    return codec.rate_point("6K-lambda0.2" if codec.constraint else "6K", clip)
+    return codec.rate_point("6K-lambda0.2" if codec.objective else "6K", clip)
 
 
 def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""What the engine asks of a network: patches of frames from their coordinates; its shape, size and cost."""
+"""The interface of a network that renders frames or patches of them; its configuration, size and cost."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,22 +19,22 @@ STRIDES = {
     1: (1,), 2: (2,), 4: (2, 2), 6: (3, 2), 8: (2, 2, 2), 10: (5, 2), 20: (5, 2, 2), 40: (5, 2, 2, 2),
     60: (5, 3, 2, 2), 80: (5, 2, 2, 2, 2), 120: (5, 3, 2, 2, 2), 240: (5, 3, 2, 2, 2, 2),
 }  # fmt: skip
-"""Upsampling strides by their product: those of the papers at 720p (80) and 1080p (120), others by habit."""
+"""Upsampling strides by their product: the papers' at 720p (80) and 1080p (120); the others are our choice."""
 
 BASE_CELLS = 9 * 16
-"""The papers' base grid for 16:9; other shapes get about as many cells (our choice)."""
+"""Cells of the papers' base grid at 16:9; other aspect ratios get about as many (our choice)."""
 
 MOST_STAGES = 8
 MOST_FRAMES = 1 << 20
-"""No clip is longer."""
+"""The longest clip that a bitstream may describe."""
 MOST = 1 << 16
-"""Widths of a network are smaller; a larger number in a bitstream is damage unless its field has another limit."""
+"""Upper bound, exclusive, of a transmitted integer whose field has no limit of its own."""
 DAMAGED = "The bitstream's network is damaged; encode the clip again."
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Which patches of which frames: index of the frame, and row and column in its grid of patches, each `[B]`."""
+    """A batch of patches: frame index, and row and column in the frame's grid of patches, each `[B]`."""
 
     frames: Tensor
     rows: Tensor
@@ -54,14 +54,14 @@ class Network(nn.Module, ABC):
     """A network that renders patches of frames; one patch is the whole frame unless `grid` says otherwise."""
 
     grid: tuple[int, int] = (1, 1)
-    """Rows and columns of the patches in a frame that fits draw."""
+    """Rows and columns of patches in a frame during training by patches."""
     latents: frozenset[str] = frozenset()
-    """The names of parameters that hold content (embeddings, grids) and are coded apart from the weights."""
+    """Names of the parameters that hold content (embeddings, grids); they are coded apart from the weights."""
     per_frame: frozenset[str] = frozenset()
-    """Those of them whose first axis counts frames."""
+    """Names of the latents whose first axis is the frame index."""
     feature_grids: Mapping[str, tuple[int, int, int]] = MappingProxyType({})
-    """The names of feature grids, with rows of time, rows and columns; `[C, T, h, w]`, or any shape that is
-    `[T, h, w, C]` in memory."""
+    """Names of the feature grids, with their time steps, rows and columns; their shape is `[C, T, h, w]`, or any that
+    has the memory layout of `[T, h, w, C]`."""
 
     @property
     def frame_grid(self) -> tuple[int, int]:
@@ -74,31 +74,31 @@ class Network(nn.Module, ABC):
         self.patch_size = patch_size
 
     def enter(self, stage: Stage) -> Sequence[str]:
-        """A stage begins, with these weights; not called for a resumed one.
+        """Prepares for a training stage; not called when a checkpoint inside the stage is resumed.
 
-        Returns the names of parameters whose other rows have become copies of the first: the optimizer's moments,
-        where they are carried on, are copied alike.
+        Returns the names of parameters whose rows were overwritten with row 0; the trainer broadcasts row 0's
+        optimizer moments to all rows of these.
         """
         return ()
 
     def final_config(self, config: "NetworkConfig") -> "NetworkConfig":
-        """The configuration that travels: what the network was built from, and what it decided while being fitted."""
+        """The configuration to transmit: `config` with what training has decided."""
         return config
 
     @abstractmethod
     def forward(self, at: Patches) -> Tensor:
-        """The patches `[B, 3, h, w]` in 0..1; tiled they cover the frame, and what is too much is cropped."""
+        """The patches `[B, 3, h, w]` in 0..1; tiled, they cover the frame, and the padding is cropped."""
 
     def training_outputs(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
-        """What a fit compares with the patches, each with the weight of its loss; `forward`'s come first."""
+        """Outputs that training compares with the patches, each with its loss weight; `forward`'s comes first."""
         return [(1.0, self(at))]
 
     def one_pass(self, at: Patches) -> None:
-        """All work for these patches but what is reused of others; its cost is counted, on the meta device too."""
+        """Everything computed for these patches alone, without what is reused from other calls; for counting its cost."""
         self(at)
 
     def parts(self) -> dict[tuple[str, str], list[str]]:
-        """The names of the parameters by the sections that hold their probability table and their symbols."""
+        """Parameter names by the sections that hold their probability table and their symbols."""
         names = [name for name, _ in self.named_parameters()]
         return {
             ("table", "weights"): [name for name in names if name not in self.latents],
@@ -107,14 +107,14 @@ class Network(nn.Module, ABC):
 
 
 class TrainingOutputs(nn.Module):
-    """A network whose `training_outputs` is its call, so that other tensors can stand in for its parameters."""
+    """A module whose call is the network's `training_outputs`, for `torch.func.functional_call`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
-        """What the network's `training_outputs` gives."""
+        """The network's `training_outputs`."""
         return self.network.training_outputs(at)
 
 
@@ -137,7 +137,7 @@ def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A network in integers, which are transmitted: fields that are integers, or tuples of integers from 1 on.
+    """A network's configuration as transmitted integers: fields that are integers, or tuples of integers from 1 on.
 
     An integer is at least 1 and below MOST, unless `choices` or `limits` name it.
     """
@@ -213,7 +213,7 @@ class UpsamplingConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class Geometry:
-    """A base grid and the strides that lead from it to at least the frame; what is too much is cropped."""
+    """A base grid and strides; together they cover the frame, and the padding is cropped."""
 
     rows: int
     columns: int
@@ -223,7 +223,7 @@ class Geometry:
 def choose_geometry(
     width: int, height: int, table: Mapping[int, tuple[int, ...]] = STRIDES, base: int = BASE_CELLS
 ) -> Geometry:
-    """The strides whose base grid is nearest to `base` cells and pads the frame least (our choice beyond 16:9)."""
+    """The strides whose base grid has about `base` cells and pads the frame least (our choice beyond 16:9)."""
 
     def misfit(total: int) -> float:
         rows, columns = math.ceil(height / total), math.ceil(width / total)
@@ -240,13 +240,13 @@ def to_device(module: nn.Module, device: str) -> None:
 
 
 def allocate_parameters(network: nn.Module) -> None:
-    """Memory on the CPU for a network on the meta device; `to_empty` would import a library for it, for a second."""
+    """Allocates CPU memory for a network on the meta device; `to_empty` would import torch._dynamo, a second."""
     empty = {name: torch.empty(parameter.shape) for name, parameter in network.named_parameters()}
     network.load_state_dict(empty, strict=False, assign=True)
 
 
 def count_parameters(network: nn.Module) -> int:
-    """The number of parameters, all of which travel."""
+    """The number of parameters, all of which are transmitted."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -1,4 +1,4 @@
-"""The width of a network is solved from its parameter budget."""
+"""Solving the widths of a network for a parameter budget."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from .network import Network, NetworkConfig, count_parameters
 
 C = TypeVar("C", bound=NetworkConfig)
 STEPS = 28
-"""Bisections; the share of the paper's widths is then known to 1e-7."""
+"""Bisection steps; they determine the share of the paper's widths to 1e-7."""
 
 
 class _Search(Generic[C]):

@@ -1,4 +1,4 @@
-"""Losses between frames or patches `[B, 3, H, W]` in 0..1, and the weighted mixes of them that the papers use."""
+"""Losses between frames or patches `[B, 3, H, W]` in 0..1, and the weighted sums of them that the papers use."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,12 +12,12 @@ from torch.nn import functional
 from rdbench.video.color import LUMA_WEIGHTS
 
 Mix = tuple[tuple[float, str], ...]
-"""Weights and names of terms."""
+"""Weights and names of loss terms."""
 
 SCALES = 5
-"""Of MS-SSIM, each of half the size."""
+"""Scales of MS-SSIM; each has half the size of the one before."""
 SMALL_WINDOW = 5
-"""HiNeRV's, for patches."""
+"""Window of SSIM in HiNeRV's loss, small enough for patches."""
 PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
 LEAST_ERROR = 1e-10
 
@@ -81,7 +81,7 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
         "ssim": ((1.0, "ssim"),),
     }
 )
-"""The mixes by the names that settings use; those of NeRV's ablation (its table 10) and MS-SSIM."""
+"""Loss mixes by the names that settings use; NeRV's ablation (its table 10), and those with MS-SSIM."""
 
 
 def loss_of(mix: Mix, output: Tensor, target: Tensor) -> Tensor:

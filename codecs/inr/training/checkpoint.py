@@ -1,4 +1,4 @@
-"""Checkpoints of a fit: written off the loop, read with torch's weights-only reader."""
+"""Checkpoints of a training: written in the background, read with torch's weights-only reader."""
 
 import copy
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rdbench.errors import RdbenchError
 
 
 class Checkpoint:
-    """One file that is replaced as a whole; at most one write is under way."""
+    """One file, replaced as a whole; at most one write is pending."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -21,7 +21,7 @@ class Checkpoint:
         self._pending: Future[None] | None = None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """What was saved last, None where nothing was. Raises RdbenchError for a damaged file."""
+        """The last saved state, None without one. Raises RdbenchError for a damaged file."""
         if not self.path.exists():
             return None
         try:
@@ -30,7 +30,7 @@ class Checkpoint:
             raise self.misfit() from error
 
     def misfit(self) -> RdbenchError:
-        """The error for a checkpoint that is not this fit's."""
+        """The error for a checkpoint of another training."""
         return RdbenchError(f"The checkpoint {self.path} is damaged or of another recipe; delete it and run again.")
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Checkpoint:
         self._pending = self._pool.submit(self._write, _on_cpu(state))
 
     def wait(self) -> None:
-        """Until the last state is on disk. Raises what writing it raised."""
+        """Waits until the last state is on disk. Raises the error of writing it."""
         if self._pending is not None:
             self._pending.result()
             self._pending = None

@@ -1,11 +1,12 @@
-"""Network, quantizers and entropy models fitted together (NVRC, sections 3.3 and 3.4), for NVRC and any other codec."""
+"""End-to-end training of network, quantizers and entropy models (NVRC, sections 3.3 and 3.4), for any codec."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from rdbench.codec import Clip
 
@@ -15,45 +16,54 @@ from ..recipes.stage import Stage
 from .rate_distortion import InrSettings, RateObjective, plain_stages
 
 L2 = 1e-6
-"""Beside lambda D + R, falling to zero over stage 1."""
+"""L2 weight decay beside lambda D + R, falling to zero over stage 1."""
 YUV_LAMBDA = 32
-"""How many times larger lambda is for the YUV loss, which is a squared error (table 6)."""
+"""Factor on lambda for the YUV loss, which is a squared error (table 6)."""
 S2_PER_PIXEL = 6_351_101 / (1920 * 1080)
-"""Parameters of the scale whose lambdas are 1 and 2."""
+"""Parameters per pixel of a frame at the paper's scale S2, whose lambdas are 1 and 2."""
 LONG_CLIP = 150
-"""Frames of the paper's shortest clips; lambdas are the same for its longest, of 600."""
+"""Frames of the paper's shortest clips; its lambdas are the same for the longest, of 600."""
 ROUNDING_SHARE = 30 / 360
-"""Epochs of stage 2, as a share of those before."""
+"""Epochs of stage 2, as a share of the epochs before it."""
 
 
 class EndToEndSettings(InrSettings):
-    """What the rate is, and what the ablations of table 3 switch off; any other codec has these defaults."""
+    """Settings of rate and distortion, and the ablations of table 3; other codecs use the defaults."""
 
     distortion: Literal["rgb", "yuv"] = "rgb"
-    """D of the RGB frames, or of their YUV 4:4:4 (appendix A.2), for measuring under the conditions `yuv420`."""
+    """Color space of the distortion D: RGB, or YUV 4:4:4 (appendix A.2) for measuring under the conditions `yuv420`."""
     free: float = Field(0.0, ge=0, lt=1)
-    """The share of stage 1's epochs, its first, without noise and rate, done once for all lambdas (our choice, for
-    short fits)."""
+    """Share of stage 1's epochs, the first ones, without noise and rate, trained once for all lambdas (our choice, for
+    short trainings)."""
     finetune_lr: float = Field(0.05, gt=0)
-    """Of stage 2, as a share of the rate before."""
+    """Learning rate of stage 2, as a share of stage 1's."""
     rate_every: int = Field(8, ge=0)
-    """K: steps for the distortion before one for the rate; 0: every step is for both."""
+    """K: distortion steps before one step for the rate; 0: every step minimizes both."""
     log_lr_scale: float = Field(1.0, gt=0)
-    """How many times faster logarithms of steps and deviations move than the optimizer's rate; short fits need it."""
+    """Learning-rate multiplier of log-steps and log-scales; short trainings need more than the paper's 1."""
     grids: Literal["auto", "context", "gaussian"] = "auto"
-    """What models grids: context models (where they have enough values), or a Gaussian each (V2)."""
+    """Entropy model of grids: context models (`auto`: where grids have enough values), or a Gaussian each (V2)."""
     layers: Literal["dual", "gaussian"] = "dual"
-    """What models layers: Gaussians in two axes, or one for each tensor (V1; V3 with grids=gaussian)."""
+    """Entropy model of layers: dual-axis Gaussians, or one Gaussian per tensor (V1; V3 with grids=gaussian)."""
     no_second_coding: bool = False
-    """V4: the parameters of quantizers and models travel as float16."""
+    """V4: quantizer and entropy-model parameters are stored as float16."""
     fixed_grid_steps: bool = False
-    """V5: e^-4 for all grids."""
+    """V5: a quantization step of e^-4 for all grids."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        """Accepts `pace`, the former name of `log_lr_scale`, for one release."""
+        if not isinstance(values, dict) or "pace" not in values:
+            return values
+        warnings.warn("The option pace is now log_lr_scale; the next release drops the old name.", FutureWarning, 2)
+        return {"log_lr_scale" if name == "pace" else name: value for name, value in values.items()}
 
     @model_serializer(mode="wrap")
     def _decisive(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without these where another compression is chosen, which does not read them."""
+        """Leaves these settings out where another compression is chosen, which ignores them."""
         values: dict[str, Any] = handler(self)
-        if self.compression == "nvrc":
+        if self.compression == EndToEnd.name:
             return values
         idle = EndToEndSettings.model_fields.keys() - InrSettings.model_fields.keys()
         return {name: value for name, value in values.items() if name not in idle}
@@ -61,11 +71,11 @@ class EndToEndSettings(InrSettings):
 
 QUICK: dict[str, float] = {"free": 0.75, "rate_every": 2, "log_lr_scale": 5.0}
 TINY: dict[str, float] = {"rate_every": 1, "log_lr_scale": 20.0}
-"""What the presets add for short fits."""
+"""Settings that the presets `quick` and `tiny` add for short trainings."""
 
 
 def lambda_of(size: int, clip: Clip) -> float:
-    """The lambda of a size that is named alone, to three digits: of parameters per pixel of a frame (our choice).
+    """The lambda of a size without a lambda of its own, from parameters per pixel, to three digits (our choice).
 
     For 1080p of 150 frames and more 0.21, 1.4, 5.8, 23 for S1 to S4, where the paper has the pairs 0.25 and 0.5, 1 and
     2, 4 and 8, 16 and 32. Shorter clips weigh the distortion more, since fewer pixels pay for the network.
@@ -75,12 +85,14 @@ def lambda_of(size: int, clip: Clip) -> float:
 
 
 class EndToEnd(RateObjective):
-    """lambda D + R in all stages but free ones.
+    """lambda D + R in all stages but the first share, `free`.
 
-    As D + R / lambda, so that the limit on gradients does not act as another lambda. Of what an encoder makes, a step
-    changes the frames that it sees alone.
+    Computed as D + R / lambda, so that gradient clipping does not act as another lambda. Where an encoder network makes
+    embeddings, a step changes those of its own frames alone.
     """
 
+    name = "nvrc"
+    identifier = 2
     scheme = HierarchicalScheme
 
     def __init__(self, settings: EndToEndSettings) -> None:
@@ -88,22 +100,22 @@ class EndToEnd(RateObjective):
 
     @classmethod
     def of(cls, settings: InrSettings) -> Self:
-        """A codec that does not have these settings gets their defaults."""
+        """The objective with the codec's EndToEndSettings, or with their defaults."""
         if isinstance(settings, EndToEndSettings):
             return cls(settings)
-        return cls(EndToEndSettings.model_validate({"compression": "nvrc"}))
+        return cls(EndToEndSettings.model_validate({"compression": cls.name}))
 
     def compression(self) -> HierarchicalScheme:
-        """All of it, or what an ablation leaves."""
+        """The whole scheme, or the parts that an ablation keeps."""
         s = self.settings
         grids = ("gaussian", "auto", "context").index(s.grids)
         parts = Parts(grids, s.layers == "dual", not s.no_second_coding, not s.fixed_grid_steps)
         return HierarchicalScheme(parts, s.log_lr_scale)
 
-    def arrange(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
-        """As many epochs: those of pruning as the last plain stage's, those of quantization as stage 2's (our choice).
+    def with_rate(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
+        """Keeps the number of epochs: pruning's go to the last plain stage, quantization's to stage 2 (our choice).
 
-        Where nothing is quantized, stage 2 has NVRC's share.
+        Where the recipe has no quantization, stage 2 has NVRC's share.
         """
         *first, last = plain_stages(recipe)
         pruning = sum(stage.epochs for stage in recipe if stage.sparsity and not stage.noise)
@@ -113,8 +125,8 @@ class EndToEnd(RateObjective):
         return self.stages(stages, sum(rounded) if rounded else share)
 
     def stages(self, before: Sequence[Stage], epochs: int) -> Sequence[Stage]:
-        """Of these the first share is free, the others have soft rounding, noise and the rate; then so many epochs
-        with ever more weights rounded.
+        """The stages of NVRC: the first share `free` unchanged, the rest with soft rounding, noise and the rate, then
+        stage 2 of so many epochs, in which more and more weights are rounded.
         """
         s = self.settings
         clipped = [
@@ -136,24 +148,27 @@ class EndToEnd(RateObjective):
         )  # fmt: skip
         return *free, *soft, last
 
-    def weigh(self, stage: Stage, weight: float) -> Stage:
+    def at_lambda(self, stage: Stage, weight: float) -> Stage:
         """Lambda weighs the distortion: the rate and the decay beside it have its inverse."""
         if not stage.rate_weight:
             return stage
         share = 1 / weight
         return replace(stage, rate_weight=share * stage.rate_weight, weight_decay=share * stage.weight_decay)
 
-    def pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
-        """All sizes."""
+    def default_pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
+        """All sizes; lambda follows from each."""
         return [(size, None) for size in sizes]
 
     def lambda_for(self, size: int, clip: Clip) -> float | None:
-        """That of `lambda_of`, for the loss."""
+        """`lambda_of` the size, times YUV_LAMBDA for the YUV loss."""
         return (YUV_LAMBDA if self.settings.distortion == "yuv" else 1) * lambda_of(size, clip)
 
 
 def divided(stages: Sequence[Stage], epochs: int) -> tuple[list[Stage], list[Stage]]:
-    """The first so many epochs, named `free`, and the others; a stage in both goes on where it was."""
+    """Splits stages after so many epochs; a stage in both parts continues its schedule and optimizer state.
+
+    The stages of the first part are named `free ...`.
+    """
     free, rest = list[Stage](), list[Stage]()
     for stage in stages:
         own = min(stage.epochs, epochs - sum(each.epochs for each in free))

@@ -1,6 +1,6 @@
-"""Fits whose loss weighs the rate by a scheme that a setting puts in the place of a codec's own, at `100K-lambda0.5`.
+"""Rate-distortion training with the scheme chosen by `compression=`: objectives, and rate points as `100K-lambda0.5`.
 
-C-NeRV's is here, NVRC's in `end_to_end.py`.
+C-NeRV's objective D + lambda R is here, NVRC's in `end_to_end.py`; `objectives.py` lists both.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -22,129 +22,135 @@ from ..recipes.losses import Mix
 from ..recipes.stage import Stage
 from .trainer import CHECKPOINT
 
+OWN = "own"
+"""The value of `compression` that means the compression of the codec's own paper."""
 LAMBDAS = (1.0, 0.5, 0.25, 0.1, 0.05)
-"""Of bits per pixel of the clip, beside 0.7 L1 + 0.3 (1 - SSIM); T-NeRV goes up to 1 (the others are our choice)."""
+"""Default weights of the clip's bits per pixel, beside the loss 0.7 L1 + 0.3 (1 - SSIM); T-NeRV's go up to 1, the
+others are our choice."""
 UNITS = MappingProxyType({"l1": 0.4, "l2": 0.05, "ssim": 2.4, "ms_ssim": 2.0, "ms_ssim_5": 2.0, "spectrum": 0.0})
-"""How much a term of a loss changes per dB, beside NeRV's loss, which has 1 (measured up to 23 dB on Bunny, rounded).
+"""Change of a loss term per dB, relative to NeRV's loss, which has 1 (measured up to 23 dB on Bunny, rounded).
 
-A lambda times that of its loss buys about the same quality. The spectrum's grows with the frame and is left out.
+A lambda times the unit of its loss buys about the same quality. The spectrum's unit grows with the frame and counts
+as zero.
 """
 RATE_SHARE = 0.2
-"""Of all epochs, in which the rate counts (C-NeRV)."""
+"""Share of all epochs in which the rate is part of the loss (C-NeRV)."""
 LABEL = re.compile(r"(.+)-lambda(\d{1,6}(?:\.\d{1,9})?)")
 
 
 class InrSettings(Settings):
-    """What all INR codecs can be told."""
+    """Settings of every INR codec."""
 
-    compression: Literal["own", "entropy-constrained", "nvrc"] = Field("own", exclude_if=lambda value: value == "own")
-    """The paper's own, C-NeRV's or NVRC's; records do not name the first."""
+    compression: str = Field(OWN, exclude_if=lambda value: value == OWN)
+    """`own`, the paper's, or a name in `objectives.OBJECTIVES`; records leave `own` out."""
 
 
 class RateObjective(ABC):
-    """A scheme whose rate is in the loss, and how a fit comes to weigh it.
+    """Adds lambda * R to the training stages, with R estimated by a compression scheme.
 
-    Where it is a codec's own, the codec's recipe is for a lambda of 1; where not, `arrange` makes such a recipe.
+    A codec whose own paper has this objective writes its recipe for a lambda of 1; for the others `with_rate` turns
+    the recipe into one.
     """
 
+    name: ClassVar[str]
+    """The value of `compression` that chooses the objective."""
+    identifier: ClassVar[int]
+    """The number of its scheme in bitstreams, from 1; 0 is the scheme of the codec's own paper."""
     scheme: ClassVar[type[Scheme]]
 
     @classmethod
     @abstractmethod
     def of(cls, settings: InrSettings) -> Self:
-        """As a codec's settings want it."""
+        """The objective with a codec's settings."""
 
     @abstractmethod
     def compression(self) -> Scheme:
-        """A fresh scheme."""
+        """A new instance of the scheme."""
 
     @abstractmethod
-    def arrange(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
-        """The stages for a lambda of 1, from those of a codec's own compression."""
+    def with_rate(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
+        """The stages for a lambda of 1, from a recipe for the codec's own compression."""
 
     @abstractmethod
-    def weigh(self, stage: Stage, weight: float) -> Stage:
-        """One of these at another lambda."""
+    def at_lambda(self, stage: Stage, weight: float) -> Stage:
+        """A stage for a lambda of 1, changed to another lambda."""
 
     @abstractmethod
-    def pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
-        """The default rate points beside this loss; None: the size's own lambda."""
+    def default_pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
+        """Default rate points for this loss: pairs of size and lambda, None where lambda follows from the size."""
 
     @abstractmethod
     def lambda_for(self, size: int, clip: Clip) -> float | None:
-        """The lambda of a size that is named alone, if it has one."""
+        """The lambda that follows from a size; None where none does."""
 
 
 class LagrangianRate(RateObjective):
     """L = D + lambda R in the last stage (C-NeRV, T-NeRV)."""
 
+    name = "entropy-constrained"
+    identifier = 1
     scheme = EntropyConstrained
 
     @classmethod
     def of(cls, settings: InrSettings) -> Self:
-        """It has none."""
+        """The objective; it has no settings."""
         return cls()
 
     def compression(self) -> EntropyConstrained:
-        """C-NeRV's."""
+        """C-NeRV's scheme."""
         return EntropyConstrained()
 
-    def arrange(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
-        """A stage like the last plain one, at its full rate again, makes up a fifth of all epochs (our choice)."""
+    def with_rate(self, recipe: Sequence[Stage]) -> Sequence[Stage]:
+        """Appends a stage for a fifth of all epochs, like the last plain one, from its full `lr` again (our choice)."""
         before = plain_stages(recipe)
         epochs = round(sum(stage.epochs for stage in before) * RATE_SHARE / (1 - RATE_SHARE))
         last = replace(
-            before[-1],
-            name="rate",
-            epochs=max(1, epochs),
-            warmup=0.0,
-            schedule_offset=0,
-            schedule_tail=0,
+            before[-1], name="rate", epochs=max(1, epochs), warmup=0.0, schedule_offset=0, schedule_tail=0,
             rate_weight=1.0,
-        )
+        )  # fmt: skip
         return *before, last
 
-    def weigh(self, stage: Stage, weight: float) -> Stage:
-        """Lambda weighs bits."""
+    def at_lambda(self, stage: Stage, weight: float) -> Stage:
+        """Lambda multiplies the rate."""
         return replace(stage, rate_weight=weight * stage.rate_weight)
 
-    def pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
-        """Lambdas that fit the loss, to three digits, at the size in the middle."""
+    def default_pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
+        """LAMBDAS in the units of the loss, to three digits, at the middle size."""
         unit = sum(weight * UNITS[term] for weight, term in loss)
         return [(sizes[len(sizes) // 2], float(f"{unit * weight:.3g}")) for weight in LAMBDAS]
 
     def lambda_for(self, size: int, clip: Clip) -> float | None:
-        """None has one."""
+        """None: every rate point names its lambda."""
         return None
 
 
 def lambda_label(size: str, weight: float | None) -> str:
-    """`100K-lambda0.5`; the size where lambda follows from it."""
+    """`100K-lambda0.5`; the size alone where lambda follows from it."""
     return size if weight is None else f"{size}-lambda{weight:.9f}".rstrip("0").rstrip(".")
 
 
 def split_label(label: str) -> tuple[str, float | None]:
-    """Size and lambda of such a label; all of any other, and None."""
+    """Size and lambda of a label `100K-lambda0.5`; the whole of any other label, and None."""
     match = LABEL.fullmatch(label)
     return (match[1], float(match[2])) if match and float(match[2]) else (label, None)
 
 
 def plain_stages(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Those that neither prune nor quantize nor weigh the rate."""
+    """The stages without pruning, quantization and rate."""
     return tuple(stage for stage in stages if not (stage.sparsity or stage.noise or stage.rate_weight))
 
 
 def share_pretraining(
-    stages: Sequence[Stage], point: RatePoint, workspace: Workspace, fit: Callable[[Workspace, Sequence[Stage]], None]
+    stages: Sequence[Stage], point: RatePoint, workspace: Workspace, train: Callable[[Workspace, Sequence[Stage]], None]
 ) -> None:
-    """Does what precedes the rate once for all lambdas, as in T-NeRV (section 5.2), for `Fit` to carry on."""
+    """Trains the stages before the rate once for all lambdas (T-NeRV, section 5.2); the trainer resumes from there."""
     before = [stage for stage in stages if not stage.rate_weight]
     own: Path = workspace.folder / CHECKPOINT
     if not before or own.exists():
         return
-    made = workspace.artifact(
-        f"{point.settings['size']}", lambda folder: fit(replace(workspace, folder=folder), before)
+    shared = workspace.artifact(
+        f"{point.settings['size']}", lambda folder: train(replace(workspace, folder=folder), before)
     )
     partial = own.with_suffix(".copy")
-    shutil.copyfile(made / CHECKPOINT, partial)
+    shutil.copyfile(shared / CHECKPOINT, partial)
     partial.replace(own)

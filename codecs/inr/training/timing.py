@@ -1,4 +1,4 @@
-"""The speed of a fit, for `rdbench bench fit`."""
+"""The speed of training, for `rdbench bench fit`."""
 
 import math
 import time
@@ -14,30 +14,30 @@ from .trainer import Trainer
 
 WARMUP_STEPS = 3
 BLOCKS = 10
-"""Samples of a stage; steps inside one follow each other without waiting for the device."""
+"""Timed samples of a stage; inside one, steps follow each other without synchronizing the device."""
 PASSES = 3
-"""A step costs three forward passes: the backward pass computes gradients of inputs and of weights."""
+"""Cost of a step in forward passes: the backward pass computes gradients of inputs and of weights."""
 
 
-def time_stages(fit: Trainer, steps: int, macs: int) -> list[Timing]:
-    """Seconds per step of each stage; `macs` are the multiply-accumulates of a frame, loss and optimizer aside."""
-    return [_time_stage(fit, stage, steps, macs) for stage in fit.stages]
+def time_stages(trainer: Trainer, steps: int, macs: int) -> list[Timing]:
+    """Seconds per step of each stage; `macs`: multiply-accumulates of a frame, without loss and optimizer."""
+    return [_time_stage(trainer, stage, steps, macs) for stage in trainer.stages]
 
 
-def _time_stage(fit: Trainer, stage: Stage, steps: int, macs: int) -> Timing:
-    fit.network.enter(stage)
-    fit.scheme.enter(fit.network, stage)
-    optimizer, average = fit.start(stage)
-    count = fit.samples.count(stage.by_patches)
-    order = torch.randperm(count).to(fit.device)
-    batch = min(fit.samples.batch(stage), count)
+def _time_stage(trainer: Trainer, stage: Stage, steps: int, macs: int) -> Timing:
+    trainer.network.enter(stage)
+    trainer.scheme.enter(trainer.network, stage)
+    optimizer, average = trainer.start(stage)
+    count = trainer.samples.count(stage.by_patches)
+    order = torch.randperm(count).to(trainer.device)
+    batch = min(trainer.samples.batch(stage), count)
     chosen = [order[at : at + batch] for at in range(0, count - batch + 1, batch)]
 
     def step(number: int) -> None:
-        fit.step(stage, optimizer, chosen[number % len(chosen)], number + 1)
+        trainer.step(stage, optimizer, chosen[number % len(chosen)], number + 1)
         average.update()
 
-    cycle = max(1, stage.rate_every)  # samples are of whole cycles: each has its share of steps for the rate
+    cycle = max(1, stage.rate_every)  # each sample has whole cycles, so its share of steps for the rate
     cycles = -(-steps // cycle)
     for number in range(max(WARMUP_STEPS, cycle)):
         step(number)
@@ -45,12 +45,12 @@ def _time_stage(fit: Trainer, stage: Stage, steps: int, macs: int) -> Timing:
     edges = [cycle * round(block * cycles / blocks) for block in range(blocks + 1)]
     samples: list[float] = []
     for first, last in pairwise(edges):
-        synchronize(fit.device)
+        synchronize(trainer.device)
         started = time.perf_counter()
         for number in range(first, last):
             step(number)
-        synchronize(fit.device)
+        synchronize(trainer.device)
         samples.append((time.perf_counter() - started) / (last - first))
-    frames = batch / (math.prod(fit.network.grid) if stage.by_patches else 1)
+    frames = batch / (math.prod(trainer.network.grid) if stage.by_patches else 1)
     flops = 2 * PASSES * macs * frames
-    return Timing(stage.name, tuple(samples), frames, flops, "bfloat16" if fit.device.type == "cuda" else "float32")
+    return Timing(stage.name, tuple(samples), frames, flops, "bfloat16" if trainer.device.type == "cuda" else "float32")

@@ -1,4 +1,4 @@
-"""The training loop: stages of a recipe, checkpoints between epochs, and the curve of quality over time."""
+"""The training loop: the stages of a recipe, checkpoints between epochs, and the curve of quality over time."""
 
 import csv
 import math
@@ -19,23 +19,24 @@ from ..compression.scheme import Scheme
 from ..networks.encoder import Encoder
 from ..networks.network import Network, Patches, TrainingOutputs, tile
 from ..recipes.losses import loss_of
-from ..recipes.stage import Stage, make_optimizer
+from ..recipes.optimizers import apply_schedule, make_optimizer
+from ..recipes.stage import Stage
 from .checkpoint import Checkpoint
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 20.0
-"""At most so much work is lost when a fit is killed (our choice)."""
+"""Seconds between checkpoints: the most work that is lost when a process is killed (our choice)."""
 
 ENCODER_BATCH = 8
-"""Frames that an encoder takes at once in the end (our choice)."""
+"""Frames per call of the encoder when the final embeddings are stored (our choice)."""
 
 Outputs = Sequence[tuple[float, Tensor]]
-"""Of a network, each with the weight of its loss."""
+"""Outputs of a network, each with its loss weight."""
 
 
 @dataclass
 class Curve:
-    """Rows of (stage, epoch, seconds, PSNR of that epoch's training frames)."""
+    """Rows of stage, epoch, seconds, and PSNR in dB of that epoch's training outputs."""
 
     rows: list[tuple[str, int, float, float]] = field(default_factory=list)
 
@@ -46,7 +47,7 @@ class Curve:
 
 
 class Samples:
-    """The frames `[N, 3, H, W]` in 8 bit on the device, taken as whole frames or as patches of the network's grid."""
+    """Training samples: 8-bit frames `[N, 3, H, W]` on the device, whole or as patches of the network's grid."""
 
     def __init__(self, frames: Tensor, network: Network) -> None:
         self.frames, self.grid = frames, network.grid
@@ -56,22 +57,22 @@ class Samples:
         self._patches = whole.view(len(frames), 3, rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
 
     def count(self, by_patches: bool) -> int:
-        """How many there are."""
+        """The number of samples."""
         return len(self.frames) * (math.prod(self.grid) if by_patches else 1)
 
     def batch(self, stage: Stage) -> int:
-        """How many a step takes."""
+        """The number of samples in a step."""
         return stage.batch * self.count(stage.by_patches) // len(self.frames)
 
     def patches(self, chosen: Tensor) -> tuple[Patches, Tensor]:
-        """Patches by number: where they are, and what they show, `[B, 3, h, w]` in 0..1."""
+        """Patches by number: their positions, and their pixels `[B, 3, h, w]` in 0..1."""
         cells = math.prod(self.grid)
         cell = chosen % cells
         at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1], self.grid)
         return at, self._patches[at.frames, at.rows, at.columns].float() / 255
 
     def pixels(self, area: Literal["clip", "frame"]) -> int:
-        """Of the clip or of one frame."""
+        """Pixels of the clip or of one frame."""
         count, _, height, width = self.frames.shape
         return height * width * (count if area == "clip" else 1)
 
@@ -81,7 +82,7 @@ class Samples:
 
 
 class Trainer:
-    """A fit that survives being killed: what a checkpoint holds is not done again, and the end is the same."""
+    """Trains a network stage by stage; a killed training resumes from its checkpoint and ends with the same weights."""
 
     def __init__(
         self,
@@ -100,33 +101,33 @@ class Trainer:
         self.device = frames.device
         self.curve, self._seconds = Curve(), 0.0
         self.inherited = 0.0
-        """Seconds of what the checkpoint held, whoever spent them."""
+        """Seconds of training in the resumed checkpoint, by any process."""
         self._checkpoint = Checkpoint(workspace.folder / CHECKPOINT)
 
     def run(self) -> None:
-        """Fits the network, stage after stage. Raises RdbenchError where the loss diverges.
+        """Trains the network, stage after stage. Raises RdbenchError where the loss diverges.
 
-        A checkpoint of the first stages alone is carried on.
+        A checkpoint of the first stages alone, as shared pre-training leaves it, is resumed too.
         """
         saved = self._resume()
         first = int(saved["stage"]) if saved else 0
-        carried = None
+        previous = None
         for number in range(first, len(self.stages)):
-            carried = self._run_stage(number, saved if number == first else None, carried)
+            previous = self._run_stage(number, saved if number == first else None, previous)
         self._checkpoint.wait()
         self.curve.write(self.workspace.folder / FIT_CURVE)
 
     def _run_stage(
-        self, number: int, saved: dict[str, Any] | None, carried: torch.optim.Optimizer | None
+        self, number: int, saved: dict[str, Any] | None, previous: torch.optim.Optimizer | None
     ) -> torch.optim.Optimizer:
-        """Returns the optimizer, with which the next stage may carry on."""
+        """Returns the optimizer, whose state the next stage may continue with."""
         stage = self.stages[number]
         copied = () if saved else self.network.enter(stage)
         self.scheme.enter(self.network, stage)
         optimizer, average = self.start(stage)
-        if carried is not None and stage.schedule_offset and not saved:
-            known = [p for group in optimizer.param_groups for p in group["params"] if p in carried.state]
-            optimizer.state.update({parameter: carried.state[parameter] for parameter in known})
+        if previous is not None and stage.schedule_offset and not saved:
+            known = [p for group in optimizer.param_groups for p in group["params"] if p in previous.state]
+            optimizer.state.update({parameter: previous.state[parameter] for parameter in known})
             self._copy_moments(optimizer, copied)
         if saved:
             self.scheme.load_state(saved["scheme"])
@@ -140,7 +141,7 @@ class Trainer:
             self.curve.rows.append((stage.name, epoch + 1, round(self._seconds, 3), round(psnr, 4)))
             if epoch + 1 == stage.epochs:
                 average.finish()
-                self._settle()
+                self._store_embeddings()
             if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
                 self._save(number, epoch + 1, optimizer, average)
                 saved_at = time.perf_counter()
@@ -149,7 +150,7 @@ class Trainer:
         return optimizer
 
     def _copy_moments(self, optimizer: torch.optim.Optimizer, names: Sequence[str]) -> None:
-        """The other rows of these parameters have become copies of the first; so do those of their moments."""
+        """Broadcasts row 0's optimizer moments to all rows of these parameters."""
         parameters = dict(self.network.named_parameters())
         for name in names:
             for moment in optimizer.state[parameters[name]].values():
@@ -158,14 +159,14 @@ class Trainer:
 
     def start(self, stage: Stage) -> tuple[torch.optim.Optimizer, "Average"]:
         """The optimizer and the moving average of a stage."""
-        fitted, own = self._trainable(), self.scheme.parameters()
-        parameters = [*stage.chosen(fitted), *own]
-        decaying = self._decaying(stage, fitted)
+        trainable, own = self._trainable(), self.scheme.parameters()
+        parameters = [*stage.chosen(trainable), *own]
+        decaying = self._decaying(stage, trainable)
         split = [[p for p in parameters if (p in decaying) == decays] for decays in (False, True)]
         return make_optimizer(stage, *split), Average(parameters, stage.ema)
 
-    def _decaying(self, stage: Stage, fitted: Mapping[str, nn.Parameter]) -> set[Tensor]:
-        """What the stage's weight decay acts on."""
+    def _decaying(self, stage: Stage, trainable: Mapping[str, nn.Parameter]) -> set[Tensor]:
+        """The parameters with weight decay."""
         if not stage.weight_decay:
             return set()
         if stage.decayed == "layers":
@@ -173,10 +174,10 @@ class Trainer:
             modules = (module for network in networks for module in network.modules())
             return {module.weight for module in modules if isinstance(module, nn.Linear | nn.Conv2d)}
         content = self.network.latents if stage.decayed == "model" else ()
-        return {parameter for name, parameter in fitted.items() if name not in content}
+        return {parameter for name, parameter in trainable.items() if name not in content}
 
     def _trainable(self) -> dict[str, nn.Parameter]:
-        """All that an optimizer may change, by name; what an encoder makes is not among it."""
+        """Trainable parameters by name; those that an encoder computes are left out."""
         own = dict(self.network.named_parameters())
         if self.encoder is None:
             return own
@@ -184,14 +185,14 @@ class Trainer:
         return {name: p for name, p in own.items() if name not in self.encoder.makes} | named
 
     def _epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", epoch: int) -> float:
-        """One pass over all samples, which only seed, stage and epoch decide; returns the PSNR in dB."""
+        """One pass over all samples in an order that follows from seed, stage and epoch; returns the PSNR in dB."""
         torch.manual_seed(_seed(self.workspace.seed, stage.name, epoch))
         count = self.samples.count(stage.by_patches)
         order = torch.randperm(count).to(self.device)
         error = torch.zeros((), device=self.device)
         batch = self.samples.batch(stage)
         for start in range(0, count, batch):
-            stage.schedule(optimizer, epoch + start / count)
+            apply_schedule(stage, optimizer, epoch + start / count)
             chosen = order[start : start + batch]
             self.scheme.advance(stage.progress(epoch + start / count))
             number = epoch * -(-count // batch) + start // batch + 1
@@ -200,14 +201,14 @@ class Trainer:
         mean = float(error)
         if not math.isfinite(mean):
             raise RdbenchError(
-                f"The fit diverged in epoch {epoch + 1} of {stage.name}; try another --seed or a lower lr."
+                f"The training diverged in epoch {epoch + 1} of {stage.name}; try another --seed or a lower lr."
             )
         return -10 * math.log10(max(mean, 1e-10))
 
     def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor, number: int) -> Tensor:
-        """Step `number` of a stage, from 1, and the rate's own where it is due.
+        """Step `number` of a stage, from 1, followed by a step for the rate after every `rate_every` steps.
 
-        Returns the mean squared error before it, on the device: nothing waits for it.
+        Returns the mean squared error before the step as a tensor, so that the device is not synchronized.
         """
         error = self._frame_step(stage, optimizer, chosen)
         if stage.rate_every and number % stage.rate_every == 0:
@@ -226,7 +227,7 @@ class Trainer:
         return (outputs[0][1].detach().float() - target).square().mean()
 
     def _rate_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> None:
-        """A step for the rate alone, which weighs as much as in all steps since the last one."""
+        """A step for the rate alone, with the weight of all steps since the last one."""
         tensors = self._tensors(chosen)
         self.scheme.substitute(tensors)
         bits = self.scheme.rate(tensors)
@@ -243,7 +244,7 @@ class Trainer:
         self.scheme.after_step(self.network)
 
     def _tensors(self, chosen: Tensor) -> dict[str, Tensor]:
-        """What travels, by name; for frames that the batch reads an encoder's rows are made anew and stored."""
+        """All transmitted tensors by name; this batch's embeddings are recomputed by the encoder and cached."""
         tensors: dict[str, Tensor] = dict(self.network.named_parameters())
         if self.encoder is not None:
             frames = self.encoder.frames_needed(chosen)
@@ -254,15 +255,17 @@ class Trainer:
         return tensors
 
     @torch.no_grad()
-    def _settle(self) -> None:
-        """Stores what the encoder makes of every frame, so that the network stands alone."""
+    def _store_embeddings(self) -> None:
+        """Stores the embeddings of all frames, after which the encoder is not needed."""
         if self.encoder is not None:
             for at in range(0, len(self.samples.frames), ENCODER_BATCH):
                 self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + ENCODER_BATCH])
 
     def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Outputs, Tensor]:
-        made = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
-        weights = {f"network.{name}": tensor for name, tensor in {**made, **self.scheme.substitute(tensors)}.items()}
+        embeddings = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
+        weights = {
+            f"network.{name}": tensor for name, tensor in {**embeddings, **self.scheme.substitute(tensors)}.items()
+        }
         at, target = (
             self.samples.patches(chosen)
             if stage.by_patches
@@ -286,7 +289,7 @@ class Trainer:
         )  # fmt: skip
 
     def _resume(self) -> dict[str, Any] | None:
-        """The checkpoint, if there is one; the network gets its weights. Raises RdbenchError for another fit's."""
+        """The checkpoint, None without one; loads its weights. Raises RdbenchError for one of another recipe."""
         saved = self._checkpoint.load(self.device)
         if saved is None:
             return None
@@ -304,28 +307,28 @@ class Trainer:
 
 
 class Average:
-    """The exponential moving average of parameters; without a decay it does nothing."""
+    """The exponential moving average of parameters; without a decay the parameters themselves."""
 
     def __init__(self, parameters: Sequence[Tensor], decay: float | None) -> None:
         self._parameters, self._decay = [p.detach() for p in parameters], decay
         self._means = [p.clone() for p in self._parameters] if decay is not None else []
 
     def update(self) -> None:
-        """After a step."""
+        """Updates the averages after a step."""
         if self._decay is not None:
             torch._foreach_lerp_(self._means, self._parameters, 1 - self._decay)
 
     def finish(self) -> None:
-        """Gives the parameters their averages."""
+        """Replaces the parameters with their averages."""
         if self._decay is not None:
             torch._foreach_copy_(self._parameters, self._means)
 
     def state(self) -> list[Tensor]:
-        """What a checkpoint keeps."""
+        """The averages, for a checkpoint."""
         return self._means
 
     def load_state(self, state: Sequence[Tensor]) -> None:
-        """What `state` gave."""
+        """Restores averages that `state` returned."""
         self._means = list(state)
 
 

@@ -33,15 +33,15 @@ def nerv_sections() -> dict[str, bytes]:
 
 
 def header(config: NeRVConfig) -> list[int]:
-    """Clip; number of the scheme's integers, 8 bit, arithmetic coder; network."""
-    return [CLIP.width, CLIP.height, CLIP.frames, CLIP.rate_up, CLIP.rate_down, 2, 8, 0, *config.numbers()]
+    """Clip; the codec's own scheme, the number of its integers, 8 bit, arithmetic coder; network."""
+    return [CLIP.width, CLIP.height, CLIP.frames, CLIP.rate_up, CLIP.rate_down, 0, 2, 8, 0, *config.numbers()]
 
 
 def test_sections_come_back_and_the_ledger_adds_up(tmp_path: Path) -> None:
     path = tmp_path / "b"
     stream.write_stream(path, "toy", SECTIONS)
     assert stream.read_stream(path, "toy") == SECTIONS
-    ledger = stream.ledger(path, "toy")
+    ledger = stream.section_bytes(path, "toy")
     assert {name: ledger[name] for name in SECTIONS} == {name: len(data) for name, data in SECTIONS.items()}
     assert sum(ledger.values()) == path.stat().st_size
 
@@ -131,14 +131,16 @@ def test_a_hostile_file_is_refused_or_rendered(tmp_path: Path, section: str, dat
         {2: 1 << 40},
         {0: 0},
         {4: 0},
-        {5: 3},  # more integers of the scheme than there are
-        {6: 40},  # 40 bit
-        {7: 2},  # an unknown coder
-        {10: 0},  # no stages
-        {11: 1 << 14},  # a stride beyond the frame
-        {12: 0},
-        {13: 1 << 15, 12: 1 << 15},  # a wide stem
-        {17: 9},  # an unknown activation
+        {5: 9},  # an unknown scheme
+        {5: 1},  # the scheme of another header
+        {6: 3},  # more integers of the scheme than there are
+        {7: 40},  # 40 bit
+        {8: 2},  # an unknown coder
+        {11: 0},  # no stages
+        {12: 1 << 14},  # a stride beyond the frame
+        {13: 0},
+        {14: 1 << 15, 13: 1 << 15},  # a wide stem
+        {18: 9},  # an unknown activation
     ],
 )
 def test_an_impossible_header_is_refused(tmp_path: Path, changes: dict[int, int]) -> None:
@@ -149,6 +151,17 @@ def test_an_impossible_header_is_refused(tmp_path: Path, changes: dict[int, int]
     stream.write_stream(tmp_path / "b", "nerv", {**sections, "config": stream.pack_integers(numbers)})
     with pytest.raises(BitstreamError):
         NeRVCodec.decode(tmp_path / "b", Workspace(tmp_path))
+
+
+def test_the_scheme_follows_from_its_number_not_from_the_sections(tmp_path: Path) -> None:
+    sections = nerv_sections()
+    numbers = stream.unpack_integers(sections["config"])
+    for number, message in ((9, "scheme 9 is unknown"), (1, "lacks a section")):
+        numbers[5:9] = [number, 0] if number == 1 else [number, *numbers[6:9]]
+        stream.write_stream(tmp_path / "b", "nerv", {**sections, "config": stream.pack_integers(numbers)})
+        with pytest.raises(BitstreamError, match=message):
+            NeRVCodec.decode(tmp_path / "b", Workspace(tmp_path))
+        numbers = stream.unpack_integers(sections["config"])
 
 
 def test_a_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:

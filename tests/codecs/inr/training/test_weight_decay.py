@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.compression.post_training import PostTraining
 from rdbench.codecs.inr.networks.network import Network, Patches
-from rdbench.codecs.inr.recipes.stage import Stage, make_optimizer
+from rdbench.codecs.inr.recipes.optimizers import apply_schedule, make_optimizer
+from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.trainer import Trainer
 
 torch.set_num_threads(1)
@@ -80,6 +81,6 @@ def test_decay_fades_over_the_schedule_where_it_shall() -> None:
         optimizer = make_optimizer(stage, [other], [weight])
         seen = []
         for epoch in (0, 5, 10):
-            stage.schedule(optimizer, epoch)
+            apply_schedule(stage, optimizer, epoch)
             seen.append([group["weight_decay"] for group in optimizer.param_groups])
         assert np.allclose(seen, [[0.0, decay] for decay in decays])
