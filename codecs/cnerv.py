@@ -1,14 +1,14 @@
 """C-NeRV: Video Compression With Entropy-Constrained Neural Representations (C. Gomes et al., CVPR 2023).
 
-Maps of time and place, encoded, through convolutions alone; the time is told to every stage again, by a scale and a
-shift; the rate of the weights is part of the loss (`inr/compression/entropy_constrained.py`). No public code exists.
-Our choice, in E-NeRV's manner, where we know the paper only through others: two convolutions as the stem, the first
-stage factorized, widths halved from stage to stage, a pointwise head, the time code's widths, the recipe's epochs.
+A network of convolutions alone renders a frame from encoded maps of time and position. Every stage is conditioned on
+time again, by a scale and a shift. The rate of the weights is part of the loss, and the quantized weights are
+transmitted with their quantizers (`inr/compression/entropy_constrained.py`). No public code exists, and we have the
+paper only through others. Our choice, as in E-NeRV: two convolutions as the stem, the first stage factorized, widths
+halved from stage to stage, a pointwise head, the time code's widths, the recipe's epochs.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.entropy_constrained import EntropyConstrained
-from .inr.networks.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
+from .inr.networks.index_network import ModulatedNetwork, factorized_blocks
+from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import RATE_SHARE, InrSettings
@@ -28,64 +29,62 @@ from .inr.training.rate_distortion import RATE_SHARE, InrSettings
 
 @dataclass(frozen=True)
 class CNeRVConfig(UpsamplingConfig):
-    """The network in numbers; those of our 12.5M at 720p where a default is given."""
+    """The network's configuration; the defaults are those of our 12.5M model at 720p."""
 
     channels: int = 256
-    """Of the stem."""
+    """Channels of the stem."""
     first: int = 512
-    """After the first stage; each later one has half."""
+    """Channels after the first stage; each later stage has half as many."""
     time: int = 128
-    """Hidden width of the network of the time code."""
+    """Hidden width of the MLP that computes the time code."""
     code: int = 128
     """Width of the time code."""
     lower: int = 96
+    """Smallest number of channels after a stage but the first."""
     frequencies: int = 80
+    """Frequencies of the positional encodings of time and position (L)."""
 
 
-class CNeRV(Network):
-    """Coordinates -> stem -> stages, each modulated by the time -> head."""
+class CNeRV(ModulatedNetwork):
+    """Encoded coordinates -> stem -> stages, each modulated by the time code -> head."""
 
     def __init__(self, config: CNeRVConfig, frames: int) -> None:
         super().__init__(config.patch_size)
         self.config, self._frames = config, frames
-        channels, levels = config.channels, config.frequencies
+        channels, frequencies = config.channels, config.frequencies
         self.stem = nn.Sequential(
-            nn.Conv2d(6 * levels, channels, 3, padding=1), nn.GELU(),
+            nn.Conv2d(6 * frequencies, channels, 3, padding=1), nn.GELU(),
             nn.Conv2d(channels, channels, 3, padding=1), nn.GELU(),
         )  # fmt: skip
-        self.code = mlp((2 * levels, config.time, config.code), nn.GELU)
+        self.code = mlp((2 * frequencies, config.time, config.code), nn.GELU)
         widths = [channels, *halved_widths(config.first, config.strides, config.lower)]
-        stages = list(zip(pairwise(widths), config.strides, strict=True))
-        (before, after), stride = stages[0]
-        later = (UpBlock(a, b, s, nn.GELU) for (a, b), s in stages[1:])
-        self.blocks = nn.ModuleList([FirstBlock(before, after, stride), *later])
+        self.blocks = factorized_blocks(widths, config.strides)
         self.modulations = nn.ModuleList(nn.Linear(config.code, 2 * width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
     def maps(self, time: Tensor) -> Tensor:
         """Encoded maps of time, x and y, `[B, 6 L, rows, columns]`, from the encoded time `[B, 2 L]`."""
-        rows, columns, levels = self.config.rows, self.config.columns, self.config.frequencies
-        x, y = (sinusoids(torch.arange(side, device=time.device).double() / side, levels) for side in (columns, rows))
-        shape = (len(time), 2 * levels, rows, columns)
-        each = (time[:, :, None, None], x.T[None, :, None, :], y.T[None, :, :, None])
-        return torch.cat([part.expand(shape) for part in each], dim=1)
+        rows, columns, frequencies = self.config.rows, self.config.columns, self.config.frequencies
+        x, y = (
+            sinusoids(torch.arange(side, device=time.device).double() / side, frequencies) for side in (columns, rows)
+        )
+        shape = (len(time), 2 * frequencies, rows, columns)
+        encodings = (time[:, :, None, None], x.T[None, :, None, :], y.T[None, :, :, None])
+        return torch.cat([encoding.expand(shape) for encoding in encodings], dim=1)
 
     def forward(self, at: Patches) -> Tensor:
-        """The frames, from t = i / N."""
+        """The frames, `[B, 3, H, W]`; time is t = i / N."""
         time = sinusoids(at.frames.double() / self._frames, self.config.frequencies)
-        code, x = self.code(time), self.stem(self.maps(time))
-        for modulation, block in zip(self.modulations, self.blocks, strict=True):
-            gain, shift = modulation(code).chunk(2, dim=1)
-            x = block(modulate(x, 1 + gain, shift))
-        return torch.sigmoid(self.head(x))
+        code, base = self.code(time), self.stem(self.maps(time))
+        return torch.sigmoid(self.head(self.upsample(base, code)))
 
 
 class CNeRVSettings(InrSettings):
-    """The recipe; the rate counts in the last fifth of all epochs."""
+    """The recipe; the rate is part of the loss in the last fifth of all epochs."""
 
     compression: Literal["entropy-constrained"] = "entropy-constrained"
     epochs: int = Field(1200, ge=1)
-    """Before the rate counts; T-NeRV's."""
+    """Epochs before the rate is part of the loss (T-NeRV's number)."""
     lr: float = Field(5e-4, gt=0)
     batch: int = Field(1, ge=1)
     loss: Literal["l1_ssim", "l2"] = "l1_ssim"
@@ -93,7 +92,7 @@ class CNeRVSettings(InrSettings):
 
 
 class CNeRVCodec(InrCodec):
-    """C-NeRV with its entropy-constrained fit."""
+    """C-NeRV with its entropy-constrained training."""
 
     name = "cnerv"
     reference = "Gomes et al., Video Compression With Entropy-Constrained Neural Representations, CVPR 2023"
@@ -110,7 +109,10 @@ class CNeRVCodec(InrCodec):
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> CNeRVConfig:
-        """All widths in proportion; the time code's only below a third."""
+        """Our 12.5M model with widths times `share`; the time code shrinks only below a third.
+
+        The paper's widths are not known to us: `channels` and `first` are our choice, `frequencies` is its L.
+        """
         geometry, less = choose_geometry(clip.width, clip.height), min(1.0, 3 * share)
         return CNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
@@ -126,12 +128,16 @@ class CNeRVCodec(InrCodec):
         return CNeRV(config, clip.frames)
 
     def recipe(self) -> Sequence[Stage]:
-        """One schedule, in whose last fifth the rate counts."""
+        """One schedule in two stages: the rate is part of the loss in its last fifth."""
         s = self.settings
-        rated = max(1, round(s.epochs * RATE_SHARE / (1 - RATE_SHARE)))
-        fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999), schedule_tail=rated)
-        return fit, replace(fit, name="rate", epochs=rated, schedule_offset=s.epochs, schedule_tail=0, rate_weight=1.0)
+        rate_epochs = max(1, round(s.epochs * RATE_SHARE / (1 - RATE_SHARE)))
+        fit = Stage(
+            "fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999), schedule_tail=rate_epochs
+        )
+        return fit, replace(
+            fit, name="rate", epochs=rate_epochs, schedule_offset=s.epochs, schedule_tail=0, rate_weight=1.0
+        )
 
     def compression(self) -> EntropyConstrained:
-        """The paper's own."""
+        """The paper's entropy-constrained quantization."""
         return EntropyConstrained()

@@ -1,10 +1,11 @@
 """DNeRV: Modeling Inherent Dynamics via Difference Neural Representation (Q. Zhao et al., CVPR 2023).
 
-HNeRV with a second embedding of each frame: of its differences to the frames before and after, thin but larger. The
-decoder fuses both in its middle by a gated unit. Decoding needs no other frame. The paper's sizes ("3M") count the
-decoder alone; here, as everywhere, the size is all that travels, and the difference embeddings are most of it where
-the clip is long. Its compression is HNeRV's (the code has none). Our choice: other frame sizes than 960x1920, and
-smaller difference embeddings where they would take more than half of a size (`difference_shapes`).
+HNeRV with a second embedding of each frame, computed from its differences to the frames before and after: it has few
+channels and more rows and columns. A gated unit in the middle of the decoder fuses both. Decoding a frame needs no
+other frame. Both embeddings and the decoder are transmitted. The paper's sizes ("3M") count the decoder alone; here,
+as everywhere, the size is all that is transmitted, and the difference embeddings are most of it in long clips. The
+compression is HNeRV's (DNeRV's code has none). Our choice: other frame sizes than 960x1920, and smaller difference
+embeddings where they would take more than half of a size (`difference_shapes`).
 """
 
 import math
@@ -36,32 +37,38 @@ from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 
 KERNELS = (1, 3, 5)
-"""Of the first stages; those after have the last."""
+"""Kernel sizes of the first stages; the later stages have the last of these."""
 REDUCTION = 1.2
+"""Ratio of the channels of a stage to those of the next."""
 DIFFERENCE_CHANNELS = 2
+"""Channels of a difference embedding."""
 BETAS = (0.5, 0.999)
+"""Betas of Adam."""
 CLIP_NORM = 0.1
+"""Largest norm of the gradient."""
 LARGEST_STRIDE = 4
-"""Of an encoder's stage for differences (our choice; the code has 4, 3 and 2)."""
+"""Largest stride in the encoder of differences (our choice; the code has 4, 3 and 2)."""
 
 
 @dataclass(frozen=True)
 class DNeRVConfig(UpsamplingConfig):
-    """The network in numbers; those of the released configuration where a default is given."""
+    """The network's configuration; the defaults are those of the released one."""
 
     stem: int
-    """c2: channels of layer 0."""
+    """Channels of layer 0 (c2)."""
     channels: int
-    """c2 again: what the widths of the stages begin with."""
+    """Channels that those of the stages derive from (c2 too); `stem` differs where a size is met that way."""
     fuse: int = 3
-    """The stages before the fusion; differences enter before the last of them."""
+    """Number of stages before the fusion; difference embeddings have the size of the last one's input."""
     embedding: int = 16
+    """Channels of a content embedding (d)."""
     difference: int = DIFFERENCE_CHANNELS
+    """Channels of a difference embedding; 0 for a network without differences and fusion."""
 
     choices = MappingProxyType({"difference": 17})
 
     def widths(self) -> list[int]:
-        """Channels after layer 0 and after each stage, floored (the code)."""
+        """Channels after layer 0 and after each stage, rounded down as in the code."""
         widths = [self.channels]
         for _ in self.strides:
             widths.append(max(1, int(widths[-1] / REDUCTION)))
@@ -69,27 +76,27 @@ class DNeRVConfig(UpsamplingConfig):
 
     @property
     def difference_size(self) -> tuple[int, int]:
-        """Rows and columns of a difference embedding: those of the stage before the fusion."""
+        """Rows and columns of a difference embedding: those of the input of the last stage before the fusion."""
         up = math.prod(self.strides[: self.fuse - 1])
         return self.rows * up, self.columns * up
 
 
 class Fusion(nn.Module):
-    """CCU: what of the content features the gated mix of both replaces (section 3.3)."""
+    """CCU: a gate replaces content features by a mix of content and difference features (section 3.3)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(4))
 
     def forward(self, content: Tensor, difference: Tensor) -> Tensor:
-        """`[B, C, h, w]`, all three."""
+        """The fused features; inputs and output are `[B, C, h, w]`."""
         mixed = torch.tanh(self.convs[0](content) + self.convs[1](difference))
         gate = torch.sigmoid(self.convs[2](content) + self.convs[3](difference))
         return torch.lerp(content, mixed, gate)
 
 
 class DNeRV(Network):
-    """Content and difference embeddings, stages, fusion, head."""
+    """Content embeddings -> layer 0 -> stages -> head; difference features are fused in after stage `fuse`."""
 
     def __init__(self, config: DNeRVConfig, frames: int) -> None:
         super().__init__(config.patch_size)
@@ -110,7 +117,7 @@ class DNeRV(Network):
         self.latents = self.per_frame = frozenset(names)
 
     def forward(self, at: Patches) -> Tensor:
-        """The frames."""
+        """The frames, `[B, 3, H, W]`."""
         x = self.stem(self.embeddings[at.frames])
         for number, block in enumerate(self.blocks, start=1):
             x = block(x)
@@ -120,7 +127,7 @@ class DNeRV(Network):
 
 
 class PlainBlock(nn.Module):
-    """A ConvNeXt block without normalization and scale, which the code has but never applies."""
+    """A ConvNeXt block without normalization and scale, which the code declares but never applies."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -130,13 +137,16 @@ class PlainBlock(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, h, w]`."""
+        """`[B, C, h, w]` -> `[B, C, h, w]`."""
         refined: Tensor = x + self.layers(x)
         return refined
 
 
-def stages(before: int, after: int, strides: Sequence[int]) -> nn.Sequential:
-    """Convolutions of kernel = stride, each normalized and followed by a block; at last a pointwise convolution."""
+def encoder_stages(before: int, after: int, strides: Sequence[int]) -> nn.Sequential:
+    """Convolutions of kernel = stride, each normalized and followed by a block, then a pointwise convolution.
+
+    `[B, before, s h, s w]` -> `[B, after, h, w]` for the product s of the strides.
+    """
     layers: list[nn.Module] = []
     for stride in strides:
         down = nn.Conv2d(before, EMBEDDING_WIDTH, stride, stride)
@@ -148,7 +158,7 @@ def stages(before: int, after: int, strides: Sequence[int]) -> nn.Sequential:
 
 
 def difference_strides(strides: Sequence[int], fuse: int) -> list[int]:
-    """Those that lead from the frame to the stage before the fusion, neighbors joined while at most 4."""
+    """Strides from the frame to the input of stage `fuse`; neighbors with a product of at most 4 become one."""
     joined: list[int] = []
     for stride in strides[fuse - 1 :]:
         if joined and joined[-1] * stride <= LARGEST_STRIDE:
@@ -159,39 +169,42 @@ def difference_strides(strides: Sequence[int], fuse: int) -> list[int]:
 
 
 class DifferenceEncoder(Encoder):
-    """Content from a frame, differences from it and its two neighbors; at the ends the missing one is itself."""
+    """Content embeddings from a frame, difference embeddings from the frame and its two neighbors.
+
+    At the ends of the clip the frame itself stands in for the missing neighbor.
+    """
 
     def __init__(self, network: DNeRV) -> None:
         super().__init__()
         config = network.config
         self._size, self._last = config.patch_size, len(network.embeddings) - 1
         self.makes = network.per_frame
-        self.content = stages(3, config.embedding, config.strides)
+        self.content = encoder_stages(3, config.embedding, config.strides)
         if config.difference:
-            self.motion = stages(6, config.difference, difference_strides(config.strides, config.fuse))
+            self.motion = encoder_stages(6, config.difference, difference_strides(config.strides, config.fuse))
 
     def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
-        """The rows of these frames, `[B, d, h, w]` each."""
-        shown = video(frames)
-        made = {"embeddings": self.content(padded(shown, self._size))}
+        """Both embeddings of the frames `[B]`, each `[B, channels, rows, columns]`."""
+        current = video(frames)
+        embeddings = {"embeddings": self.content(padded(current, self._size))}
         if "differences" in self.makes:
             before, after = video((frames - 1).clamp(min=0)), video((frames + 1).clamp(max=self._last))
-            both = torch.stack([shown - before, after - shown], dim=2).flatten(1, 2)  # R- R+ G- G+ B- B+
-            made["differences"] = self.motion(padded(both, self._size))
-        return made
+            differences = torch.stack([current - before, after - current], dim=2).flatten(1, 2)  # R- R+ G- G+ B- B+
+            embeddings["differences"] = self.motion(padded(differences, self._size))
+        return embeddings
 
 
 class DNeRVSettings(EmbeddingSettings):
-    """The recipe of the released code."""
+    """The recipe of the released code, and HNeRV's compression."""
 
     lr: float = Field(5e-4, gt=0)
     batch: int = Field(1, ge=1)
     difference: int = Field(DIFFERENCE_CHANNELS, ge=0, le=16)
-    """Channels of a difference embedding; 0 leaves differences and fusion out."""
+    """Channels of a difference embedding; 0 for a network without differences and fusion."""
 
 
 class DNeRVCodec(EmbeddingCodec):
-    """DNeRV, compressed by HNeRV's chain."""
+    """DNeRV with HNeRV's pruning, quantization and entropy coding."""
 
     name = "dnerv"
     reference = "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation, CVPR 2023"
@@ -206,13 +219,13 @@ class DNeRVCodec(EmbeddingCodec):
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> DNeRVConfig:
-        """The widths follow from c2, which is 92 in the released configuration."""
+        """The released network with widths times `share`: `channels` is c2, 92 at share 1, and `embedding` is d."""
         geometry = embedding_geometry(clip)
         channels, cells = max(1, round(92 * share)), geometry.rows * geometry.columns
         embedding = self.embedding_channels(clip, cells, size if not self.settings.difference else size // 2)
         limit = LARGEST_SHARE * size / clip.frames - embedding * cells
         fuse, difference = next(
-            shape for shape in difference_shapes(geometry, self.settings.difference) if fits(geometry, shape, limit)
+            shape for shape in difference_shapes(geometry, self.settings.difference) if within(geometry, shape, limit)
         )
         return DNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides, stem=channels, channels=channels, fuse=fuse,
@@ -228,30 +241,31 @@ class DNeRVCodec(EmbeddingCodec):
         return DNeRV(config, clip.frames)
 
     def encoder(self, network: Network, clip: ClipHeader) -> Encoder:
-        """One for content and one for differences."""
+        """The encoder of content and differences."""
         assert isinstance(network, DNeRV)
         return DifferenceEncoder(network)
 
     def recipe(self) -> Sequence[Stage]:
-        """Fit and fine-tuning with clipped gradients."""
+        """Training, then fine-tuning of the pruned network, both with clipped gradients."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=BETAS, clip_norm=CLIP_NORM)
-        again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
-        return fit, replace(again, sparsity=s.prune)
+        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        return fit, replace(finetune, sparsity=s.prune)
 
 
 def difference_shapes(geometry: Geometry, channels: int) -> Iterator[tuple[int, int]]:
-    """Stage of the fusion and channels of the difference embedding, the paper's first, then ever smaller ones.
+    """Pairs of `fuse` and the channels of the difference embedding: the paper's first, then ever smaller ones.
 
-    The paper's enters after two stages of large strides; from a base grid of 9x16 on that is after one.
+    In the paper differences enter after two stages of large strides; for a base grid of 64 cells or more, such as
+    9x16, after one stage (our choice).
     """
     most = min(len(geometry.strides), 3 if geometry.rows * geometry.columns < 64 else 2)
     yield from ((fuse, count) for fuse in range(most, 0, -1) for count in range(channels, 0, -1))
     yield 1, 0
 
 
-def fits(geometry: Geometry, shape: tuple[int, int], limit: float) -> bool:
-    """Whether a frame's difference embedding of this shape has at most so many values; none always fits."""
+def within(geometry: Geometry, shape: tuple[int, int], limit: float) -> bool:
+    """Whether a frame's difference embedding of this shape has at most `limit` values; always where it has none."""
     fuse, channels = shape
     up = math.prod(geometry.strides[: fuse - 1])
     return channels == 0 or channels * geometry.rows * geometry.columns * up * up <= limit

@@ -1,13 +1,13 @@
 """E-NeRV: Expedite Neural Video Representation with Disentangled Spatial-Temporal Context (Z. Li et al., ECCV 2022).
 
-NeRV's stem becomes a code of time and a grid of tokens of space, fused by two small transformer blocks; the time is
-told to every stage again, by a scale and a shift. The paper has no code for compression and names NeRV's chain, which
-is used here. Our choice: the widths below the paper's sizes (`scaled`), head and feed-forward widths as shares of the
-tokens' width, the encodings in float64.
+In place of NeRV's MLP, an embedding of time is multiplied with spatial tokens, one for each cell of the base grid, and
+two small transformer blocks mix the tokens. Every stage is conditioned on time again, by a scale and a shift. The
+bitstream holds the network's parameters. The paper's repository has no compression; the paper names NeRV's
+pruning, quantization and entropy coding, which are used here. Our choice: the widths below the paper's sizes
+(`scaled`), head and feed-forward widths as shares of the tokens' width, the encodings in float64.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 
 import torch
@@ -17,29 +17,34 @@ from torch.nn import functional
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.networks.layers.blocks import FirstBlock, UpBlock, halved_widths, mlp, modulate
+from .inr.networks.index_network import ModulatedNetwork, factorized_blocks
+from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
 class ENeRVConfig(UpsamplingConfig):
-    """The network in numbers; those of the official Bunny model where a default is given."""
+    """The network's configuration; the defaults are those of the official Bunny model."""
 
     channels: int = 196
-    """fc: channels of the base grid."""
+    """Channels of the base grid (the code's fc)."""
     stem: int = 512
+    """Hidden width of the MLP that embeds the time."""
     block: int = 256
-    """Width of the tokens; a head is a quarter of it, the feed-forward layer half."""
+    """Width of the tokens (the code's block_dim); a head has a quarter of it, the feed-forward layer half."""
     code: int = 128
     """Width of the time code that modulates the stages."""
     lower: int = 96
+    """Smallest number of channels after a stage but the first (the code's lower_width)."""
     expansion: int = 3
+    """Ratio of the channels after the first stage to those of the base grid."""
     frequencies: int = 80
+    """Frequencies of the positional encodings of time, row and column (L)."""
 
 
 class Transformer(nn.Module):
-    """Attention and feed-forward layer on tokens `[B, T, D]`, both residual, without normalization."""
+    """Self-attention and a feed-forward layer on tokens, both residual, without normalization."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -50,7 +55,7 @@ class Transformer(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The tokens."""
+        """`[B, T, D]` -> `[B, T, D]`."""
         batch, count, _ = x.shape
         q, k, v = self.queries_keys_values(x).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
@@ -59,31 +64,34 @@ class Transformer(nn.Module):
         return tokens
 
 
-class ENeRV(Network):
-    """Time code x space tokens -> base grid -> stages, each modulated by the time."""
+class ENeRV(ModulatedNetwork):
+    """Time embedding x spatial tokens -> base grid -> stages, each modulated by the time code."""
+
+    scales_around_one = False
 
     def __init__(self, config: ENeRVConfig, frames: int) -> None:
         super().__init__(config.patch_size)
         self.config, self._frames = config, frames
-        levels, width = config.frequencies, config.block
-        self.time = mlp((2 * levels, config.stem, width), nn.GELU)
-        self.code = mlp((2 * levels, config.code, config.code), nn.GELU)
-        self.space = nn.Sequential(nn.Linear(4 * levels, width), nn.GELU())
+        frequencies, width = config.frequencies, config.block
+        self.time = mlp((2 * frequencies, config.stem, width), nn.GELU)
+        self.code = mlp((2 * frequencies, config.code, config.code), nn.GELU)
+        self.space = nn.Sequential(nn.Linear(4 * frequencies, width), nn.GELU())
         self.before, self.after = Transformer(width, heads=1), Transformer(width, heads=8)
         same = config.channels == width
         self.base = nn.Identity() if same else nn.Sequential(nn.Linear(width, config.channels), nn.GELU())
         widths = [config.channels, *halved_widths(config.channels * config.expansion, config.strides, config.lower)]
-        stages = list(zip(pairwise(widths), config.strides, strict=True))
-        (first, after), stride = stages[0]
-        later = (UpBlock(a, b, s, nn.GELU) for (a, b), s in stages[1:])
-        self.blocks = nn.ModuleList([FirstBlock(first, after, stride), *later])
+        self.blocks = factorized_blocks(widths, config.strides)
+        # the scales come out of a GELU: they are above -0.17, and near 0 at the start of training
         self.modulations = nn.ModuleList(
             nn.Sequential(nn.Linear(config.code, 2 * channels), nn.GELU()) for channels in widths[:-1]
         )
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
     def tokens(self, device: torch.device) -> Tensor:
-        """The space tokens before they meet the time, `[1, rows * columns, D]`, from coordinates in [0, 1)."""
+        """The spatial tokens before they are multiplied with the time embedding, `[1, rows * columns, D]`.
+
+        They are computed from the coordinates of the cells, in [0, 1).
+        """
         rows, columns = self.config.rows, self.config.columns
         cells = torch.arange(rows * columns, device=device).double()
         y, x = torch.div(cells, columns, rounding_mode="floor") / rows, cells % columns / columns
@@ -92,25 +100,22 @@ class ENeRV(Network):
         return tokens
 
     def forward(self, at: Patches) -> Tensor:
-        """The frames, from t = i / (N - 1)."""
+        """The frames, `[B, 3, H, W]`; time is t = i / (N - 1)."""
         time = sinusoids(at.frames.double() / max(1, self._frames - 1), self.config.frequencies)
         code = self.code(time)
-        z = self.after(self.tokens(time.device) * self.time(time)[:, None])
-        x = self.base(z).transpose(1, 2).unflatten(2, (self.config.rows, self.config.columns))
-        for modulation, block in zip(self.modulations, self.blocks, strict=True):
-            gain, shift = modulation(code).chunk(2, dim=1)  # after a GELU: above -0.17, near 0 when the fit begins
-            x = block(modulate(x, gain, shift))
-        return torch.sigmoid(self.head(x))
+        tokens = self.after(self.tokens(time.device) * self.time(time)[:, None])
+        base = self.base(tokens).transpose(1, 2).unflatten(2, (self.config.rows, self.config.columns))
+        return torch.sigmoid(self.head(self.upsample(base, code)))
 
 
 class ENeRVSettings(IndexSettings):
-    """The recipe of the official repository."""
+    """The recipe of the official repository, and NeRV's compression."""
 
     epochs: int = Field(300, ge=1)
 
 
 class ENeRVCodec(IndexCodec):
-    """E-NeRV, compressed by NeRV's chain."""
+    """E-NeRV with NeRV's pruning, quantization and entropy coding."""
 
     name = "enerv"
     reference = "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022"
@@ -121,7 +126,10 @@ class ENeRVCodec(IndexCodec):
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> ENeRVConfig:
-        """Stages in proportion; stem and tokens shrink only below a third, as in the 3M models of the literature."""
+        """The official Bunny model with widths times `share`: `channels` is the code's fc, `block` its block_dim.
+
+        MLPs and tokens shrink only below a third, as in the 3M models of the literature; `lower` never grows.
+        """
         geometry = choose_geometry(clip.width, clip.height)
         less = min(1.0, 3 * share)
         return ENeRVConfig(

@@ -1,10 +1,11 @@
 """FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos (J. C. Lee et al., ACM Multimedia 2023).
 
-Time reads features from learned grids; a decoder draws an independent frame and, at a quarter of its size, flows to
-the frames around it, whose independent frames are bent along them, blended, and blended with its own. Trained with
-quantized weights from the first step. `ffnerv[blocks=conv]` is the paper's larger network without grouped
-convolutions, `ffnerv[flow=false]` has no flows. Our choice: one convention of warping, where the code mixes two;
-fewer groups where 8 do not divide small widths; how the widths shrink; rows of the grids in proportion to the frames.
+Learned temporal grids give the features of a frame. A decoder renders from them an independent frame and, at a quarter
+of its resolution, optical flows to the frames around it. Their independent frames are warped by the flows and blended,
+and the result is blended with the frame's own independent frame. Grids and weights are transmitted; they are quantized
+from the first training step. `ffnerv[blocks=conv]` is the paper's larger network without grouped convolutions,
+`ffnerv[flow=false]` has no flows. Our choice: one convention of warping, where the code mixes two; fewer groups where
+8 do not divide small widths; how the widths shrink; time steps of the grids in proportion to the number of frames.
 """
 
 import math
@@ -23,7 +24,7 @@ from rdbench.errors import UsageError
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
-from .inr.networks.flow_guided import REFERENCES, FlowNetwork
+from .inr.networks.flow_guided import REFERENCES, FlowNetwork, flow_stage
 from .inr.networks.layers.blocks import UpBlock, halved_widths
 from .inr.networks.layers.grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import aggregate
@@ -33,72 +34,80 @@ from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
 
 GROUPS = 8
-MISS = 0.01
-"""A network that misses a size by no more is taken (our choice)."""
+"""Groups of a grouped convolution."""
+SIZE_TOLERANCE = 0.01
+"""Relative error of the size below which networks are ranked by their shape alone (our choice)."""
+LARGEST_ERROR = 0.1
+"""Relative error of the size above which the size is refused (our choice)."""
 
 
 @dataclass(frozen=True)
 class FFNeRVConfig(UpsamplingConfig):
-    """The network in numbers."""
+    """The network's configuration."""
 
     channels: int
-    """C_g: of all grids together."""
+    """Channels of all grids together (C_g)."""
     first: int
-    """Channels after the first block."""
+    """Channels after the first block (C_1)."""
     lower: int
+    """Smallest number of channels after a block but the first."""
     finest: int
-    """Rows of the finest grid."""
+    """Time steps of the finest grid (the largest T_l)."""
     levels: int
+    """Number of grids (L)."""
     compact: int = 1
+    """1 for grouped and pointwise convolutions in all blocks but the first."""
     flow: int = 1
+    """1 for a network with flows."""
 
     choices = MappingProxyType({"compact": 2, "flow": 2})
     limits = MappingProxyType({"finest": MOST_FRAMES + 1})
 
     @property
-    def each(self) -> int:
-        """Channels of a grid."""
+    def grid_channels(self) -> int:
+        """Channels of one grid (C_g / L)."""
         return max(1, self.channels // self.levels)
 
     def widths(self) -> list[int]:
         """Channels before the first block and after each."""
-        return [self.each * self.levels, *halved_widths(self.first, self.strides, self.lower)]
-
-    def flow_after(self) -> int:
-        """The block whose output the flows are read from: the third from the end."""
-        return max(0, len(self.strides) - 3)
+        return [self.grid_channels * self.levels, *halved_widths(self.first, self.strides, self.lower)]
 
     def count(self) -> int:
-        """Parameters, without building the network."""
+        """The number of parameters, without building the network."""
         widths = self.widths()
-        total = sum(grid_lengths(self.finest, self.levels)) * self.each * self.rows * self.columns
+        total = sum(grid_lengths(self.finest, self.levels)) * self.grid_channels * self.rows * self.columns
         for number, ((a, b), stride) in enumerate(zip(pairwise(widths), self.strides, strict=True)):
             wide = b * stride * stride
             grouped = bool(self.compact and number)
             total += 9 * a * wide // (groups(a, wide) if grouped else 1) + wide + grouped * (wide + 1) * wide
         head = (widths[-1] + 1) * (5 if self.flow else 3)
-        return total + head + self.flow * (widths[self.flow_after() + 1] + 1) * 3 * len(REFERENCES)
+        return total + head + self.flow * (widths[flow_stage(self.strides) + 1] + 1) * 3 * len(REFERENCES)
 
 
 def groups(before: int, after: int) -> int:
-    """8, or as many of them as both widths allow."""
+    """The number of groups of a convolution between these widths: 8, or the largest divisor of 8 that divides both."""
     return math.gcd(GROUPS, before, after)
 
 
-def varied(config: FFNeRVConfig, size: int) -> Iterator[tuple[float, int, FFNeRVConfig]]:
-    """Networks like this one with other widths: how far they are from its shape and the size, the miss, themselves."""
+def candidates(config: FFNeRVConfig, size: int) -> Iterator[tuple[float, int, FFNeRVConfig]]:
+    """Configurations like `config` with other widths, each after its cost and its error.
+
+    The error is the difference from `size` in parameters. The cost measures how far the widths are from those of
+    `config`; with an error above the tolerance, it is larger than any without, and grows with the error.
+    """
+    # in large compact networks only widths that the groups divide; wide ranges where the grids cannot shrink further
     step = 8 * max(1, config.first // 192) if config.compact and config.first >= 96 else max(1, config.first // 24)
     down, up = (8, 4) if config.channels == config.levels else (2, 2)
     for first in range(step * max(1, config.first // down // step), 2 * config.first + 1, step):
         for lower in range(max(1, config.lower // 2), up * config.lower + 1, max(1, config.lower // 12)):
             other = replace(config, first=first, lower=lower)
-            miss = abs(other.count() - size)
+            error = abs(other.count() - size)
             shape = abs(math.log(first / config.first)) + abs(math.log(lower / config.lower))
-            yield shape + (0 if miss <= MISS * size else 10 + miss), miss, other
+            yield shape + (0 if error <= SIZE_TOLERANCE * size else 10 + error), error, other
 
 
 class CompactBlock(nn.Sequential):
-    """Grouped convolution 3x3, then a pointwise one, pixel shuffle, GELU (section 3.4)."""
+    """A grouped 3x3 convolution, a pointwise one, pixel shuffle, GELU (section 3.4)."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         wide = after * stride * stride
@@ -107,50 +116,40 @@ class CompactBlock(nn.Sequential):
 
 
 class FFNeRV(FlowNetwork):
-    """Grids, blocks, two heads, aggregation (sections 3.1 to 3.3)."""
+    """Temporal grids, blocks, flow head and image head, aggregation (sections 3.1 to 3.3)."""
 
     def __init__(self, config: FFNeRVConfig, frames: int) -> None:
-        super().__init__(config.patch_size, frames)
-        self.config, self.flow = config, bool(config.flow)
+        super().__init__(config.patch_size, frames, config.strides)
+        self.config = config
         lengths = grid_lengths(config.finest, config.levels)
-        self.grids = nn.ModuleList(TemporalGrid(n, config.each, config.rows, config.columns, frames) for n in lengths)
+        shape = (config.grid_channels, config.rows, config.columns)
+        self.grids = nn.ModuleList(TemporalGrid(length, *shape, frames) for length in lengths)
         self.latents = frozenset(f"grids.{number}.rows" for number in range(config.levels))
         widths = config.widths()
         stages = list(zip(pairwise(widths), config.strides, strict=True))
-        # the first block stays dense
+        # the first block has no grouped convolution
         self.blocks = nn.ModuleList(
             CompactBlock(a, b, s) if config.compact and number else UpBlock(a, b, s, nn.GELU)
             for number, ((a, b), s) in enumerate(stages)
         )
-        self._flow_after = config.flow_after()
-        self._flow_scale = math.prod(config.strides[self._flow_after + 1 :])
-        self.motion = nn.Conv2d(widths[self._flow_after + 1], 3 * len(REFERENCES), 1) if config.flow else None
+        self.motion = nn.Conv2d(widths[self._flow_stage + 1], 3 * len(REFERENCES), 1) if config.flow else None
         self.head = nn.Conv2d(widths[-1], 5 if config.flow else 3, 1)
 
     def independent_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Of these frames the image head's output `[B, 5, H, W]`, and flows and logits at a quarter of the size.
-
-        The first three channels are the independent frame in 0..1, the others the logits of the last blend.
-        """
-        x, motion = torch.cat([grid(frames) for grid in self.grids], dim=1), torch.empty(0)
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if self.motion is not None and number == self._flow_after:
-                motion = self.motion(x)
-        image = self.head(x)
-        return torch.cat([(torch.tanh(image[:, :3]) + 1) / 2, image[:, 3:]], dim=1), motion
+        """Independent frames from the features of the grids; motion is at a quarter of their resolution."""
+        return self.decode(torch.cat([grid(frames) for grid in self.grids], dim=1))
 
     def aggregate(self, references: Tensor, motion: Tensor) -> Tensor:
-        """Shares of the references are brought to full size after their softmax."""
+        """The warped and blended references; their weights are upsampled after the softmax."""
         return aggregate(references, motion, self._flow_scale)
 
-    def inside(self, frames: Tensor) -> Tensor:
-        """Beyond the clip they are black (the paper's commands and code)."""
-        return frames.where((frames >= 0) & (frames < self.frames), -1)
+    def resolve_border(self, indices: Tensor) -> Tensor:
+        """The indices, with -1 for a black frame in place of those beyond the clip (FFNeRV's commands and code)."""
+        return indices.where((indices >= 0) & (indices < self.frames), -1)
 
 
 class FFNeRVSettings(InrSettings):
-    """The recipe of the paper's compression (section 4.2); without quantization it fits for 300 epochs."""
+    """The recipe of the paper's compression (section 4.2); without quantization it trains for 300 epochs."""
 
     epochs: int = Field(600, ge=1)
     lr: float = Field(5e-4, gt=0)
@@ -158,9 +157,11 @@ class FFNeRVSettings(InrSettings):
     loss: Literal["l1_ssim", "l1_ms_ssim", "l2"] = "l1_ssim"
     bits: int = Field(8, ge=2, le=MOST_BITS)
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"
-    """Huffman is what the paper uses."""
+    """Entropy coder; the paper uses Huffman coding."""
     blocks: Literal["compact", "conv"] = "compact"
+    """Blocks: grouped and pointwise convolutions, or the paper's larger network with dense ones."""
     flow: bool = True
+    """Whether neighboring frames are warped by optical flow and blended in."""
 
 
 class FFNeRVCodec(InrCodec):
@@ -180,16 +181,20 @@ class FFNeRVCodec(InrCodec):
     )
 
     @property
-    def _widest(self) -> int:
-        """C_g of the paper's largest networks."""
+    def _largest_channels(self) -> int:
+        """C_g of the paper's largest network with these blocks."""
         return 48 if self.settings.blocks == "compact" else 156
 
     def scaled(self, clip: ClipHeader, share: float) -> FFNeRVConfig:
-        """Grids of N and N / 2 rows, 48 channels at share 1; or four up to 512 rows of 600 frames, 156 channels."""
+        """The paper's network with widths times `share`: `channels` is C_g, `first` C_1, `finest` the largest T_l.
+
+        Compact blocks: grids of N and N / 2 time steps, C_g = 48 at share 1. Dense ones: four grids, the finest with
+        512 time steps for 600 frames, C_g = 156.
+        """
         geometry, compact = choose_geometry(clip.width, clip.height), self.settings.blocks == "compact"
         levels, finest = (2, clip.frames) if compact else (4, clip.frames * 512 // 600)
-        channels = levels * max(1, round(self._widest * share / levels))
-        share = channels / self._widest
+        channels = levels * max(1, round(self._largest_channels * share / levels))
+        share = channels / self._largest_channels
         return FFNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides, channels=channels,
             first=max(2, round((8 * 48 if compact else 156) * share)),
@@ -198,14 +203,18 @@ class FFNeRVCodec(InrCodec):
         )  # fmt: skip
 
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
-        """The network closest to the paper's shape that meets the size; groups make its count no steady function."""
-        one = self.scaled(clip, 0.0).channels
-        most = one
-        while self.scaled(clip, most / self._widest).count() < 1.5 * size:
-            most += one
-        found = [c for n in range(one, most + one, one) for c in varied(self.scaled(clip, n / self._widest), size)]
-        miss, config = min(found, key=lambda each: each[0])[1:]
-        if miss > 0.1 * size:
+        """The configuration closest to the paper's shape that meets the size.
+
+        All are counted: because of the groups, the number of parameters does not grow steadily with the widths.
+        """
+        step = self.scaled(clip, 0.0).channels
+        most = step
+        while self.scaled(clip, most / self._largest_channels).count() < 1.5 * size:
+            most += step
+        shares = (channels / self._largest_channels for channels in range(step, most + step, step))
+        tried = [candidate for share in shares for candidate in candidates(self.scaled(clip, share), size)]
+        _, error, config = min(tried, key=lambda candidate: candidate[0])
+        if error > LARGEST_ERROR * size:
             raise UsageError(
                 f"{self.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
                 f"ask for at least {config.count()}."
@@ -219,10 +228,10 @@ class FFNeRVCodec(InrCodec):
         return FFNeRV(config, clip.frames)
 
     def recipe(self) -> Sequence[Stage]:
-        """One stage, quantized from its first step."""
+        """One training stage, quantized from its first step."""
         s = self.settings
         return (Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=(0.5, 0.999)),)
 
     def compression(self) -> Scheme:
-        """The paper's own."""
+        """The paper's quantization-aware training, with `tanh` of the weights."""
         return TanhQuantization(self.settings.bits, self.settings.entropy)

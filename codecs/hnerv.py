@@ -1,9 +1,10 @@
 """HNeRV: A Hybrid Neural Representation for Videos (H. Chen et al., CVPR 2023): frame -> embedding -> frame.
 
-An encoder network, which never travels, makes a tiny embedding of each frame; a decoder whose parameters are spread
-evenly renders it. The size counts embeddings and decoder, as the paper does, and both travel. What the paper leaves
-open and we decided: strides beyond its frame sizes and small sizes (`inr/embedding_based.py`), and the width of layer 0
-where the paper's widths miss a size.
+An encoder network computes a tiny embedding of each frame; a decoder whose parameters are spread evenly over its stages
+renders the frame from it. Embeddings and decoder are transmitted, and the size counts both, as in the paper; the
+encoder is not transmitted. The paper leaves open, and we chose: strides for frame sizes that it does not have and the
+channels of embeddings in small models (`inr/embedding_based.py`), and the width of layer 0 where the paper's widths
+miss a size.
 """
 
 from dataclasses import dataclass
@@ -24,32 +25,34 @@ from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingCon
 
 @dataclass(frozen=True)
 class HNeRVConfig(UpsamplingConfig):
-    """The network in numbers; those of the paper where a default is given."""
+    """The network's configuration; the defaults are those of the paper."""
 
     stem: int
-    """c: channels of layer 0."""
+    """Channels of layer 0 (c)."""
     channels: int
-    """c again: what the widths of the stages begin with."""
+    """Channels that those of the stages derive from (c too); `stem` differs where a size is met that way."""
     embedding: int = 16
-    """d: channels of an embedding."""
+    """Channels of an embedding (d)."""
     lower: int = 12
-    """No stage has fewer channels."""
+    """Smallest number of channels after a stage (Ch_min)."""
     reduction: int = 120
-    """100 r: every stage has r times fewer channels."""
+    """Ratio of the channels of a stage to those of the next, in percent (100 r)."""
     least_kernel: int = 1
+    """Kernel size of the first stage (K_min)."""
     most_kernel: int = 5
+    """Largest kernel size (K_max)."""
 
     def widths(self) -> list[int]:
         """Channels after layer 0 and after each stage."""
         return [self.stem, *tapered_widths(self.channels, len(self.strides), self.reduction / 100, self.lower)]
 
     def kernels(self) -> list[int]:
-        """Kernel sizes of the stages: from the least in steps of two up to the most."""
+        """Kernel sizes of the stages, K_min, K_min + 2, ..., never above K_max."""
         return [min(self.least_kernel + 2 * stage, self.most_kernel) for stage in range(len(self.strides))]
 
 
 class HNeRV(Network):
-    """Layer 0, stages with growing kernels and slowly falling widths, head (section 3.2)."""
+    """Embeddings -> layer 0 -> stages with growing kernels and slowly falling widths -> head (section 3.2)."""
 
     latents = per_frame = frozenset({"embeddings"})
 
@@ -64,17 +67,18 @@ class HNeRV(Network):
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, at: Patches) -> Tensor:
-        """The frames."""
+        """The frames, `[B, 3, H, W]`."""
         x = self.blocks(self.stem(self.embeddings[at.frames]))
         return (torch.tanh(self.head(x)) + 1) / 2
 
 
 class HNeRVSettings(EmbeddingSettings):
-    """HNeRV's recipe, and what its ablations change (tables 6 and 9 to 12)."""
+    """HNeRV's recipe and compression, and what its ablations change (tables 6 and 9 to 12)."""
 
     reduction: float = Field(1.2, ge=1, le=4)
+    """Ratio of the channels of a stage to those of the next (r)."""
     kernels: Literal["1-5", "1-3", "1-7", "3-3"] = "1-5"
-    """The least and the most."""
+    """Smallest and largest kernel size (K_min and K_max)."""
 
 
 class HNeRVCodec(EmbeddingCodec):
@@ -93,7 +97,10 @@ class HNeRVCodec(EmbeddingCodec):
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVConfig:
-        """The widths follow from c, which is 68 at 1.5M; the floor of 12 falls with it below (our choice)."""
+        """The network of the paper's 1.5M model with widths times `share`: `channels` is c, 68 at share 1.
+
+        `embedding` is d, and `lower` is Ch_min, 12 in the paper and fewer in small networks (our choice).
+        """
         geometry, s = embedding_geometry(clip), self.settings
         channels = max(1, round(68 * share))
         return HNeRVConfig(
@@ -110,6 +117,6 @@ class HNeRVCodec(EmbeddingCodec):
         return HNeRV(config, clip.frames)
 
     def encoder(self, network: Network, clip: ClipHeader) -> Encoder:
-        """ConvNeXt stages."""
+        """The ConvNeXt encoder of section 3.1."""
         assert isinstance(network, HNeRV)
         return ContentEncoder(network.config, network.config.embedding)

@@ -1,10 +1,11 @@
 """HNeRV-Boost: Boosting Neural Representations for Videos with a Conditional Decoder (X. Zhang et al., CVPR 2024).
 
-HNeRV whose features are told the time after every stage, by residual blocks with affine transforms from a time code;
-sines instead of GELUs, kernels of 3 at most and a second block in the later stages; a loss with a term in the Fourier
-domain; then a stage that minimizes the entropy of all that travels. The size counts embeddings and decoder, and both
-travel. `hnerv-boost[tat=false]` leaves the residual blocks out, `hnerv-boost[sine=false]` has GELUs. Our choice: SSIM
-in the loss where frames are too small for MS-SSIM, and how the time code shrinks for small sizes.
+HNeRV whose features are conditioned on time after every stage, by residual blocks with affine transforms computed from
+a time code. It has sines instead of GELUs, kernels of at most 3x3, a second block in the later stages, and a loss with
+a term in the Fourier domain; a last training stage minimizes the entropy of all that is transmitted. Embeddings and
+decoder are transmitted, and the size counts both. `hnerv-boost[tat=false]` leaves the residual blocks out,
+`hnerv-boost[sine=false]` has GELUs. Our choice: SSIM in the loss where frames are too small for MS-SSIM, and how the
+time code shrinks for small sizes.
 """
 
 from collections.abc import Sequence
@@ -30,34 +31,41 @@ from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
 
 REDUCTION = 1.2
+"""Ratio of the channels of a stage to those of the next."""
 MOST_KERNEL = 3
+"""Largest kernel size."""
 BLOCKS = (1, 1, 2)
-"""Of the first stages; those after have as many as the last of these."""
+"""Blocks in the first stages; the later stages have as many as the last of these."""
 BETAS = (0.98, 0.92, 0.99)
-"""Of Adan."""
+"""Betas of Adan."""
 
 
 @dataclass(frozen=True)
 class HNeRVBoostConfig(UpsamplingConfig):
-    """The network in numbers; those of the official models where a default is given."""
+    """The network's configuration; the defaults are those of the official models."""
 
     channels: int
-    """C_0."""
+    """Channels of layer 0 (C_0)."""
     embedding: int = 16
+    """Channels of an embedding."""
     lower: int = 12
+    """Smallest number of channels after a stage."""
     time: int = 64
-    """Hidden width of the network of the time code."""
+    """Hidden width of the MLP that computes the time code."""
     code: int = 32
-    """Width of the time code."""
+    """Width of the time code (u)."""
     frequencies: int = 80
+    """Frequencies of the positional encoding of time."""
     tat: int = 1
+    """1 for a network with time-aware residual blocks."""
     sine: int = 1
+    """1 for sines, 0 for GELUs as activations."""
 
     choices = MappingProxyType({"tat": 2, "sine": 2})
 
 
 class Affine(nn.Module):
-    """x (1 + a(u)) + b(u), where two small networks make a and b of the time code u `[B, code]`."""
+    """SFT: x (1 + a(u)) + b(u), where two small networks compute a and b from the time code u `[B, code]`."""
 
     def __init__(self, channels: int, code: int) -> None:
         super().__init__()
@@ -65,7 +73,7 @@ class Affine(nn.Module):
         self.shift = nn.Sequential(nn.Linear(code, code), nn.ReLU(), nn.Linear(code, channels))
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """`[B, C, h, w]`."""
+        """`[B, C, h, w]` -> `[B, C, h, w]`."""
         modulated: Tensor = x * (1 + self.gain(u)[..., None, None]) + self.shift(u)[..., None, None]
         return modulated
 
@@ -79,7 +87,7 @@ class TimeAwareResidual(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
-        """`[B, C, h, w]`."""
+        """`[B, C, h, w]` -> `[B, C, h, w]`."""
         inner = nn.functional.gelu(self.convs[0](self.affines[0](x, u)))
         refined: Tensor = x + self.convs[1](self.affines[1](inner, u))
         return refined
@@ -105,18 +113,18 @@ class HNeRVBoost(Network):
         self.time = mlp((2 * config.frequencies, config.time, config.code), Sine)
         widths = [config.channels, *tapered_widths(config.channels, len(config.strides), REDUCTION, config.lower)]
         blocks: list[nn.Module] = [Stem(config.embedding, widths[0], act)]
-        after = [widths[0]]
+        outputs = [widths[0]]
         for number, ((a, b), stride) in enumerate(zip(pairwise(widths), config.strides, strict=True)):
             blocks.append(UpBlock(a, b, stride, act, kernel=min(1 + 2 * number, MOST_KERNEL)))
             count = BLOCKS[min(number, len(BLOCKS) - 1)]
             blocks += [UpBlock(b, b, 1, act) for _ in range(count - 1)]
-            after += [b] * count
+            outputs += [b] * count
         self.blocks = nn.ModuleList(blocks)
-        self.residuals = nn.ModuleList(TimeAwareResidual(c, config.code) for c in after) if config.tat else None
+        self.residuals = nn.ModuleList(TimeAwareResidual(c, config.code) for c in outputs) if config.tat else None
         self.head = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, at: Patches) -> Tensor:
-        """The frames; the time is (i + 1) / N."""
+        """The frames, `[B, 3, H, W]`; time is (i + 1) / N."""
         u = self.time(sinusoids((at.frames.double() + 1) / self._frames, self.config.frequencies))
         x = self.embeddings[at.frames]
         for number, block in enumerate(self.blocks):
@@ -133,17 +141,21 @@ class HNeRVBoostSettings(InrSettings):
     finetune_epochs: int = Field(100, ge=0)
     lr: float = Field(3e-3, gt=0)
     finetune_lr: float = Field(1 / 6, gt=0)
-    """Of fine-tuning, as a share of `lr`."""
+    """Learning rate of fine-tuning, as a share of `lr`."""
     batch: int = Field(1, ge=1)
     loss: Literal["boost", "l2", "l1_ms_ssim"] = "boost"
     rate: float = Field(0.05, gt=0)
-    """lambda: the weight of the bits of the whole clip for each pixel of a frame."""
+    """Weight of the rate (lambda): of the bits of the whole clip divided by the pixels of one frame."""
     target_bits: float = Field(4.0, gt=0)
-    """Of a parameter; where fewer are spent, only the distortion counts."""
+    """Target bits per parameter; below it, only the distortion is part of the loss."""
     embedding: int = Field(16, ge=1, le=256)
+    """Channels of an embedding; fewer where they would take more than half of a size (our choice)."""
     frequencies: int = Field(80, ge=1, le=200)
+    """Frequencies of the positional encoding of time."""
     tat: bool = True
+    """Whether stages end with time-aware residual blocks."""
     sine: bool = True
+    """Whether activations are sines instead of GELUs."""
 
 
 class HNeRVBoostCodec(EmbeddingCodec):
@@ -164,7 +176,10 @@ class HNeRVBoostCodec(EmbeddingCodec):
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVBoostConfig:
-        """C_0 is 95 at 3M; the time code shrinks only below half of it, the floor of 12 with it (our choice)."""
+        """The network of the paper's 3M model with widths times `share`: `channels` is C_0, 95 at share 1.
+
+        The time code and `lower`, 12 in the paper, shrink only below half of that (our choice).
+        """
         geometry, s, less = embedding_geometry(clip), self.settings, min(1.0, 2 * share)
         return HNeRVBoostConfig(
             geometry.rows, geometry.columns, geometry.strides, channels=max(1, round(95 * share)),
@@ -180,17 +195,17 @@ class HNeRVBoostCodec(EmbeddingCodec):
         return HNeRVBoost(config, clip.frames)
 
     def encoder(self, network: Network, clip: ClipHeader) -> Encoder:
-        """HNeRV's."""
+        """HNeRV's ConvNeXt encoder."""
         assert isinstance(network, HNeRVBoost)
         return ContentEncoder(network.config, network.config.embedding)
 
     def recipe(self) -> Sequence[Stage]:
-        """Training, and the stage that minimizes the entropy."""
+        """Training, then the stage that minimizes the entropy too."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss], optimizer="adan", betas=BETAS)
-        again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
-        return fit, replace(again, rate_weight=s.rate, rate_area="frame")
+        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        return fit, replace(finetune, rate_weight=s.rate, rate_area="frame")
 
     def compression(self) -> Scheme:
-        """Consistent entropy minimization."""
+        """Consistent entropy minimization (CEM, section 3.4)."""
         return EntropyMinimization(self.settings.target_bits)

@@ -1,27 +1,13 @@
-"""The cards of the codecs: what can be said of each without importing torch.
+"""The cards of the codecs: their descriptions, without importing torch.
 
-An entry point may as well name the codec's class; the card only saves `rdbench codecs` from importing it.
+An entry point may also name a codec's class; with a card, `rdbench codecs` need not import the class.
 """
 
-from rdbench.codec import CodecCard, Host
-from rdbench.errors import MediaError
-from rdbench.video.ffmpeg import ffmpeg_encoders, find_ffmpeg
+from rdbench.codec import CodecCard
 
 from .inr.bitstream import signature
 from .programs import reference_programs
-
-
-def lacks_encoder(host: Host, encoder: str) -> str | None:
-    """None if this machine's ffmpeg has the encoder, else a sentence with the remedy."""
-    try:
-        program = find_ffmpeg(host.ffmpeg)
-        known = ffmpeg_encoders(program)
-    except MediaError as error:
-        return str(error)
-    if encoder in known:
-        return None
-    return f"{program} was built without {encoder}; leave --ffmpeg out, or give one that has it."
-
+from .programs.encoder_process import lacks_encoder
 
 X264 = CodecCard(
     "x264",
@@ -105,79 +91,79 @@ def inr_card(name: str, summary: str, reference: str, load: str) -> CodecCard:
 
 NERV = inr_card(
     "nerv",
-    "One network maps a frame's index to the whole frame",
+    "One network renders the whole frame from its index",
     "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021",
     "nerv:NeRVCodec",
 )
 ENERV = inr_card(
     "enerv",
-    "Separate codes of time and space, fused by two small transformers; the time modulates every stage",
+    "Separate embeddings of time and space, fused by two small transformers; every stage conditioned on time",
     "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022",
     "enerv:ENeRVCodec",
 )
 PSNERV = inr_card(
     "psnerv",
-    "Patches from their place and time, with features modulated in every stage",
+    "A network renders patches from their position and time; a style code modulates every stage",
     "Bai et al., PS-NeRV: Patch-wise Stylized Neural Representations for Videos, ICIP 2023",
     "psnerv:PSNeRVCodec",
 )
 NERVPP = inr_card(
     "nervpp",
-    "NeRV with separable residual blocks and a bilinear skip; nervpp[star] is NeRV*++",
+    "NeRV with separable residual blocks and bilinear skips; nervpp[star] is NeRV*++",
     "Ghorbel et al., NeRV++: An Enhanced Implicit Neural Video Representation, arXiv 2402.18305",
     "nervpp:NeRVppCodec",
 )
 HNERV = inr_card(
     "hnerv",
-    "An encoder network makes a tiny embedding of each frame, which travels; a decoder of even widths renders it",
+    "A tiny transmitted embedding of each frame, computed by an encoder network; a decoder renders the frame from it",
     "Chen et al., HNeRV: A Hybrid Neural Representation for Videos, CVPR 2023",
     "hnerv:HNeRVCodec",
 )
 FFNERV = inr_card(
     "ffnerv",
-    "Features from grids over time; neighboring frames are bent along flows and blended in",
+    "Features from temporal grids; neighboring frames are warped by optical flow and blended in",
     "Lee et al., FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos, ACM Multimedia 2023",
     "ffnerv:FFNeRVCodec",
 )
 HNERV_BOOST = inr_card(
     "hnerv-boost",
-    "HNeRV told the time in every stage, with sines; fitted to minimize the entropy of what travels",
+    "HNeRV conditioned on time in every stage, with sines; trained to minimize the entropy of what is transmitted",
     "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024",
     "hnerv_boost:HNeRVBoostCodec",
 )
 DNERV = inr_card(
     "dnerv",
-    "HNeRV with a second embedding of each frame, of its differences to its neighbors, fused in the decoder",
+    "HNeRV with a second embedding of each frame, from its differences to its neighbors, fused in the decoder",
     "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation for Videos, CVPR 2023",
     "dnerv:DNeRVCodec",
 )
 HINERV = inr_card(
     "hinerv",
-    "Learned grids with local encodings, upsampled by ConvNeXt blocks; fitted in patches",
+    "Learned grids with local encodings, upsampled by ConvNeXt blocks; trained on patches",
     "Kwan et al., HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation, NeurIPS 2023",
     "hinerv:HiNeRVCodec",
 )
 CNERV = inr_card(
     "cnerv",
-    "Convolutions on encoded maps of time and place; the rate of the weights is in the loss",
+    "Convolutions on encoded maps of time and position; the rate of the weights is part of the loss",
     "Gomes et al., Video Compression With Entropy-Constrained Neural Representations, CVPR 2023",
     "cnerv:CNeRVCodec",
 )
 TNERV = inr_card(
     "tnerv",
-    "Frame embeddings and grids over time, flows to neighbors, the rate in the loss; patented, ours is for research",
+    "Frame embeddings, temporal grids, optical flow, the rate in the loss; patented, this one is for research",
     "Saethre et al., Combining Frame and GOP Embeddings for Neural Video Representation, CVPR 2024",
     "tnerv:TNeRVCodec",
 )
 TENERV = inr_card(
     "tenerv",
-    "Temporal grids fused over frames, groups of pictures by content with their own grids and depthwise kernels",
+    "Temporal grids fused over neighboring frames; groups of pictures by content with own grids and depthwise kernels",
     "Zhu et al., Video Compression with Hierarchical Temporal Neural Representation, arXiv 2601.17743",
     "tenerv:TeNeRVCodec",
 )
 NVRC = inr_card(
     "nvrc",
-    "HiNeRV's stages behind large feature grids; network, quantizers and entropy models fitted end to end",
+    "HiNeRV's stages after large feature grids; network, quantizers and entropy models trained end to end",
     "Kwan et al., NVRC: Neural Video Representation Compression, NeurIPS 2024",
     "nvrc:NVRCCodec",
 )

@@ -1,7 +1,10 @@
 """NeRV: Neural Representations for Videos (H. Chen et al., NeurIPS 2021): frame index -> whole frame.
 
-What the paper leaves open and we decided: how the channels shrink for sizes below NeRV-S (`scaled`), the base grid
-beyond 16:9 (`inr/networks/network.py`), the encoding in float64, and what travels (`inr/compression/post_training.py`).
+An MLP maps the positional encoding of time to a base grid of features, which blocks of convolution and pixel shuffle
+upsample to the frame. The bitstream holds the network's parameters. The paper leaves open, and we chose:
+how the channels shrink for sizes below NeRV-S (`scaled`), the base grid for frames that are not 16:9
+(`inr/networks/network.py`), the encoding in float64, and the format of the bitstream
+(`inr/compression/post_training.py`).
 """
 
 from dataclasses import dataclass
@@ -9,57 +12,53 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.networks.layers.blocks import ACTIVATIONS, UpBlock, halved_widths, mlp
-from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.networks.index_network import IndexNetwork
+from .inr.networks.layers.blocks import ACTIVATIONS, UpBlock, halved_widths
+from .inr.networks.network import NetworkConfig, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
 class NeRVConfig(UpsamplingConfig):
-    """The network in numbers; those of the paper's Bunny models where a default is given."""
+    """The network's configuration; the defaults are those of the paper's Bunny models."""
 
     channels: int
-    """fc: channels of the base grid."""
+    """Channels of the base grid (the code's fc)."""
     stem: int = 512
+    """Width of the MLP's hidden layer."""
     lower: int = 96
-    """No stage has fewer channels."""
+    """Smallest number of channels after a stage but the first (the code's lower_width)."""
     expansion: int = 1
+    """Ratio of the channels after the first stage to those of the base grid."""
     frequencies: int = 80
+    """Frequencies of the positional encoding (L)."""
     activation: int = 0
+    """Index of the activation in `ACTIVATIONS`."""
 
     choices = MappingProxyType({"activation": len(ACTIVATIONS)})
 
 
-class NeRV(Network):
-    """Stem and NeRV blocks (section 3.1, figure 2)."""
+class NeRV(IndexNetwork):
+    """MLP, NeRV blocks and a pointwise head (section 3.1, figure 2)."""
 
     def __init__(self, config: NeRVConfig, frames: int) -> None:
-        super().__init__(config.patch_size)
-        self.config, self._frames = config, frames
         act = ACTIVATIONS[config.activation]
-        cells = config.rows * config.columns * config.channels
-        self.stem = mlp((2 * config.frequencies, config.stem, cells), act)
+        super().__init__(config, frames, config.frequencies, config.stem, config.channels, act)
+        self.config = config
         widths = halved_widths(config.channels * config.expansion, config.strides, config.lower)
         stages = zip(pairwise([config.channels, *widths]), config.strides, strict=True)
         self.blocks = nn.Sequential(*(UpBlock(a, b, stride, act) for (a, b), stride in stages))
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
-    def forward(self, at: Patches) -> Tensor:
-        """The frames, from t = i / N."""
-        x = self.stem(sinusoids(at.frames.double() / self._frames, self.config.frequencies))
-        x = x.view(-1, self.config.channels, self.config.rows, self.config.columns)
-        return (torch.tanh(self.head(self.blocks(x))) + 1) / 2
-
 
 class NeRVSettings(IndexSettings):
-    """NeRV's recipe, and its activation."""
+    """NeRV's recipe and compression, and its activation."""
 
     activation: Literal["gelu", "swish"] = "gelu"
+    """Activation: GELU in the paper, Swish in the commands of its repository."""
 
 
 class NeRVCodec(IndexCodec):
@@ -72,7 +71,10 @@ class NeRVCodec(IndexCodec):
     config = NeRVConfig
 
     def scaled(self, clip: ClipHeader, share: float) -> NeRVConfig:
-        """From NeRV-S up only the base channels grow, as in the paper; below, all widths shrink (our choice)."""
+        """NeRV-S with widths times `share`: `channels` is the code's fc, 26 at share 1.
+
+        Above share 1 only `channels` grows, as from NeRV-S to NeRV-L; below it, all widths shrink (our choice).
+        """
         geometry = choose_geometry(clip.width, clip.height)
         settings, less = self.settings, min(share, 1.0)
         return NeRVConfig(

@@ -1,43 +1,50 @@
 """NeRV++: An Enhanced Implicit Neural Video Representation (A. Ghorbel et al., 2024), and NeRV*++ as `nervpp[star]`.
 
-NeRV whose blocks are enlarged: a projection, a separable residual block, the NeRV block, another separable residual
-block, and a bilinear skip around all. The plain 512 stem, the lower width of 80, the 1x1 head and 40 levels are
-solved from the published counts; the inside of NeRV*++ (hidden width 3n, a second depthwise convolution, here at the
-end) is inferred from its published size and cost. Our choice: the smaller rate of fine-tuning (half).
+NeRV with enlarged blocks: a pointwise projection, a separable residual block, the NeRV block, another separable
+residual block, and a bilinear skip from the projection. The bitstream holds the network's parameters.
+The hidden width of 512 in the stem, the lower width of 80, the pointwise head and the 40 frequencies are solved from
+the published numbers of parameters. The inside of NeRV*++ (hidden width 3n, a second depthwise convolution, here at
+the end) is inferred from its published size and cost. Our choice: the smaller learning rate of fine-tuning (half).
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp
-from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.networks.index_network import IndexNetwork
+from .inr.networks.layers.blocks import UpBlock, halved_widths
+from .inr.networks.network import NetworkConfig, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
 class NeRVppConfig(UpsamplingConfig):
-    """The network in numbers; those of the paper's S where a default is given."""
+    """The network's configuration; the defaults are those of the paper's S."""
 
     channels: int = 26
-    """fc: 8, 26, 58, 112 for XS, S, M, L."""
+    """Channels of the base grid (the code's fc): 8, 26, 58, 112 for XS, S, M, L."""
     stem: int = 512
+    """Width of the MLP's hidden layer."""
     lower: int = 80
+    """Smallest number of channels after a stage but the first."""
     frequencies: int = 40
+    """Frequencies of the positional encoding (L)."""
     star: int = 0
+    """1 for NeRV*++."""
 
     choices = MappingProxyType({"star": 2})
 
 
 class SeparableResidual(nn.Sequential):
-    """SCRB: depthwise convolution 3x3 and two pointwise ones with a GELU between (figure 2); NeRV*++ deepens it."""
+    """SCRB: a depthwise 3x3 convolution and two pointwise ones with a GELU between (figure 2).
+
+    NeRV*++ has three times as many hidden channels and a second depthwise convolution.
+    """
 
     def __init__(self, channels: int, star: bool) -> None:
         hidden = 3 * channels if star else channels
@@ -58,35 +65,27 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, before, h, w]` -> `[B, after, s h, s w]`."""
-        p = self.projection(x)
-        u = self.up(p + self.refine_before(p))
-        skip = functional.interpolate(p, scale_factor=self.stride, mode="bilinear", align_corners=False)
-        refined: Tensor = u + self.refine_after(u) + skip
+        projected = self.projection(x)
+        upsampled = self.up(projected + self.refine_before(projected))
+        skip = functional.interpolate(projected, scale_factor=self.stride, mode="bilinear", align_corners=False)
+        refined: Tensor = upsampled + self.refine_after(upsampled) + skip
         return refined
 
 
-class NeRVpp(Network):
-    """NeRV's stem, enlarged blocks, NeRV's head."""
+class NeRVpp(IndexNetwork):
+    """NeRV's MLP, enlarged blocks, NeRV's head."""
 
     def __init__(self, config: NeRVppConfig, frames: int) -> None:
-        super().__init__(config.patch_size)
-        self.config, self._frames = config, frames
-        cells = config.rows * config.columns * config.channels
-        self.stem = mlp((2 * config.frequencies, config.stem, cells), nn.SiLU)
+        super().__init__(config, frames, config.frequencies, config.stem, config.channels, nn.SiLU)
+        self.config = config
         widths = [config.channels, *halved_widths(config.channels, config.strides, config.lower)]
         stages = zip(pairwise(widths), config.strides, strict=True)
         self.blocks = nn.Sequential(*(Block(a, b, stride, bool(config.star)) for (a, b), stride in stages))
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
-    def forward(self, at: Patches) -> Tensor:
-        """The frames, from t = i / N."""
-        x = self.stem(sinusoids(at.frames.double() / self._frames, self.config.frequencies))
-        x = x.view(-1, self.config.channels, self.config.rows, self.config.columns)
-        return (torch.tanh(self.head(self.blocks(x))) + 1) / 2
-
 
 class NeRVppSettings(IndexSettings):
-    """The paper's recipe (section 4); beta1 = 0.5 is its code's, the text has 0.9."""
+    """The paper's recipe (section 4); beta1 of Adam is 0.5 as in its code, where the text has 0.9."""
 
     epochs: int = Field(300, ge=1)
     finetune_epochs: int = Field(100, ge=0)
@@ -94,7 +93,7 @@ class NeRVppSettings(IndexSettings):
     prune: float = Field(0.2, ge=0, lt=1)
     frequencies: int = Field(40, ge=1, le=200)
     star: bool = False
-    """NeRV*++."""
+    """Whether the network is NeRV*++."""
 
 
 class NeRVppCodec(IndexCodec):
@@ -106,7 +105,10 @@ class NeRVppCodec(IndexCodec):
     config = NeRVppConfig
 
     def scaled(self, clip: ClipHeader, share: float) -> NeRVppConfig:
-        """From S up only the base channels grow, as in the paper; below, all widths shrink (our choice)."""
+        """The paper's S with widths times `share`: `channels` is the code's fc, 26 at share 1.
+
+        Above share 1 only `channels` grows, as from S to L; below it, all widths shrink (our choice).
+        """
         geometry = choose_geometry(clip.width, clip.height)
         less = min(share, 1.0)
         return NeRVppConfig(

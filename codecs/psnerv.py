@@ -1,9 +1,10 @@
 """PS-NeRV: Patch-wise Stylized Neural Representations for Videos (Y. Bai et al., ICIP 2023).
 
-A frame is a grid of patches, each rendered from its place and time; features are modulated in every stage (AdaIN).
-Neither the paper's body nor any code could be obtained: that patches and AdaIN are used is the paper's, all else is
-inferred by us: 2x2 patches, what drives the style, widths as NeRV's, and the loss on the tiled frame, where SSIM
-sees the borders of the patches.
+A frame is a grid of patches. Each is rendered from its position and time by a network like NeRV, whose features are
+modulated in every stage by a style code (AdaIN). The bitstream holds the network's parameters. Neither the
+paper's body nor any code could be obtained: that patches and AdaIN are used is the paper's, all else is inferred by
+us: 2x2 patches, a style code computed from position and time, widths and compression as NeRV's, and a loss on the
+tiled frame, so that SSIM includes the borders between patches.
 """
 
 from dataclasses import dataclass
@@ -15,37 +16,44 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
 from .inr.index_based import IndexCodec, IndexSettings
-from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp, modulate
+from .inr.networks.index_network import ModulatedNetwork
+from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
 class PSNeRVConfig(UpsamplingConfig):
-    """The network in numbers."""
+    """The network's configuration."""
 
     channels: int = 26
+    """Channels of the base grid."""
     stem: int = 512
+    """Width of the MLP's hidden layer."""
     style: int = 128
     """Width of the style code."""
     lower: int = 96
+    """Smallest number of channels after a stage but the first."""
     frequencies: int = 80
+    """Frequencies of the positional encoding of time."""
     place_frequencies: int = 16
-    """Levels of the encoding of the patch's row and column."""
+    """Frequencies of the positional encodings of the patch's row and column."""
     grid_rows: int = 2
+    """Rows of patches in a frame."""
     grid_columns: int = 2
+    """Columns of patches in a frame."""
 
 
-class PSNeRV(Network):
-    """(place, time) -> stem -> NeRV blocks, each on features that the style code has modulated."""
+class PSNeRV(ModulatedNetwork):
+    """Position and time -> MLP -> base grid -> NeRV blocks, whose inputs the style code modulates."""
 
     def __init__(self, config: PSNeRVConfig, frames: int) -> None:
         super().__init__(config.patch_size)
         self.config, self._frames = config, frames
         self.grid = (config.grid_rows, config.grid_columns)
-        fed = 2 * (config.frequencies + 2 * config.place_frequencies)
-        self.stem = mlp((fed, config.stem, config.rows * config.columns * config.channels), nn.GELU)
-        self.style = mlp((fed, config.style, config.style), nn.GELU)
+        inputs = 2 * (config.frequencies + 2 * config.place_frequencies)
+        self.stem = mlp((inputs, config.stem, config.rows * config.columns * config.channels), nn.GELU)
+        self.style = mlp((inputs, config.style, config.style), nn.GELU)
         widths = [config.channels, *halved_widths(config.channels, config.strides, config.lower)]
         stages = zip(pairwise(widths), config.strides, strict=True)
         self.blocks = nn.ModuleList(UpBlock(a, b, stride, nn.GELU) for (a, b), stride in stages)
@@ -53,24 +61,21 @@ class PSNeRV(Network):
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
     def embed(self, at: Patches) -> Tensor:
-        """The encodings of t = i / N, column and row (as shares of the frame), side by side."""
+        """The concatenated encodings of t = i / N, column and row (as shares of the frame), `[B, inputs]`."""
         time = sinusoids(at.frames.double() / self._frames, self.config.frequencies)
-        places = (at.columns.double() / self.grid[1], at.rows.double() / self.grid[0])
-        return torch.cat([time, *(sinusoids(place, self.config.place_frequencies) for place in places)], dim=1)
+        position = (at.columns.double() / self.grid[1], at.rows.double() / self.grid[0])
+        return torch.cat([time, *(sinusoids(part, self.config.place_frequencies) for part in position)], dim=1)
 
     def forward(self, at: Patches) -> Tensor:
-        """The patches."""
+        """The patches, `[B, 3, h, w]`."""
         embedding = self.embed(at)
         style = self.style(embedding)
-        x = self.stem(embedding).view(-1, self.config.channels, self.config.rows, self.config.columns)
-        for modulation, block in zip(self.modulations, self.blocks, strict=True):
-            gain, shift = modulation(style).chunk(2, dim=1)
-            x = block(modulate(x, 1 + gain, shift))
-        return (torch.tanh(self.head(x)) + 1) / 2
+        base = self.stem(embedding).view(-1, self.config.channels, self.config.rows, self.config.columns)
+        return (torch.tanh(self.head(self.upsample(base, style))) + 1) / 2
 
 
 class PSNeRVSettings(IndexSettings):
-    """NeRV's recipe (inferred), and the patches."""
+    """NeRV's recipe and compression (inferred), and the number of patches."""
 
     epochs: int = Field(300, ge=1)
     patches: int = Field(2, ge=1, le=8)
@@ -78,7 +83,7 @@ class PSNeRVSettings(IndexSettings):
 
 
 class PSNeRVCodec(IndexCodec):
-    """PS-NeRV, compressed by NeRV's chain."""
+    """PS-NeRV with NeRV's pruning, quantization and entropy coding."""
 
     name = "psnerv"
     reference = "Bai et al., PS-NeRV: Patch-wise Stylized Neural Representations for Videos, ICIP 2023"
@@ -86,7 +91,7 @@ class PSNeRVCodec(IndexCodec):
     config = PSNeRVConfig
 
     def scaled(self, clip: ClipHeader, share: float) -> PSNeRVConfig:
-        """Widths as `nerv` scales them."""
+        """Widths times `share`, scaled as NeRV's (inferred): above share 1 only `channels` grows."""
         cells = self.settings.patches
         geometry = choose_geometry(-(-clip.width // cells), -(-clip.height // cells))
         less = min(share, 1.0)

@@ -1,4 +1,8 @@
-"""What the hybrid codecs share: tiny embeddings of frames by an encoder network, their sizes, settings and recipe."""
+"""What the hybrid codecs, HNeRV and its descendants, share: an embedding of each frame, and a decoder network.
+
+An encoder network computes the embeddings during training. The embeddings and the decoder are transmitted, the
+encoder is not. The size of a model counts all that is transmitted.
+"""
 
 import math
 from abc import abstractmethod
@@ -32,7 +36,7 @@ PUBLISHED: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType(
         (1080, 1920): (5, 3, 2, 2, 2), (720, 1280): (5, 2, 2, 2, 2),
     }
 )  # fmt: skip
-"""Strides by rows and columns of the frame: HNeRV's, and those of others who ran it at 16:9 (Boosting-NeRV)."""
+"""Published strides by height and width of the frame: HNeRV's, and at 16:9 those of Boosting-NeRV."""
 
 STRIDES: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
@@ -43,20 +47,22 @@ STRIDES: Mapping[int, tuple[int, ...]] = MappingProxyType(
         768: (4, 4, 4, 4, 3), 960: (5, 4, 4, 4, 3),
     }
 )  # fmt: skip
-"""For all other frames, by product (our choice, in the order of HNeRV's)."""
+"""Strides for all other frame sizes, by their product (our choice; in falling order, as HNeRV's are)."""
 
 EMBEDDING_CELLS = 2 * 4
-"""HNeRV's embeddings have 2x4 cells, which its ablation found best."""
+"""Cells of an embedding: HNeRV's 2x4, which its ablation found best."""
 EMBEDDING_WIDTH = 64
 """Channels of all stages of an encoder network but the last."""
 LARGEST_SHARE = 0.5
-"""Of a size that embeddings may take (our choice; 0.46 in the 3M models for 1080p)."""
-MISS = 0.02
-"""A network whose widths follow the paper's rule is taken where it misses a size by no more (our choice)."""
+"""Largest share of a size that embeddings may take (our choice; 0.46 in the 3M models for 1080p)."""
+SIZE_TOLERANCE = 0.02
+"""Largest relative error of the size at which the widths follow the paper's rule alone (our choice)."""
+LARGEST_EXCESS = 1.1
+"""Ratio of a network's parameters to the requested size above which the size is refused (our choice)."""
 
 
 def embedding_geometry(clip: ClipHeader) -> Geometry:
-    """The published strides for a frame of this size, or those that leave about 2x4 cells and pad least."""
+    """The published strides for a frame of this size, or those that give about 2x4 cells and pad the frame least."""
     strides = PUBLISHED.get((clip.height, clip.width))
     if strides is None:
         return choose_geometry(clip.width, clip.height, STRIDES, EMBEDDING_CELLS)
@@ -65,13 +71,13 @@ def embedding_geometry(clip: ClipHeader) -> Geometry:
 
 
 def padded(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames `[B, C, H, W]` with their last row and column repeated up to this size."""
-    missing = (0, size[1] - frames.shape[3], 0, size[0] - frames.shape[2])
-    return functional.pad(frames, missing, "replicate") if any(missing) else frames
+    """Frames `[B, C, H, W]`, padded to rows and columns `size` by repeating the last row and column."""
+    padding = (0, size[1] - frames.shape[3], 0, size[0] - frames.shape[2])
+    return functional.pad(frames, padding, "replicate") if any(padding) else frames
 
 
 class ContentEncoder(Encoder):
-    """Frames to `embeddings` by five ConvNeXt stages, which mirror the decoder's strides (HNeRV, section 3.1)."""
+    """Computes `embeddings` from frames by ConvNeXt stages with the strides of the decoder (HNeRV, section 3.1)."""
 
     makes = frozenset({"embeddings"})
 
@@ -82,73 +88,76 @@ class ContentEncoder(Encoder):
         self.stages = convnext(3, [*widths, channels], config.strides)
 
     def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
-        """The embeddings of these frames, `[B, d, h, w]`."""
+        """The embeddings of the frames `[B]`: `[B, d, h, w]`."""
         return {"embeddings": self.stages(padded(video(frames), self._size))}
 
 
 class EmbeddingSettings(InrSettings):
-    """The recipe (HNeRV, section 4.1) and the compression; its text has no epochs of fine-tuning (our choice)."""
+    """The recipe (HNeRV, section 4.1) and the compression; the paper gives no epochs of fine-tuning (our choice)."""
 
     epochs: int = Field(300, ge=1)
     finetune_epochs: int = Field(50, ge=0)
     lr: float = Field(1e-3, gt=0)
     finetune_lr: float = Field(0.5, gt=0)
-    """Of fine-tuning, as a share of `lr` (our choice)."""
+    """Learning rate of fine-tuning, as a share of `lr` (our choice)."""
     batch: int = Field(2, ge=1)
     loss: Literal["l2", "l1", "l1_ssim", "l1_ms_ssim"] = "l2"
     prune: float = Field(0.1, ge=0, lt=1)
-    """The share of weights that is pruned."""
+    """Share of the weights that is pruned."""
     bits: int = Field(8, ge=2, le=MOST_BITS)
     embedding_bits: int = Field(8, ge=2, le=MOST_BITS)
-    """8 in HNeRV's paper, 6 in the command of its repository."""
+    """Bits of a value of the embeddings: 8 in HNeRV's paper, 6 in the command of its repository."""
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"
-    """Huffman is what HNeRV's paper uses."""
+    """Entropy coder; HNeRV's paper uses Huffman coding."""
     embedding: int = Field(16, ge=1, le=256)
-    """Channels of an embedding; fewer where they would take more than half of a size (our choice)."""
+    """Channels of an embedding (d); fewer where they would take more than half of a size (our choice)."""
 
 
 class EmbeddingCodec(InrCodec):
-    """Embeddings by an encoder network and a decoder: fitted, pruned, fitted again, quantized and coded."""
+    """Embeddings from an encoder network, and a decoder: trained, pruned, fine-tuned, quantized, entropy coded."""
 
     scheme: ClassVar[type[Scheme]] = AxisQuantization
     prunable: ClassVar[str] = r".*weight"
-    """The weights that pruning looks at: all of the decoder, no embeddings (HNeRV's supplement)."""
+    """Names of the weights that may be pruned: all of the decoder, no embeddings (HNeRV's supplement)."""
 
     @abstractmethod
     def shaped(self, clip: ClipHeader, share: float, size: int) -> NetworkConfig:
-        """As `scaled`, for a network of this size."""
+        """As `scaled`, with embeddings that leave room for a decoder in a model of `size` parameters."""
 
     def scaled(self, clip: ClipHeader, share: float) -> NetworkConfig:
-        """With the paper's full embeddings."""
+        """The paper's network with all widths times `share`; embeddings have the paper's number of channels."""
         return self.shaped(clip, share, 1 << 62)
 
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
         def build(config: NetworkConfig) -> Network:
             return self.build(config, clip)
 
-        config = grow_width(size, lambda share: self.shaped(clip, share, size), build, self.free_width, MISS)
+        config = grow_width(size, lambda share: self.shaped(clip, share, size), build, self.free_width, SIZE_TOLERANCE)
         with torch.device("meta"):
-            least = count_parameters(build(config))
-        if least > 1.1 * size:
+            smallest = count_parameters(build(config))
+        if smallest > LARGEST_EXCESS * size:
             raise UsageError(
                 f"{self.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
-                f"ask for at least {least}."
+                f"ask for at least {smallest}."
             )
         return config
 
     def embedding_channels(self, clip: ClipHeader, cells: int, size: int) -> int:
-        """The setting's, or as many as fit into half of the size, one at least."""
-        wanted: int = self.settings.embedding
-        return max(1, min(wanted, int(LARGEST_SHARE * size / (clip.frames * cells))))
+        """Channels of an embedding of `cells` cells: the setting, or as many as half of the size holds.
+
+        At least one.
+        """
+        channels: int = self.settings.embedding
+        return max(1, min(channels, int(LARGEST_SHARE * size / (clip.frames * cells))))
 
     def recipe(self) -> Sequence[Stage]:
-        """Fit and fine-tuning (HNeRV, section 4.1 and supplement)."""
+        """Training, then fine-tuning of the pruned network (HNeRV, section 4.1 and supplement)."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss])
-        again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
-        return fit, replace(again, sparsity=s.prune)
+        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        return fit, replace(finetune, sparsity=s.prune)
 
     def compression(self) -> Scheme:
-        """HNeRV's own."""
+        """HNeRV's quantization and entropy coding."""
         s = self.settings
         return AxisQuantization(s.bits, s.embedding_bits, s.entropy, self.prunable)

@@ -1,4 +1,4 @@
-"""What the codecs that go back to NeRV share: settings, recipe, and pruning, quantization and entropy coding."""
+"""What the codecs of a frame index, NeRV and its descendants, share: settings, recipe, pruning and quantization."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,31 +14,31 @@ from .recipes.stage import Stage
 from .training.rate_distortion import InrSettings
 
 BETAS = (0.5, 0.999)
-"""Of Adam, in NeRV's code and its descendants'."""
+"""Betas of Adam in NeRV's code and in that of its descendants."""
 LossName = Literal["l1_ssim", "l1_ms_ssim", "l2_ssim", "l1_l2", "l1", "l2", "ssim"]
 
 
 class IndexSettings(InrSettings):
-    """The recipe (NeRV, section 4.1); the defaults are those of NeRV's table 2."""
+    """The recipe (NeRV, section 4.1) and the compression; the defaults are those of NeRV's table 2."""
 
     epochs: int = Field(1200, ge=1)
     finetune_epochs: int = Field(50, ge=0)
     lr: float = Field(5e-4, gt=0)
     finetune_lr: float = Field(1.0, gt=0)
-    """Of fine-tuning, as a share of `lr`."""
+    """Learning rate of fine-tuning, as a share of `lr`."""
     batch: int = Field(1, ge=1)
     loss: LossName = "l1_ssim"
     prune: float = Field(0.4, ge=0, lt=1)
-    """The share of weights that is pruned."""
+    """Share of the weights that is pruned."""
     bits: int = Field(8, ge=2, le=MOST_BITS)
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"
-    """Huffman is what NeRV's paper uses."""
+    """Entropy coder; NeRV's paper uses Huffman coding."""
     frequencies: int = Field(80, ge=1, le=200)
-    """Levels of the positional encoding of time."""
+    """Frequencies of the positional encoding of time (L in the papers)."""
 
 
 class IndexCodec(InrCodec):
-    """A network of the frame's index: fitted, pruned, fitted again without warm-up, quantized to 8 bit and coded."""
+    """A network of the frame index: trained, pruned, fine-tuned without warm-up, quantized to 8 bit, entropy coded."""
 
     scheme = PostTraining
     presets = MappingProxyType(
@@ -49,15 +49,15 @@ class IndexCodec(InrCodec):
         }
     )
     prunable: ClassVar[str] = r"(?!head\.).*weight"
-    """The weights that pruning looks at: neither head nor biases (NeRV's code)."""
+    """Names of the weights that may be pruned: all but those of the head, and no biases (NeRV's code)."""
 
     def recipe(self) -> Sequence[Stage]:
-        """Fit and fine-tuning (NeRV, sections 3.2, 3.3 and 4.1)."""
+        """Training, then fine-tuning of the pruned network (NeRV, sections 3.2, 3.3 and 4.1)."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=BETAS)
-        again = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
-        return fit, replace(again, sparsity=s.prune)
+        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        return fit, replace(finetune, sparsity=s.prune)
 
     def compression(self) -> PostTraining:
-        """NeRV's own (section 3.3)."""
+        """NeRV's post-training quantization and entropy coding (section 3.3)."""
         return PostTraining(self.settings.bits, self.settings.entropy, self.prunable)

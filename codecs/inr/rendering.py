@@ -1,4 +1,4 @@
-"""A fitted network as a video: rendered in batches, rounded to 8 bit, copied while the next batch is rendered."""
+"""A trained network as a video: rendered in batches, rounded to 8 bit, copied while the next batch is rendered."""
 
 import time
 from collections.abc import Iterator
@@ -14,27 +14,27 @@ from rdbench.video import BATCH, Frames, Video, VideoFormat
 from .networks.network import Network, render
 
 RENDER_PIXELS = 1 << 18
-"""The network renders so many pixels at once on a CPU, or one frame (our choice; 4 frames of 320x180)."""
+"""Most pixels that are rendered at once on a CPU; at least one frame (our choice; 4 frames of 320x180)."""
 RENDER_PIXELS_GPU = 1 << 22
-"""On a GPU (our choice; 2 frames of 1080p)."""
+"""Most pixels that are rendered at once on a GPU; at least one frame (our choice; 2 frames of 1080p)."""
 
 
 class ClipSize(Protocol):
-    """What of a clip the rendering needs."""
+    """The number of frames and the format of a clip."""
 
     @property
     def frames(self) -> int:
-        """How many."""
+        """The number of frames."""
         ...
 
     @property
     def format(self) -> VideoFormat:
-        """8-bit RGB."""
+        """The format of a rendered frame: 8-bit RGB."""
         ...
 
 
 class RenderedVideo(Video):
-    """What the network renders, cropped to the clip's size and rounded to 8 bit."""
+    """The frames that a network renders, cropped to the clip's size and rounded to 8 bit."""
 
     def __init__(self, network: Network, clip: ClipSize, workspace: Workspace) -> None:
         self.format, self.frames = clip.format, clip.frames
@@ -42,15 +42,16 @@ class RenderedVideo(Video):
         self._device = torch.device(workspace.device)
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """All frames, as `span` renders them."""
+        """All frames, rendered as by `span`."""
         assert self.frames is not None
         return self.span(0, self.frames, size)
 
     def span(self, first: int, end: int, size: int = BATCH) -> Iterator[Frames]:
-        """These frames alone; reports `render_fps`, the network alone, the first (cold) call left out.
+        """The frames from `first` up to `end`, in batches of `size`.
 
-        The network renders a bounded number of pixels at once, so that memory does not grow with `size`. While it
-        renders one part, the part before is copied. What is rendered in one call has no `render_fps`.
+        The network renders a bounded number of pixels in a call, so that memory does not grow with `size`; while it
+        renders, the frames of the call before are copied to the host. Reports `render_fps`, the speed of the network
+        alone without its first (cold) call, unless there is only one call.
         """
         assert self.frames is not None
         end = min(end, self.frames)
@@ -82,7 +83,7 @@ class RenderedVideo(Video):
 
 
 class _Copy:
-    """Frames on their way to the host; from a GPU through pinned memory, without waiting for it."""
+    """A copy of frames to the host; from a GPU through pinned memory, without waiting for it."""
 
     def __init__(self, frames: Tensor) -> None:
         self._event = None
@@ -95,7 +96,7 @@ class _Copy:
             self._host = frames
 
     def numpy(self) -> np.typing.NDArray[np.uint8]:
-        """The frames, when they have arrived."""
+        """The frames, once the copy is complete."""
         if self._event is not None:
             self._event.synchronize()
         frames: np.typing.NDArray[np.uint8] = self._host.numpy()
@@ -103,7 +104,7 @@ class _Copy:
 
 
 def _cut(ready: list[np.typing.NDArray[np.uint8]], size: int, last: bool = False) -> Iterator[Frames]:
-    """Takes batches of exactly `size` frames from what is ready; in the end also a smaller one."""
+    """Removes batches of exactly `size` frames from `ready` and yields them; with `last` also a smaller one."""
     while (count := sum(len(part) for part in ready)) >= size or (last and count):
         joined = np.concatenate(ready)
         ready[:] = [joined[size:]] if count > size else []
@@ -111,7 +112,7 @@ def _cut(ready: list[np.typing.NDArray[np.uint8]], size: int, last: bool = False
 
 
 class _Clock:
-    """Frames and seconds of all calls but the first; on a GPU by its own events, so that nothing waits."""
+    """Frames and seconds of all calls but the first; on a GPU measured by its events, without waiting for it."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
@@ -121,7 +122,7 @@ class _Clock:
         self._began = 0.0
 
     def begin(self, frames: int) -> None:
-        """A call for so many frames begins."""
+        """Starts the clock of a call that renders `frames` frames."""
         self._counts.append(frames)
         if self._cuda:
             self._spans.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
@@ -130,14 +131,14 @@ class _Clock:
             self._began = time.perf_counter()
 
     def end(self) -> None:
-        """It has been given to the device, or is done."""
+        """Stops the clock of the call, which may still be in progress on a GPU."""
         if self._cuda:
             self._spans[-1][1].record()
         else:
             self._seconds.append(time.perf_counter() - self._began)
 
     def frames_per_second(self) -> float | None:
-        """None after fewer than two calls."""
+        """The speed of the calls after the first; None with fewer than two calls."""
         if len(self._counts) < 2:
             return None
         if self._cuda:
@@ -147,6 +148,6 @@ class _Clock:
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for the device, before a clock is read."""
+    """Waits until the device has finished all its work; to be called before a clock is read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

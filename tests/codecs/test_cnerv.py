@@ -1,4 +1,4 @@
-"""C-NeRV: its counts by hand, maps of time and place, the schedule of the rate."""
+"""C-NeRV: numbers of parameters by hand, maps of time and position, the schedule of the rate."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_the_papers_sizes_are_met(width: int, height: int, size: int, base: tupl
     assert (config.rows, config.columns) == base
 
 
-def test_maps_encode_time_and_place() -> None:
+def test_maps_encode_time_and_position() -> None:
     torch.manual_seed(0)
     network = CNeRV(CNeRVConfig(3, 4, (2,), 4, 6, 4, 4, 2, 5), 6)
     time = sinusoids(torch.tensor([0.0, 0.5]), 5)
@@ -52,7 +52,7 @@ def test_maps_encode_time_and_place() -> None:
 
 
 @torch.no_grad()
-def test_every_stage_is_told_the_time() -> None:
+def test_every_stage_is_conditioned_on_time() -> None:
     torch.manual_seed(0)
     network = CNeRV(replace(CNeRVConfig(3, 4, (2, 2), 4, 6, 4, 4, 2, 5)), 6)
     at = Patches.of_frames(torch.arange(2), (1, 1))
@@ -65,7 +65,7 @@ def test_every_stage_is_told_the_time() -> None:
         modulation.weight.copy_(kept)
 
 
-def test_the_rate_counts_in_the_last_fifth_of_one_schedule() -> None:
+def test_the_rate_is_in_the_loss_in_the_last_fifth_of_one_schedule() -> None:
     codec = CNeRVCodec(CNeRVSettings(epochs=80))
     fit, rate = codec.stages(codec.rate_point("1M-lambda0.5", None))  # type: ignore[arg-type]
     assert (fit.epochs, rate.epochs, fit.rate_weight, rate.rate_weight, rate.rate_area) == (80, 20, 0, 0.5, "clip")

@@ -1,4 +1,4 @@
-"""DNeRV: the counts of the official models, and what its two encoders see."""
+"""DNeRV: published numbers of parameters, embeddings by frame size, and the inputs of the encoders."""
 
 import pytest
 import torch
@@ -73,17 +73,17 @@ def test_differences_are_to_both_neighbors_and_zero_beyond_the_ends() -> None:
     clip = torch.rand(4, 3, 32, 64)
     ours = DNeRV(DNeRVConfig(2, 4, (2, 2, 2, 2), 6, 6), 4)
     encoder = DifferenceEncoder(ours)
-    seen: list[Tensor] = []
-    encoder.motion.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    made = encoder(lambda frames: clip[frames], torch.tensor([0, 2, 3]))
-    assert {name: rows.shape for name, rows in made.items()} == {
+    inputs_of_motion: list[Tensor] = []
+    encoder.motion.register_forward_pre_hook(lambda _, inputs: inputs_of_motion.append(inputs[0]))
+    embeddings = encoder(lambda frames: clip[frames], torch.tensor([0, 2, 3]))
+    assert {name: rows.shape for name, rows in embeddings.items()} == {
         "embeddings": (3, 16, 2, 4), "differences": (3, 2, 8, 16)
     }  # fmt: skip
-    (both,) = seen
-    assert torch.equal(both[1, 0::2], clip[2] - clip[1])
-    assert torch.equal(both[1, 1::2], clip[3] - clip[2])
-    assert (both[0, 0::2] == 0).all()
-    assert (both[2, 1::2] == 0).all()
+    (differences,) = inputs_of_motion
+    assert torch.equal(differences[1, 0::2], clip[2] - clip[1])
+    assert torch.equal(differences[1, 1::2], clip[3] - clip[2])
+    assert (differences[0, 0::2] == 0).all()
+    assert (differences[2, 1::2] == 0).all()
 
 
 def test_frames_follow_both_embeddings() -> None:

@@ -1,4 +1,4 @@
-"""E-NeRV: the counts of the official model, and what tells it from NeRV."""
+"""E-NeRV: the counts of the official model, and its normalization of time."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""FFNeRV: the counts of its official models, its warping and borders, and its quantized fit."""
+"""FFNeRV: published numbers of parameters, warping, borders, and quantization-aware training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -101,14 +101,14 @@ def test_a_size_that_cannot_hold_the_grids_is_refused_by_name() -> None:
         FFNeRVCodec(FFNeRVSettings()).build_for(ClipHeader(1920, 1080, 600, 25, 1), 50_000)
 
 
-def test_grids_meet_their_rows_and_halve_between_them() -> None:
+def test_grids_return_their_time_steps_and_interpolate_between_them() -> None:
     torch.manual_seed(0)
     full, half = TemporalGrid(6, 2, 1, 1, 6), TemporalGrid(3, 2, 1, 1, 6)
     assert torch.equal(full(torch.arange(6)), full.rows)
     between = half(torch.tensor([0, 1, 2, 3, 4, 5]))
     assert torch.equal(between[::2], half.rows)
     assert torch.allclose(between[1], (half.rows[0] + half.rows[1]) / 2)
-    assert torch.equal(between[5], half.rows[2])  # the last row is not left
+    assert torch.equal(between[5], half.rows[2])  # no interpolation beyond the last time step
 
 
 def test_warping_follows_the_flow() -> None:
@@ -123,7 +123,7 @@ def test_warping_follows_the_flow() -> None:
     assert torch.allclose(half[..., :11], (frames[..., :11] + frames[..., 1:]) / 2, atol=1e-5)
 
 
-def test_flows_are_in_their_own_pixels_and_shares_add_up() -> None:
+def test_flows_are_in_pixels_of_their_resolution_and_weights_add_up_to_one() -> None:
     references = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])[None]
     motion = torch.zeros(1, 6, 2, 2)
     assert torch.allclose(aggregate(references, motion, 4), torch.full((1, 3, 8, 8), 0.5))
@@ -136,86 +136,86 @@ def test_flows_are_in_their_own_pixels_and_shares_add_up() -> None:
 
 def network(frames: int = 6) -> FFNeRV:
     torch.manual_seed(0)
-    made = FFNeRV(SMALL, frames)
+    model = FFNeRV(SMALL, frames)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             parameter.mul_(3)
-    return made.eval()
+    return model.eval()
 
 
-def frames_of(made: FFNeRV, *indices: int) -> Tensor:
+def frames_of(model: FFNeRV, *indices: int) -> Tensor:
     with torch.no_grad():
-        return made(Patches.of_frames(torch.tensor(indices), (1, 1)))
+        return model(Patches.of_frames(torch.tensor(indices), (1, 1)))
 
 
 def test_any_batch_and_any_order_give_the_same_frames() -> None:
     whole = frames_of(network(), *range(6))
     for batches in ([(0,), (1,), (2,), (3,), (4,), (5,)], [(0, 1, 2, 3), (4, 5)], [(3,), (0,)], [(5, 0, 2)]):
-        made = network()
+        model = network()
         for batch in batches:
-            assert torch.allclose(frames_of(made, *batch), whole[list(batch)], atol=1e-3)  # a step of float16
+            assert torch.allclose(frames_of(model, *batch), whole[list(batch)], atol=1e-3)  # a step of float16
 
 
-def test_each_frame_is_drawn_once_in_order() -> None:
-    made, drawn = network(), []
-    inner = made.independent_frames
-    made.independent_frames = lambda frames: (drawn.extend(frames.tolist()), inner(frames))[1]  # type: ignore[method-assign]
+def test_each_frame_is_rendered_once_in_order() -> None:
+    model, rendered = network(), []
+    inner = model.independent_frames
+    model.independent_frames = lambda frames: (rendered.extend(frames.tolist()), inner(frames))[1]  # type: ignore[method-assign]
     for start in range(0, 6, 2):
-        frames_of(made, start, start + 1)
-    assert drawn == [0, 1, 2, 3, 4, 5]
+        frames_of(model, start, start + 1)
+    assert rendered == [0, 1, 2, 3, 4, 5]
 
 
 def test_frames_beyond_the_clip_are_black() -> None:
-    made = network()
-    image, motion = made.independent_frames(torch.tensor([0]))
+    model = network()
+    image, motion = model.independent_frames(torch.tensor([0]))
     with torch.no_grad():
-        independent = made.independent_frames(torch.tensor([1, 2]))[0][:, :3].half().float()
+        independent = model.independent_frames(torch.tensor([1, 2]))[0][:, :3].half().float()
         black = torch.zeros_like(independent)
-        by_hand, _ = made.blend(image, motion, torch.cat([black, independent])[None])
-    assert torch.allclose(frames_of(made, 0), by_hand, atol=1e-5)
+        by_hand, _ = model.blend(image, motion, torch.cat([black, independent])[None])
+    assert torch.allclose(frames_of(model, 0), by_hand, atol=1e-5)
     alone = network(1)
     image, motion = alone.independent_frames(torch.tensor([0]))
     with torch.no_grad():
         assert torch.allclose(frames_of(alone, 0), image[:, 3:4].sub(image[:, 4:]).sigmoid() * image[:, :3], atol=1e-5)
 
 
-def test_a_fit_compares_three_frames_and_remembers_what_it_drew() -> None:
-    made = network().train()
+def test_training_compares_three_frames_and_takes_references_from_the_frame_buffer() -> None:
+    model = network().train()
     with torch.no_grad():
-        outputs = made.training_outputs(Patches.of_frames(torch.tensor([2]), (1, 1)))
+        outputs = model.training_outputs(Patches.of_frames(torch.tensor([2]), (1, 1)))
     assert [weight for weight, _ in outputs] == [1.0, 0.1, 0.1]
-    assert torch.allclose(outputs[0][1], frames_of(made.eval(), 2), atol=1e-5)
+    assert torch.allclose(outputs[0][1], frames_of(model.eval(), 2), atol=1e-5)
     other = network()
-    other.load_state_dict(made.state_dict())
-    assert torch.equal(other.get_extra_state(), made.get_extra_state())
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.get_extra_state(), model.get_extra_state())
     with torch.no_grad():
-        made.head.bias[0] += 1
-    stale = made.training_outputs(Patches.of_frames(torch.tensor([2]), (1, 1)))[2][1]
-    assert torch.allclose(stale, outputs[2][1], atol=1e-5)  # the neighbors are as they were drawn before
+        model.head.bias[0] += 1
+    stale = model.training_outputs(Patches.of_frames(torch.tensor([2]), (1, 1)))[2][1]
+    assert torch.allclose(stale, outputs[2][1], atol=1e-5)  # the references in the buffer are older than the weights
 
 
 @pytest.mark.parametrize("bits", [3, 8])
-def test_what_is_fitted_is_what_decodes(bits: int, tmp_path: Path) -> None:
+def test_the_decoded_weights_are_the_trained_ones(bits: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     clip = torch.randint(0, 255, (4, 3, 24, 32), dtype=torch.uint8)
-    made, scheme = FFNeRV(SMALL, 4), TanhQuantization(bits)
-    Trainer(made, scheme, clip, Workspace(tmp_path), [Stage("fit", 2, 1e-2, loss=MIXES["l2"])]).run()
-    quantized = scheme.substitute(dict(made.named_parameters()))
+    model, scheme = FFNeRV(SMALL, 4), TanhQuantization(bits)
+    Trainer(model, scheme, clip, Workspace(tmp_path), [Stage("fit", 2, 1e-2, loss=MIXES["l2"])]).run()
+    quantized = scheme.substitute(dict(model.named_parameters()))
     top = 2 ** (bits - 1) - 1
     for name, value in quantized.items():
         steps = np.asarray(value.detach()) * top
         assert np.abs(steps - np.rint(steps)).max() < 1e-4
         assert np.abs(steps).max() <= top
-        assert (np.abs(steps) <= np.abs(np.tanh(np.asarray(made.get_parameter(name).detach()))) * top + 1e-4).all()
-    sections = scheme.write(made)
+        assert (np.abs(steps) <= np.abs(np.tanh(np.asarray(model.get_parameter(name).detach()))) * top + 1e-4).all()
+    sections = scheme.write(model)
     with torch.device("meta"):
         decoded = FFNeRV(SMALL, 4)
     TanhQuantization.from_numbers(scheme.numbers()).read(decoded, sections)
     for name, value in quantized.items():
         assert torch.allclose(decoded.get_parameter(name), value, atol=1e-6)
     with torch.no_grad():
-        shown = render(decoded.eval(), torch.arange(4), (1, 1), 24, 32)
-    assert shown.shape == (4, 3, 24, 32)
+        frames = render(decoded.eval(), torch.arange(4), (1, 1), 24, 32)
+    assert frames.shape == (4, 3, 24, 32)
 
 
 def test_gradients_pass_the_rounding_but_not_the_tanh() -> None:

@@ -1,4 +1,4 @@
-"""HNeRV: the counts of its official models, what travels, and what each frame size becomes."""
+"""HNeRV: published numbers of parameters, the contents of the bitstream, and the geometry of each frame size."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ HALF = {640: (2, 4, (5, 4, 4, 2, 2)), 960: (2, 4, (5, 4, 4, 3, 2)), 480: (2, 4, 
 WIDE = {1080: (9, 16, (5, 3, 2, 2, 2)), 720: (9, 16, (5, 2, 2, 2, 2))}
 SHAPES = {**HALF, **WIDE}
 PUBLISHED = [
-    # rows of the frame, frames, c, 100 r, all that travels, kMAC per pixel
+    # rows of the frame, frames, c, 100 r, all transmitted parameters, kMAC per pixel
     (640, 132, 32, 120, 329_726, 7.15),
     (640, 132, 48, 120, 736_152, 16.95),
     (640, 132, 68, 120, 1_505_172, 35.20),
@@ -119,19 +119,19 @@ def test_a_size_that_cannot_hold_the_embeddings_is_refused_by_name() -> None:
 
 
 class Kept(HNeRVCodec):
-    """Keeps the network that it fitted, and its encoder, to compare with."""
+    """Keeps the trained network and its encoder for comparisons."""
 
-    fitted: tuple[HNeRV, Encoder]
+    trained: tuple[HNeRV, Encoder]
 
     def encoder(self, network: Network, clip: ClipHeader) -> Encoder:
         assert isinstance(network, HNeRV)
-        self.fitted = (network, super().encoder(network, clip))
-        return self.fitted[1]
+        self.trained = (network, super().encoder(network, clip))
+        return self.trained[1]
 
 
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Kept, np.ndarray, Path]:
-    """The codec after a fit, the frames, and the bitstream."""
+    """The codec after training, the frames, and the bitstream."""
     folder = tmp_path_factory.mktemp("coded")
     video = open_video(make_y4m(folder / "c.y4m", 64, 48, 4))
     rgb = RgbVideo(video, find_conditions("rgb601"))
@@ -148,23 +148,23 @@ def test_decoding_needs_no_encoder(
     codec, frames, bitstream = coded
     monkeypatch.delattr("rdbench.codecs.inr.embedding_based.ContentEncoder")
     monkeypatch.delattr("rdbench.codecs.hnerv.ContentEncoder")
-    codec.fitted[1].requires_grad_(False).apply(lambda module: module._parameters.clear())
+    codec.trained[1].requires_grad_(False).apply(lambda module: module._parameters.clear())
     (batch,) = HNeRVCodec.decode(bitstream, Workspace(tmp_path)).batches()
     error = np.square(np.stack(batch.planes, axis=1).astype(float) - frames).mean()
     assert 10 * np.log10(255**2 / error) > 20
 
 
-def test_what_travels_is_in_the_ledger(coded: tuple[Kept, np.ndarray, Path]) -> None:
+def test_the_ledger_has_all_that_is_transmitted(coded: tuple[Kept, np.ndarray, Path]) -> None:
     codec, _, bitstream = coded
-    network, ledger = codec.fitted[0], HNeRVCodec.ledger(bitstream)
+    network, ledger = codec.trained[0], HNeRVCodec.ledger(bitstream)
     assert set(ledger) == {"config", "container", *AxisQuantization.sections}
     weights = count_parameters(network) - network.embeddings.numel()
     assert 0.6 * network.embeddings.numel() < ledger["latents"] < 1.02 * network.embeddings.numel()
     assert 0.6 * weights < ledger["weights"] < 1.02 * weights
 
 
-def test_quantized_embeddings_are_near_what_the_encoder_made(coded: tuple[Kept, np.ndarray, Path]) -> None:
-    network, _ = coded[0].fitted
+def test_quantized_embeddings_are_near_the_outputs_of_the_encoder(coded: tuple[Kept, np.ndarray, Path]) -> None:
+    network, _ = coded[0].trained
     back = dequantize(quantize(network.embeddings, 8), network.embeddings.shape)
     step = float(network.embeddings.detach().max() - network.embeddings.detach().min()) / 255
     assert float((back - network.embeddings.detach()).abs().max()) <= 0.51 * step
@@ -201,7 +201,7 @@ def test_pruned_weights_stay_zero_and_huge_ones_are_an_error() -> None:
         quantize(torch.tensor([torch.inf, 1.0]), 8)
 
 
-def test_ranges_that_fit_no_network_are_refused() -> None:
+def test_ranges_that_match_no_network_are_refused() -> None:
     torch.manual_seed(0)
     ours = HNeRV(HNeRVConfig(2, 4, (2, 2), 6, 6), 3)
     sections = AxisQuantization(8, 6).write(ours)

@@ -1,4 +1,4 @@
-"""HNeRV-Boost: the counts of the official models, the time in the decoder, and bits that are as many as estimated."""
+"""HNeRV-Boost: published numbers of parameters, time in the decoder, and the estimated rate."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,8 @@ from rdbench.codecs.inr.compression.entropy_minimization import EntropyMinimizat
 from rdbench.codecs.inr.entropy.gaussian import Gaussian, decode, encode, model_of, normal, pack_models, unpack_models
 from rdbench.codecs.inr.networks.network import Network, Patches, count_parameters
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
-from rdbench.codecs.inr.recipes.stage import Stage, make_optimizer
+from rdbench.codecs.inr.recipes.optimizers import make_optimizer
+from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.errors import BitstreamError, RdbenchError
 from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import RgbVideo, open_video
@@ -75,11 +76,11 @@ def test_the_time_changes_frames_of_equal_embeddings() -> None:
     network = small()
     with torch.no_grad():
         network.embeddings.copy_(network.embeddings[:1].expand_as(network.embeddings))
-        shown = network(Patches.of_frames(torch.arange(4), (1, 1)))
-        assert (shown[0] - shown[1]).abs().max() > 1e-4
+        frames = network(Patches.of_frames(torch.arange(4), (1, 1)))
+        assert (frames[0] - frames[1]).abs().max() > 1e-4
         longer = small(8)
         longer.load_state_dict({**network.state_dict(), "embeddings": network.embeddings.repeat(2, 1, 1, 1)})
-        assert torch.allclose(longer(Patches.of_frames(torch.tensor([7]), (1, 1))), shown[3:], atol=1e-5)
+        assert torch.allclose(longer(Patches.of_frames(torch.tensor([7]), (1, 1))), frames[3:], atol=1e-5)
 
 
 def test_the_loss_is_the_papers() -> None:
@@ -111,18 +112,18 @@ def test_adan_is_the_papers() -> None:
 
 
 class Kept(HNeRVBoostCodec):
-    """Keeps what it fitted."""
+    """Keeps the trained network and the scheme."""
 
     network: Network
-    made: EntropyMinimization
+    kept_scheme: EntropyMinimization
 
     def encoder(self, network: Network, clip):  # type: ignore[no-untyped-def]
         self.network = network
         return super().encoder(network, clip)
 
     def compression(self) -> EntropyMinimization:
-        self.made = EntropyMinimization(self.settings.target_bits)
-        return self.made
+        self.kept_scheme = EntropyMinimization(self.settings.target_bits)
+        return self.kept_scheme
 
 
 def encode_clip(folder: Path, size: str = "30K", **options: float) -> tuple[Kept, Path]:
@@ -141,20 +142,22 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Kept, Path]:
 def test_the_bytes_are_as_many_as_estimated(coded: tuple[Kept, Path]) -> None:
     codec, bitstream = coded
     ledger = codec.ledger(bitstream)
-    assert 8 * (ledger["weights"] + ledger["latents"]) == pytest.approx(codec.made.estimate(codec.network), rel=0.03)
+    assert 8 * (ledger["weights"] + ledger["latents"]) == pytest.approx(
+        codec.kept_scheme.estimate(codec.network), rel=0.03
+    )
     tensors = len(list(codec.network.parameters()))
     assert ledger["steps"] == 4 * (tensors + 1)
     assert ledger["models"] == 4 * (tensors - 1 + 6)
 
 
-def test_what_was_fitted_is_what_decodes(coded: tuple[Kept, Path], tmp_path: Path) -> None:
+def test_decoded_frames_are_those_of_the_trained_network(coded: tuple[Kept, Path], tmp_path: Path) -> None:
     codec, bitstream = coded
     (batch,) = HNeRVBoostCodec.decode(bitstream, Workspace(tmp_path)).batches()
     with torch.no_grad():
-        weights = dict(codec.made.substitute(dict(codec.network.named_parameters())))
+        weights = dict(codec.kept_scheme.substitute(dict(codec.network.named_parameters())))
         at = Patches.of_frames(torch.arange(6), (1, 1))
-        shown = torch.func.functional_call(codec.network, weights, (at,))[..., :48, :64]
-    assert np.abs(np.stack(batch.planes, axis=1) - np.asarray(255 * shown)).max() < 0.51
+        frames = torch.func.functional_call(codec.network, weights, (at,))[..., :48, :64]
+    assert np.abs(np.stack(batch.planes, axis=1) - np.asarray(255 * frames)).max() < 0.51
 
 
 def test_the_rate_falls_to_the_target(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_the_rate_falls_to_the_target(tmp_path: Path) -> None:
         folder = tmp_path / str(target)
         folder.mkdir()
         codec, _ = encode_clip(folder, target_bits=target, rate=1.0, finetune_lr=1.0)
-        per_parameter[target] = codec.made.estimate(codec.network) / count_parameters(codec.network)
+        per_parameter[target] = codec.kept_scheme.estimate(codec.network) / count_parameters(codec.network)
     assert per_parameter[2.0] < per_parameter[12.0] - 1
 
 

@@ -1,4 +1,4 @@
-"""NeRV: the counts of its papers."""
+"""NeRV: the published numbers of parameters and multiply-accumulates."""
 
 import pytest
 import torch
@@ -28,17 +28,17 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("channels", "expansion", "lower", "levels", "strides", "parameters", "kmacs"), PUBLISHED)
+@pytest.mark.parametrize(("channels", "expansion", "lower", "frequencies", "strides", "parameters", "kmacs"), PUBLISHED)
 def test_published_counts(
     channels: int,
     expansion: int,
     lower: int,
-    levels: int,
+    frequencies: int,
     strides: tuple[int, ...],
     parameters: int,
     kmacs: float | None,
 ) -> None:
-    config = NeRVConfig(9, 16, strides, channels, 512, lower, expansion, levels)
+    config = NeRVConfig(9, 16, strides, channels, 512, lower, expansion, frequencies)
     width, height = (1280, 720) if strides == P720 else (1920, 1080)
     with torch.device("meta"):
         network = NeRV(config, 132)

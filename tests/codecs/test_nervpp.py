@@ -1,4 +1,4 @@
-"""NeRV++ and NeRV*++: counts and cost, published and solved."""
+"""NeRV++ and NeRV*++: numbers of parameters and cost, published and solved."""
 
 from statistics import mean
 
@@ -34,7 +34,7 @@ def test_counts(channels: int, plain: int, star: int, at_1080p: int) -> None:
 
 
 def test_the_papers_table_3() -> None:
-    """Mean sizes over XS to L, and the ratios of the costs, of NeRV (80 levels), NeRV++ and NeRV*++."""
+    """Mean sizes over XS to L, and the ratios of the costs, of NeRV (80 frequencies), NeRV++ and NeRV*++."""
     with torch.device("meta"):
         nerv = [NeRV(NeRVConfig(9, 16, P720, channels), 132) for channels in CHANNELS]
     plain, star = ([build(channels, s) for channels in CHANNELS] for s in (0, 1))

@@ -1,4 +1,4 @@
-"""PS-NeRV: patches that depend on their place, and the closed form of its size."""
+"""PS-NeRV: patches that depend on their position, and the number of parameters by hand."""
 
 import pytest
 import torch
@@ -12,14 +12,14 @@ def test_size_by_hand(channels: int, strides: tuple[int, ...]) -> None:
     with torch.device("meta"):
         network = PSNeRV(PSNeRVConfig(9, 16, strides, channels), 132)
     widths = [channels, *(max(channels >> stage, 96) if stage else channels for stage in range(len(strides)))]
-    fed = 2 * 80 + 4 * 16
-    size = fed * 512 + 512 + 513 * 144 * channels + fed * 128 + 128 + 128 * 129
+    inputs = 2 * 80 + 4 * 16
+    size = inputs * 512 + 512 + 513 * 144 * channels + inputs * 128 + 128 + 128 * 129
     for before, after, stride in zip(widths[:-1], widths[1:], strides, strict=True):
         size += 129 * 2 * before + (9 * before + 1) * after * stride**2
     assert count_parameters(network) == size + 3 * widths[-1] + 3
 
 
-def test_patches_do_not_depend_on_who_is_rendered_beside_them() -> None:
+def test_a_patch_alone_is_the_same_as_in_a_whole_frame() -> None:
     torch.manual_seed(0)
     network = PSNeRV(PSNeRVConfig(3, 4, (2, 2), 6, 16, 8, 4, 6, 4), 5)
     whole = render(network, torch.tensor([1, 3]), network.grid, 23, 31)

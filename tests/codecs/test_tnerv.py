@@ -1,4 +1,4 @@
-"""T-NeRV: its published sizes and their split, the encoder, flows and time in the decoder, the ledger."""
+"""T-NeRV: published sizes and their split, the encoder, flows and time in the decoder, the ledger."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_published_counts(config: TNeRVConfig, embeddings: int, grids: int, tota
     assert count_parameters(network) == total
 
 
-def test_grids_have_a_row_for_two_frames_at_most() -> None:
+def test_grids_have_at_most_one_time_step_for_two_frames() -> None:
     assert [len(grid.rows) for grid in meta(AT_1080P).grids] == [75, 150, 300]
 
 
@@ -112,7 +112,7 @@ def test_any_batch_gives_the_same_frames() -> None:
 
 
 @torch.no_grad()
-def test_a_fit_compares_three_frames() -> None:
+def test_training_compares_three_frames() -> None:
     network = small().train()
     outputs = network.training_outputs(at(2))
     assert [weight for weight, _ in outputs] == [1.0, 0.1, 0.1]
@@ -121,15 +121,15 @@ def test_a_fit_compares_three_frames() -> None:
 
 
 @torch.no_grad()
-def test_the_time_shifts_features_where_adain_is() -> None:
+def test_time_conditions_the_decoder_only_with_adain() -> None:
     for adain in (0, 1):
         network = small(flow=0, adain=adain)
         assert network.embeddings is not None
         network.embeddings.zero_()
         for grid in network.grids:
             grid.rows.zero_()
-        shown = network(at(0, 3))
-        assert bool((shown[0] - shown[1]).abs().max() > 1e-4) == bool(adain)
+        frames = network(at(0, 3))
+        assert bool((frames[0] - frames[1]).abs().max() > 1e-4) == bool(adain)
 
 
 def test_two_small_convolutions_have_as_many_weights_as_a_large_one() -> None:
@@ -139,7 +139,7 @@ def test_two_small_convolutions_have_as_many_weights_as_a_large_one() -> None:
     assert kernels == [1, 3, 5, 5, 5]
 
 
-def test_embeddings_are_masked_by_the_time() -> None:
+def test_features_of_time_scale_the_embeddings() -> None:
     torch.manual_seed(0)
     config = TNeRVConfig(2, 3, (2, 2), 10, 4, 3, frequencies=8)
     encoder = TNeRVEncoder(config, 5, tiny=True, temporal=True)
@@ -149,9 +149,9 @@ def test_embeddings_are_masked_by_the_time() -> None:
         assert torch.allclose(same[0], same[4], atol=1e-6)  # the shares begin at zero
         assert encoder.shares is not None
         encoder.shares[4] = 1.0
-        masked = encoder(video.__getitem__, torch.arange(5))["embeddings"]
-    assert torch.equal(masked[:4], same[:4])
-    assert not torch.allclose(masked[4], same[4])
+        scaled = encoder(video.__getitem__, torch.arange(5))["embeddings"]
+    assert torch.equal(scaled[:4], same[:4])
+    assert not torch.allclose(scaled[4], same[4])
 
 
 def test_the_ledger_shows_the_components(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Encoder networks: what makes a network's per-frame tensors of the source while it is fitted; they never travel."""
+"""The interface of encoder networks, which compute per-frame tensors from the source frames during training.
+
+An encoder network is not transmitted: the tensors that it computes for all frames are transmitted in its place.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -6,19 +9,19 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 FrameLookup = Callable[[Tensor], Tensor]
-"""Frames by index, `[B]` -> `[B, 3, H, W]` in 0..1."""
+"""The source frames by index: `[B]` -> `[B, 3, H, W]` in 0..1."""
 
 
 class Encoder(nn.Module, ABC):
-    """Trained with the network. What it makes stands in for parameters of the network that do travel."""
+    """An encoder network, trained together with the network; its outputs replace parameters of the network."""
 
     makes: frozenset[str]
-    """The names of those parameters; their first axis counts frames."""
+    """Names of the replaced parameters, which are transmitted; their first axis is the frame index."""
 
     def frames_needed(self, chosen: Tensor) -> Tensor:
-        """The frames, each once, whose embeddings a batch of these frames reads."""
+        """The frames, without repetitions, whose embeddings a batch of the frames `chosen` `[B]` reads."""
         return chosen
 
     @abstractmethod
     def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:
-        """The rows of these frames `[B]` for every name that it makes."""
+        """The values of every parameter in `makes` for the frames `[B]`: `[B, ...]` each."""

@@ -1,110 +1,148 @@
-"""Networks that blend each frame with its neighbors, bent along flows (FFNeRV, section 3.3; T-NeRV, section 4.3).
+"""Networks that blend each frame with neighboring frames warped by optical flow.
 
-Independent frames are drawn once, kept, and never a path for gradients.
+FFNeRV (section 3.3) introduced them, T-NeRV (section 4.3) has them too. The network renders an independent frame for
+each index, and flows and blending weights at a lower resolution. The independent frames of four neighbors, the
+references, are warped by the flows and blended to the aggregated frame, which is blended with the independent frame.
+No gradient flows through references: training takes them from a frame buffer, which holds the latest independent
+frame of each index.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .network import Network, Patches
 
 REFERENCES = (-2, -1, 1, 2)
-"""The frames around one that are bent to it."""
-SIDE_WEIGHT = 0.1
-"""Of the losses of the independent and of the aggregated frame."""
+"""Offsets of the reference frames from the frame."""
+AUXILIARY_WEIGHT = 0.1
+"""Loss weight of the independent frame and of the aggregated frame (FFNeRV's code)."""
 FRAMES_AT_ONCE = 4
-"""Frames whose independent frames are drawn together before the first step (our choice)."""
+"""Frames in a batch that fills the frame buffer before the first training step (our choice)."""
+
+
+def flow_stage(strides: Sequence[int]) -> int:
+    """Index of the block whose output the flow head reads: the third from the end."""
+    return max(0, len(strides) - 3)
 
 
 class FlowNetwork(Network):
-    """A subclass draws frames and says how references are aggregated; this class keeps what was drawn."""
+    """Blocks, the flow head and the image head, with the buffer of independent frames.
 
-    flow: bool
-    """Whether there are flows at all."""
+    A subclass builds the modules, renders independent frames (with `decode`), and defines how references are
+    aggregated and what stands in for frames beyond the clip.
+    """
 
-    def __init__(self, patch_size: tuple[int, int], frames: int) -> None:
+    blocks: nn.ModuleList
+    motion: nn.Conv2d | None
+    """The flow head; None without flows."""
+    head: nn.Conv2d
+    """The image head: the independent frame and, with flows, two logits of the last blend."""
+
+    def __init__(self, patch_size: tuple[int, int], frames: int, strides: Sequence[int]) -> None:
         super().__init__(patch_size)
         self.frames = frames
-        self._memory: Tensor | None = None
+        self._flow_stage = flow_stage(strides)
+        self._flow_scale = math.prod(strides[self._flow_stage + 1 :])
+        self._buffer: Tensor | None = None
         self._rendered: dict[int, tuple[Tensor, Tensor]] = {}
 
     @abstractmethod
     def independent_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Of these frames `[B, 5, H, W]`, and flows and logits `[B, 3 A, h, w]` for A references.
-
-        The first three channels are the independent frame in 0..1, the others the logits of the last blend.
-        """
+        """Independent frames for the indices `[B]`, as `decode` returns them."""
 
     @abstractmethod
     def aggregate(self, references: Tensor, motion: Tensor) -> Tensor:
-        """References `[B, A, 3, H, W]` bent and blended: `[B, 3, H, W]`."""
+        """The aggregated frame `[B, 3, H, W]` of references `[B, A, 3, H, W]`, warped and blended."""
 
     @abstractmethod
-    def inside(self, frames: Tensor) -> Tensor:
-        """The frames that stand for these, some perhaps beyond the clip; -1 for a black one."""
+    def resolve_border(self, indices: Tensor) -> Tensor:
+        """The indices with those beyond the clip replaced; -1 stands for a black frame."""
+
+    def decode(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs of both heads for features `[B, C, h, w]`; every block also gets `condition`.
+
+        Image `[B, 5, H, W]`: the independent frame in 0..1, then the logits of independent and aggregated frame in the
+        last blend; three channels without flows. Motion `[B, 3 A, H / s, W / s]` for A references: the flows (dx, dy)
+        in pixels of this resolution, then the logits of the references; empty without flows.
+        """
+        motion = torch.empty(0)
+        for number, block in enumerate(self.blocks):
+            x = block(x, *condition)
+            if self.motion is not None and number == self._flow_stage:
+                motion = self.motion(x)
+        image = self.head(x)
+        return torch.cat([(torch.tanh(image[:, :3]) + 1) / 2, image[:, 3:]], dim=1), motion
 
     def blend(self, image: Tensor, motion: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        """The frame and the aggregated frame, `[B, 3, H, W]`, from references `[B, A, 3, H, W]`."""
+        """The frame and the aggregated frame, `[B, 3, H, W]` each, from references `[B, A, 3, H, W]`."""
         aggregated = self.aggregate(references, motion)
         shares = image[:, 3:].float().softmax(dim=1)
         return shares[:, :1] * image[:, :3] + shares[:, 1:] * aggregated, aggregated
 
-    def window(self, frames: Tensor) -> Tensor:
-        """The references of frames `[B]`: `[B, A]`, -1 for a black one."""
-        return self.inside(frames[:, None] + torch.tensor(REFERENCES, device=frames.device))
+    def reference_indices(self, frames: Tensor) -> Tensor:
+        """Indices `[B, A]` of the references of frames `[B]`; -1 stands for a black frame."""
+        return self.resolve_border(frames[:, None] + torch.tensor(REFERENCES, device=frames.device))
 
     def training_outputs(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
-        """The frame, the independent and the aggregated one; the references are as they were last drawn."""
-        if not self.flow:
+        """The frame, the independent and the aggregated frame; references come from the frame buffer."""
+        if self.motion is None:
             return [(1.0, self(at))]
-        if self._memory is None:
-            self._memory = self._render_all(at.frames.device)
+        if self._buffer is None:
+            self._buffer = self._render_all(at.frames.device)
         image, motion = self.independent_frames(at.frames)
-        self._memory[at.frames] = image[:, :3].detach().half()
-        windows = self.window(at.frames)
-        references = self._memory[windows.clamp(min=0)] * (windows >= 0)[..., None, None, None]
+        self._buffer[at.frames] = image[:, :3].detach().half()
+        indices = self.reference_indices(at.frames)
+        references = self._buffer[indices.clamp(min=0)] * (indices >= 0)[..., None, None, None]
         frames, aggregated = self.blend(image, motion, references)
-        return [(1.0, frames), (SIDE_WEIGHT, image[:, :3]), (SIDE_WEIGHT, aggregated)]
+        return [(1.0, frames), (AUXILIARY_WEIGHT, image[:, :3]), (AUXILIARY_WEIGHT, aggregated)]
 
     @torch.no_grad()
     def _render_all(self, device: torch.device) -> Tensor:
-        parts = torch.arange(self.frames, device=device).split(FRAMES_AT_ONCE)
-        return torch.cat([self.independent_frames(part)[0][:, :3].half() for part in parts])
+        """The independent frames of the clip, `[N, 3, H, W]`, in float16."""
+        batches = torch.arange(self.frames, device=device).split(FRAMES_AT_ONCE)
+        return torch.cat([self.independent_frames(batch)[0][:, :3].half() for batch in batches])
 
     def forward(self, at: Patches) -> Tensor:
-        """The frames; what was drawn for frames close to the last one is kept, so that each is drawn once."""
-        if not self.flow:
+        """The frames; independent frames that the following frames refer to are cached, so each is rendered once."""
+        if self.motion is None:
             return self.independent_frames(at.frames)[0]
-        asked, windows = at.frames.tolist(), self.window(at.frames).tolist()
-        needed = {i for row in windows for i in row if i >= 0} | set(asked)
+        asked, references = at.frames.tolist(), self.reference_indices(at.frames).tolist()
+        needed = {index for row in references for index in row if index >= 0} | set(asked)
         missing = sorted(needed - self._rendered.keys())
         if missing:
             image, motion = self.independent_frames(torch.tensor(missing, device=at.frames.device))
-            self._rendered |= {i: (image[n], motion[n]) for n, i in enumerate(missing)}
-        drawn, black = self._rendered, torch.zeros_like(self._rendered[asked[0]][0][:3])
-        seen = [[black if i < 0 else drawn[i][0][:3].half().float() for i in row] for row in windows]
-        image, motion = (torch.stack([drawn[i][part] for i in asked]) for part in (0, 1))
-        frames, _ = self.blend(image, motion, torch.stack([torch.stack(row) for row in seen]))
-        self._rendered = {} if self.training else {i: drawn[i] for i in needed if i >= max(asked) + min(REFERENCES)}
+            self._rendered |= {index: (image[n], motion[n]) for n, index in enumerate(missing)}
+        image, motion = (torch.stack([self._rendered[index][part] for index in asked]) for part in (0, 1))
+        frames, _ = self.blend(image, motion, self._rendered_references(references))
+        # frames are asked for in display order: later frames refer to none before the last one's first reference
+        kept = set() if self.training else {i for i in needed if i >= max(asked) + min(REFERENCES)}
+        self._rendered = {index: self._rendered[index] for index in kept}
         return frames
 
+    def _rendered_references(self, indices: Sequence[Sequence[int]]) -> Tensor:
+        """The cached references `[B, A, 3, H, W]`, rounded to float16 as they are in training."""
+        black = torch.zeros_like(next(iter(self._rendered.values()))[0][:3])
+        rows = [[black if i < 0 else self._rendered[i][0][:3].half().float() for i in row] for row in indices]
+        return torch.stack([torch.stack(row) for row in rows])
+
     def train(self, mode: bool = True) -> Self:
-        """Forgets what was drawn: the weights may change."""
+        """Switches the mode and empties the cache of rendered frames, because the weights may change."""
         self._rendered = {}
         return super().train(mode)
 
     def one_pass(self, at: Patches) -> None:
-        """One drawing of each frame."""
+        """Renders the independent frames, flows and logits of these frames once, for counting the cost."""
         self.independent_frames(at.frames)
 
     def get_extra_state(self) -> Tensor | None:
-        """The frames as they were last drawn, for a checkpoint."""
-        return self._memory
+        """The frame buffer, for checkpoints."""
+        return self._buffer
 
     def set_extra_state(self, state: Any) -> None:
-        """What `get_extra_state` gave."""
-        self._memory = state
+        """Restores the frame buffer."""
+        self._buffer = state
