@@ -31,7 +31,7 @@ from .inr.embedding_based import (
 )
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.layers.blocks import UpBlock
-from .inr.networks.layers.convnext import ChannelNorm, start_small
+from .inr.networks.layers.convnext import ChannelNorm, init_truncated_normal
 from .inr.networks.network import Geometry, Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -153,7 +153,7 @@ def encoder_stages(before: int, after: int, strides: Sequence[int]) -> nn.Sequen
         layers += [down, ChannelNorm(EMBEDDING_WIDTH), PlainBlock(EMBEDDING_WIDTH)]
         before = EMBEDDING_WIDTH
     network = nn.Sequential(*layers, nn.Conv2d(before, after, 1))
-    network.apply(start_small)
+    network.apply(init_truncated_normal)
     return network
 
 

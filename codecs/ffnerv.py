@@ -26,7 +26,7 @@ from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
 from .inr.networks.flow_guided import REFERENCES, FlowNetwork, flow_stage
 from .inr.networks.layers.blocks import UpBlock, halved_widths
-from .inr.networks.layers.grids import TemporalGrid, grid_lengths
+from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import aggregate
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, UpsamplingConfig, choose_geometry
 from .inr.recipes.losses import MIXES

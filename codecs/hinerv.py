@@ -1,60 +1,68 @@
 """HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation (H. M. Kwan et al., NeurIPS 2023).
 
-Learned grids over time, bilinear upsampling with local encodings, ConvNeXt blocks; fitted in patches, rendered in
-whole frames, pruned, and fitted again for its quantization. What we decided: how grids and widths follow from size,
-length and resolution (`scaled`), patches where 80 pixels do not divide the frame (`inr/networks/layers/patchwise.py`),
-and the models of the entropy coder (`inr/compression/quant_noise.py`).
+Learned grids over time, a stem, and stages of bilinear upsampling, local encodings and ConvNeXt blocks. The network is
+trained on patches and rendered in whole frames; it is pruned, then trained with quantized weights. All of its
+parameters are transmitted. Our choice: how grids and widths follow from size, length and resolution (`scaled`),
+patches where 80 pixels do not divide the frame (`inr/networks/layers/patchwise.py`), and the probability models of
+the entropy coder (`inr/compression/quant_noise.py`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from types import MappingProxyType
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
-from .inr.networks.layers.blocks import halved_widths, least_width
-from .inr.networks.layers.patchwise import Margins, Place, add_cells, crop, margins, masked, patch_grid
-from .inr.networks.layers.temporal_grids import BASE_CELLS, LocalEncoding, TemporalGrid, grid_for
-from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
+from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.patchwise import PatchLayout, add_cells, crop, masked
+from .inr.networks.layers.temporal_grids import LocalEncoding, MultiLevelGrid
+from .inr.networks.network import NetworkConfig, Patches
+from .inr.networks.patch_network import (
+    BASE_GRID_CELLS,
+    PatchConfig,
+    PatchNetwork,
+    StageShape,
+    choose_base_grid,
+    fewest_channels,
+    zero_biases,
+)
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
 
-NORM_EPSILON = 1e-6
-GRID_VALUES = 2 * 150 * BASE_CELLS
-"""Rows of time times cells times channels of the first level of the base grid, in the paper's S."""
+GRID_VALUES = 2 * 150 * BASE_GRID_CELLS
+"""Values of the first level of the base grid in the paper's S: channels times time steps times cells."""
 PRUNABLE = r"(stem|head|stages\.\d+\.blocks\.\d+\.\w+)\.weight"
+"""Names of the weights that are pruned: neither grids nor local encodings (section 3.5)."""
 
 
 @dataclass(frozen=True)
-class HiNeRVConfig(UpsamplingConfig):
-    """The network in numbers; those of the paper's S at 1080p where a default is given."""
+class HiNeRVConfig(PatchConfig):
+    """The network's configuration; the defaults are those of the paper's S at 1080p."""
 
     channels: int = 280
-    """Of the stem and the first stage; each later stage has half."""
     hidden: int = 1120
-    """Width inside the blocks of the first stage: four times `channels`, and what meets a size exactly."""
     lower: int = 1
-    """No stage has fewer channels."""
     grid_frames: int = 150
-    """Rows of time of the base grid."""
+    """Time steps of the first level of the base grid."""
     grid_channels: int = 2
-    """Of its first level; the second has half the rows and twice the channels."""
+    """Channels of the first level of the base grid; the second has half the time steps and twice the channels."""
     local_channels: int = 4
-    """Of a local encoding in the first stage; half as many in each later one."""
+    """Channels of the first stage's local encoding; each later one has half."""
     depth: int = 3
     """Blocks of the first stage."""
     later_depth: int = 3
-    """Blocks of the stages between the first and the last."""
+    """Blocks of each stage between the first and the last."""
     last_depth: int = 1
+    """Blocks of the last stage."""
     expansion: int = 4
+    """Hidden width of a block over its channels."""
     last_expansion: int = 1
+    """The same in the last stage."""
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -62,9 +70,14 @@ class HiNeRVConfig(UpsamplingConfig):
         all_but_last = [self.depth, *[self.later_depth] * len(self.strides)][: len(self.strides) - 1]
         return (*all_but_last, self.last_depth)
 
+    @property
+    def expansions(self) -> tuple[int, ...]:
+        """Hidden width of each stage's blocks over its channels."""
+        return self.per_stage(self.expansion, self.last_expansion)
+
 
 class Block(nn.Module):
-    """ConvNeXt block without biases, scale or affine norm; the residual where the width stays (section 3.3)."""
+    """ConvNeXt block without biases, layer scale or affine normalization; residual if the width stays (section 3.3)."""
 
     def __init__(self, before: int, after: int, hidden: int) -> None:
         super().__init__()
@@ -75,89 +88,61 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, h, w, C]` -> `[B, h, w, C']`."""
         y = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        y = functional.layer_norm(y, y.shape[-1:], eps=NORM_EPSILON)
-        y = masked(self.narrow(functional.gelu(self.widen(y))), mask)
+        y = masked(self.narrow(functional.gelu(self.widen(normalize_channels(y)))), mask)
         return x + y if x.shape[-1] == y.shape[-1] else y
 
 
 class UpStage(nn.Module):
-    """Norm, bilinear upsampling, local encoding, blocks (section 3.3)."""
+    """Normalization, bilinear upsampling, local encoding, blocks (section 3.3)."""
 
-    def __init__(self, encoding: LocalEncoding, before: int, after: int, depth: int, hidden: int) -> None:
+    def __init__(self, shape: StageShape, local_channels: int, frames: int) -> None:
         super().__init__()
-        self.encoding = encoding
-        self.blocks = nn.ModuleList(Block(before if i == 0 else after, after, hidden) for i in range(depth))
+        self.encoding = LocalEncoding(local_channels, shape.stride, shape.before, frames)
+        widths = [shape.before, *[shape.after] * shape.depth]
+        self.blocks = nn.ModuleList(Block(width, shape.after, shape.hidden) for width in widths[:-1])
 
-    def forward(self, x: Tensor, at: Patches, place: Place, scale: int, inner: int, outer: int) -> Tensor:
-        """From a margin of `inner` pixels to one of `outer`, after which a cell has `scale` pixels a side."""
-        stride = self.encoding.stride
-        x = place.upsample(functional.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON), stride, inner)
-        mask = place.mask(scale, outer)
-        x = masked(crop(add_cells(x, self.encoding(at.frames)), inner * stride - outer), mask)
+    def forward(self, x: Tensor, frames: Tensor, layout: PatchLayout, scale: int, margins: tuple[int, int]) -> Tensor:
+        """Features with the first margin `[B, h, w, C]` -> with the second `[B, h', w', C']`.
+
+        `scale`: pixels per side of a base-grid cell after the upsampling.
+        """
+        stride, (before, after) = self.encoding.stride, margins
+        x = layout.upsample(normalize_channels(x), stride, before)
+        mask = layout.mask(scale, after)
+        x = masked(crop(add_cells(x, self.encoding(frames)), before * stride - after), mask)
         for block in self.blocks:
             x = block(x, mask)
         return x
 
 
-class Stages(nn.ModuleList):
-    """Stages one after the other, each local encoding with half the channels of the one before."""
-
-    def __init__(
-        self, strides: Sequence[int], widths: Sequence[int], depths: Sequence[int], hidden: Sequence[int],
-        local_channels: int, frames: int,
-    ) -> None:  # fmt: skip
-        shapes = enumerate(zip(strides, pairwise(widths), depths, hidden, strict=True))
-        super().__init__(
-            UpStage(LocalEncoding(max(1, local_channels >> n), stride, before, frames), before, after, depth, inside)
-            for n, (stride, (before, after), depth, inside) in shapes
-        )
-        self.strides = tuple(strides)
-
-    def forward(self, x: Tensor, at: Patches, place: Place, reach: Margins) -> Tensor:
-        """From cells with the margin of the stem, `[B, rows, columns, C]`, to pixels without one."""
-        scale, inner = 1, place.margin(reach.stem)
-        for stage, stride, pixels in zip(self, self.strides, reach.stages, strict=True):
-            outer, scale = place.margin(pixels), scale * stride
-            x = stage(x, at, place, scale, inner, outer)
-            inner = outer
-        return crop(x, inner)
+def up_stages(config: PatchConfig, local_channels: int, frames: int) -> nn.ModuleList:
+    """The stages; each local encoding has half the channels of the one before."""
+    return nn.ModuleList(
+        UpStage(shape, max(1, local_channels >> number), frames) for number, shape in enumerate(config.stage_shapes())
+    )
 
 
-class HiNeRV(Network):
+class HiNeRV(PatchNetwork):
     """Base grid, stem, stages, head (section 3, figure 2)."""
 
-    frame_grid = (1, 1)
-
     def __init__(self, config: HiNeRVConfig, frames: int) -> None:
-        super().__init__(config.patch_size)
-        self.config = config
-        self.grid = patch_grid(config)
-        self.patch_size = (config.patch_size[0] // self.grid[0], config.patch_size[1] // self.grid[1])
-        self.margins = margins(config.strides, config.depths)
+        super().__init__(config)
         levels = [(max(1, config.grid_frames >> level), config.grid_channels << level) for level in (0, 1)]
-        self.base = TemporalGrid(levels, config.rows * config.columns, frames)
-        sides = (config.rows, config.columns)
-        self.feature_grids = {f"base.levels.{n}": (time, *sides) for n, (time, _) in enumerate(levels)}
+        self.base = MultiLevelGrid(levels, config.rows * config.columns, frames)
+        self.feature_grids = {
+            f"base.levels.{number}": (length, config.rows, config.columns)
+            for number, length in enumerate(self.base.lengths())
+        }
         self.stem = nn.Conv2d(3 * config.grid_channels, config.channels, 3, padding=1)
-        widths = [config.channels, *halved_widths(config.channels, (2,) * len(config.strides), config.lower)]
-        hidden = [config.hidden, *(config.expansion * width for width in widths[2:])]
-        hidden[-1] = config.last_expansion * widths[-1] if len(widths) > 2 else config.hidden
-        self.stages = Stages(config.strides, widths, config.depths, hidden, config.local_channels, frames)
-        self.head = nn.Linear(widths[-1], 3)
-        for layer in (self.stem, self.head):
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+        self.stages = up_stages(config, config.local_channels, frames)
+        self.head = nn.Linear(config.widths()[-1], 3)
+        zero_biases(self)
 
     def forward(self, at: Patches) -> Tensor:
         """The patches, or whole frames."""
-        cells = (self.config.rows // at.grid[0], self.config.columns // at.grid[1])
-        place, reach = Place(at, cells), self.margins
-        first, inner = place.margin(reach.base), place.margin(reach.stem)
-        sides = [cell + 2 * first for cell in cells]
-        x = masked(self.base(at.frames, place.indices(first)).unflatten(1, sides), place.mask(1, first))
-        x = crop(self.stem(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), first - inner)
-        x = self.stages(masked(x, place.mask(1, inner)), at, place, reach)
-        return torch.sigmoid(self.head(x)).permute(0, 3, 1, 2)
+        layout = self.layout(at)
+        features = self.base(at.frames, layout.cell_indices(layout.margins.base))
+        return self.decode(self.apply_stem(self.stem, features, layout), at.frames, layout)
 
 
 class HiNeRVSettings(EndToEndSettings):
@@ -165,21 +150,22 @@ class HiNeRVSettings(EndToEndSettings):
 
     epochs: int = Field(300, ge=1)
     prune_epochs: int = Field(60, ge=0)
-    """Of fine-tuning after pruning."""
+    """Epochs of fine-tuning after pruning."""
     quantize_epochs: int = Field(30, ge=0)
-    """Of quantization-aware training."""
+    """Epochs of quantization-aware training."""
     lr: float = Field(2e-3, gt=0)
     batch: int = Field(1, ge=1)
-    """Frames in a step; as many patches, of all frames, as these hold where `patches` is set."""
+    """Frames per training step; with `patches`, as many patches, sampled from all frames, as these frames hold."""
     patches: bool = True
-    """Steps take patches, in the paper of 1/144 of the frame; whole frames need no margins: a third faster."""
+    """Trains on patches, in the paper of 1/144 of the frame; whole frames need no margins and are a third faster."""
     prune: float = Field(0.15, ge=0, lt=1)
-    """The share of all parameters that is pruned."""
+    """Share of all parameters that is pruned."""
     bits: int = Field(6, ge=2, le=MOST_BITS)
+    """Bits of a quantized weight before entropy coding."""
     noise: float = Field(0.9, ge=0, le=1)
-    """The share of weights that a step of quantization-aware training sees quantized."""
+    """Share of the weights that are quantized in each step of quantization-aware training."""
     depth: int = Field(3, ge=1, le=8)
-    """Blocks of a stage but the last: 4 in the paper's XL, 5 in XXL."""
+    """Blocks of every stage but the last: 4 in the paper's XL, 5 in XXL."""
 
 
 class HiNeRVCodec(InrCodec):
@@ -200,15 +186,19 @@ class HiNeRVCodec(InrCodec):
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> HiNeRVConfig:
-        """From the paper's S: all widths times `share`; grids keep their part of the parameters (our choice)."""
-        rows_of_time = max(1, min(150, round(0.3 * clip.frames)))
-        geometry, channels = grid_for(clip.width, clip.height, share**2 * GRID_VALUES / rows_of_time)
+        """The paper's S with all widths times `share`; grids keep their share of the parameters (our choice).
+
+        In the symbols of the paper and its code, `channels` is C_0, `grid_frames` T_b, `grid_channels` c_b,
+        `local_channels` c_e, and `depth` the d of all stages but the last.
+        """
+        time_steps = max(1, min(150, round(0.3 * clip.frames)))
+        geometry, channels = choose_base_grid(clip.width, clip.height, share**2 * GRID_VALUES / time_steps)
         width = max(1, round(280 * share))
         return HiNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
-            channels=width, hidden=4 * width, grid_frames=rows_of_time, grid_channels=channels,
+            channels=width, hidden=4 * width, grid_frames=time_steps, grid_channels=channels,
             local_channels=2 * channels, depth=self.settings.depth, later_depth=self.settings.depth,
-            lower=least_width(share),
+            lower=fewest_channels(share),
         )  # fmt: skip
 
     @classmethod
@@ -218,7 +208,10 @@ class HiNeRVCodec(InrCodec):
         return HiNeRV(config, clip.frames)
 
     def recipe(self) -> Sequence[Stage]:
-        """Fit; pruning at the full rate again, without warm-up; quantization at a tenth of it (section 3.5)."""
+        """Training, fine-tuning after pruning, quantization-aware training (section 3.5).
+
+        Fine-tuning restarts at the full learning rate, without warm-up; the last stage has a tenth of it.
+        """
         s = self.settings
         fit = Stage(
             "fit", s.epochs, s.lr, warmup=0.1, warmup_start=0.01, floor=0.01, cosine_over="all",
@@ -228,5 +221,5 @@ class HiNeRVCodec(InrCodec):
         return fit, pruned, replace(pruned, name="quantize", epochs=s.quantize_epochs, lr=s.lr / 10, noise=s.noise)
 
     def compression(self) -> QuantNoise:
-        """The paper's (section 3.5); grids and local encodings are never pruned."""
+        """The paper's pruning, Quant-Noise and arithmetic coding (section 3.5)."""
         return QuantNoise(self.settings.bits, PRUNABLE)

@@ -31,7 +31,7 @@ from .inr.networks.flow_guided import REFERENCES, FlowNetwork
 from .inr.networks.layers.blocks import modulate, tapered_widths
 from .inr.networks.layers.convnext import convnext
 from .inr.networks.layers.encoding import sinusoids
-from .inr.networks.layers.grids import TemporalGrid, grid_lengths
+from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import blend_warped
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
 from .inr.recipes.losses import MIXES

@@ -12,7 +12,7 @@ from rdbench.codec import Workspace
 from rdbench.codecs.ffnerv import FFNeRV, FFNeRVCodec, FFNeRVConfig, FFNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.compression.tanh_quantization import TanhQuantization
-from rdbench.codecs.inr.networks.layers.grids import TemporalGrid
+from rdbench.codecs.inr.networks.layers.temporal_grids import TemporalGrid
 from rdbench.codecs.inr.networks.layers.warping import aggregate, warp
 from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters, render
 from rdbench.codecs.inr.recipes.losses import MIXES

@@ -1,4 +1,4 @@
-"""HiNeRV: published counts and cost, patches that are parts of their frame, configurations that follow the papers."""
+"""HiNeRV: published parameter counts and cost, patches as parts of their frame, and the paper's configurations."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import torch
 
 from rdbench.codecs.hinerv import HiNeRV, HiNeRVCodec, HiNeRVConfig, HiNeRVSettings
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.networks.layers.patchwise import Margins, margins
+from rdbench.codecs.inr.networks.layers.patchwise import Margins, required_margins
 from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters, render
 
 P1080, P720 = (5, 3, 2, 2), (5, 2, 2, 2)
@@ -96,18 +96,17 @@ def test_published_cost_of_a_frame(config: HiNeRVConfig, height: int, width: int
     assert count_macs(network) / 1e9 == pytest.approx(gmacs, abs=0.06)
 
 
-def test_margins_are_the_papers() -> None:
-    """Those that the original code computes."""
-    assert margins(P1080, (3, 3, 3, 1)) == Margins(3, 2, (6, 6, 4, 1))
-    assert margins(P720, (3, 3, 3, 1)) == Margins(3, 2, (7, 6, 4, 1))
-    assert margins(P1080, (4, 4, 4, 1)) == Margins(3, 2, (7, 7, 5, 1))
-    assert margins(P1080, (5, 5, 5, 1)) == Margins(4, 3, (9, 9, 6, 1))
-    assert margins(A1080, (3, 3, 3, 1)) == Margins(3, 2, (5, 5, 4, 1))
-    assert margins(A1080, (2, 1, 1, 1)) == Margins(3, 2, (4, 3, 2, 1))
+def test_margins_match_the_original_code() -> None:
+    assert required_margins(P1080, (3, 3, 3, 1)) == Margins(3, 2, (6, 6, 4, 1))
+    assert required_margins(P720, (3, 3, 3, 1)) == Margins(3, 2, (7, 6, 4, 1))
+    assert required_margins(P1080, (4, 4, 4, 1)) == Margins(3, 2, (7, 7, 5, 1))
+    assert required_margins(P1080, (5, 5, 5, 1)) == Margins(4, 3, (9, 9, 6, 1))
+    assert required_margins(A1080, (3, 3, 3, 1)) == Margins(3, 2, (5, 5, 4, 1))
+    assert required_margins(A1080, (2, 1, 1, 1)) == Margins(3, 2, (4, 3, 2, 1))
 
 
 ORIGINAL = HiNeRVConfig(3, 4, (3, 2, 2), 16, 64, grid_frames=5, depth=2, later_depth=2)
-"""Whose cells are patches of 12 pixels with margins of more than a patch; the numbers below are the original code's."""
+"""A network with patches of 12 pixels and wider margins; the values below are those of the original code."""
 
 
 def original_weights() -> HiNeRV:
@@ -126,7 +125,7 @@ def original_weights() -> HiNeRV:
     (17, 21, (0.4535590, 0.4409092, 0.5060868)),
     (35, 47, (0.4663087, 0.4479007, 0.4879212)),
 ])  # fmt: skip
-def test_frames_are_the_originals(row: int, column: int, rgb: tuple[float, float, float]) -> None:
+def test_frames_match_the_original_code(row: int, column: int, rgb: tuple[float, float, float]) -> None:
     with torch.no_grad():
         frame = original_weights()(Patches.of_frames(torch.tensor([2]), (1, 1)))
     assert frame.shape == (1, 3, 36, 48)
@@ -140,10 +139,10 @@ def test_frames_are_the_originals(row: int, column: int, rgb: tuple[float, float
     (6, (0, 3), 6, 3, (0.4538217, 0.4385212, 0.5027380)),
     (0, (1, 1), 1, 2, (0.4503700, 0.4321077, 0.5114446)),
 ])  # fmt: skip
-def test_patches_are_the_originals(
+def test_patches_match_the_original_code(
     frame: int, patch: tuple[int, int], row: int, column: int, rgb: tuple[float, float, float]
 ) -> None:
-    at = Patches(torch.tensor([frame]), *(torch.tensor([place]) for place in patch), grid=(3, 4))
+    at = Patches(torch.tensor([frame]), *(torch.tensor([position]) for position in patch), grid=(3, 4))
     with torch.no_grad():
         pixels = original_weights()(at)
     assert pixels.shape == (1, 3, 12, 12)
@@ -156,7 +155,7 @@ def test_patches_are_parts_of_their_frame(width: int, height: int) -> None:
     codec = HiNeRVCodec(HiNeRVSettings())
     network, _ = codec.build_for(ClipHeader(width, height, 7, 25, 1), 60_000)
     with torch.no_grad():
-        for parameter in network.parameters():  # grids as large as a fit makes them
+        for parameter in network.parameters():  # grids as large as after training
             parameter.add_(0.05 * torch.randn_like(parameter))
         frames = torch.tensor([0, 6, 3])
         whole = render(network, frames, network.frame_grid, height, width)
@@ -172,18 +171,20 @@ def test_patches_are_parts_of_their_frame(width: int, height: int) -> None:
     ("width", "height", "frames", "expected"),
     [(1920, 1080, 600, UVG["S"]), (1280, 720, 132, small("S", P720))],
 )
-def test_sizes_lead_to_the_papers_networks(width: int, height: int, frames: int, expected: HiNeRVConfig) -> None:
+def test_solver_finds_the_papers_networks_for_their_sizes(
+    width: int, height: int, frames: int, expected: HiNeRVConfig
+) -> None:
     codec = HiNeRVCodec(HiNeRVSettings())
     with torch.device("meta"):
         network = HiNeRV(expected, frames)
     _, config = codec.build_for(ClipHeader(width, height, frames, 25, 1), count_parameters(network))
-    assert config == replace(expected, lower=16)  # which none of its stages reaches
+    assert config == replace(expected, lower=16)  # all of its stages have more
     assert network.grid == (9, 16)
     assert network.patch_size == ((120, 120) if height == 1080 else (80, 80))
 
 
-def test_rates_are_the_originals() -> None:
-    """Those that the original's scheduler gives: its cosine counts the epochs of the warm-up."""
+def test_learning_rates_match_the_original_code() -> None:
+    """The original scheduler's cosine counts the epochs of the warm-up."""
     fit, pruned, quantized = HiNeRVCodec(HiNeRVSettings()).recipe()
     rates = [fit.learning_rate(epoch) for epoch in (0, 15, 30, 60, 100, 200, 290)]
     assert rates == pytest.approx([2e-5, 1.01e-3, 1.9515e-3, 1.8109e-3, 1.505e-3, 5.15e-4, 2.5424e-5], rel=1e-4)

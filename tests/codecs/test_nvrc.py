@@ -1,4 +1,4 @@
-"""NVRC: published counts part by part, grids read as the original reads them, patches that are parts of their frame."""
+"""NVRC: published parameter counts of each part, grids sampled as in the original, patches as parts of their frame."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_published_counts(scale: str, total: int, grids: float, stems: float, la
 
 
 @pytest.mark.parametrize(("scale", "size"), [("S2", 6_123_133), ("S3", 13_751_235), ("S4", 30_569_251)])
-def test_the_papers_sizes_give_the_papers_scales(scale: str, size: int) -> None:
+def test_solver_finds_the_papers_scales_for_their_sizes(scale: str, size: int) -> None:
     _, config = NVRCCodec(NVRCSettings()).build_for(ClipHeader(1920, 1080, 600, 120, 1), size)
     assert replace(config, lower=1) == SCALES[scale][0]
 
@@ -63,10 +63,10 @@ def test_the_papers_sizes_give_the_papers_scales(scale: str, size: int) -> None:
         (160, 40_000, 23, (2, 2), 4),
     ],
 )
-def test_behind_coarser_grids_stages_keep_their_pixels(
+def test_stages_keep_their_resolutions_with_coarser_grids(
     width: int, size: int, rows: int, strides: tuple[int, ...], local: int
 ) -> None:
-    """But where a single stage would be left."""
+    """Unless a single stage would remain."""
     _, config = NVRCCodec(NVRCSettings()).build_for(ClipHeader(width, width * 9 // 16, 32, 25, 1), size)
     assert isinstance(config, NVRCConfig)
     assert (config.rows, config.strides, config.grid_channels, config.local_channels) == (rows, strides, 1, local)
@@ -83,8 +83,8 @@ def test_published_cost_of_the_layers(scale: str, gmacs: float) -> None:
     assert (count_macs(network) - stems) / 1e9 == pytest.approx(gmacs, abs=0.06)
 
 
-def test_a_level_is_the_whole_grid_convolved_then_sampled() -> None:
-    """The original's order of work: a 3-D convolution of the whole grid, then trilinear sampling at all voxels."""
+def test_a_level_equals_convolving_the_whole_grid_then_sampling() -> None:
+    """The original's order: a 3-D convolution of the whole grid, then trilinear sampling at all voxels."""
     torch.manual_seed(0)
     level = GridLevel((3, 5, 4, 6), 7, 17)
     torch.nn.init.normal_(level.values)
@@ -121,7 +121,7 @@ def test_patches_are_parts_of_their_frame(strides: tuple[int, ...]) -> None:
         ("S4", 160_827, 670_320, 8_944, 861, 31_410_203),
     ],
 )
-def test_published_counts_of_the_levels_above(
+def test_published_counts_of_the_entropy_model_levels(
     scale: str, layers: int, context: int, grids: int, third: int, total: int
 ) -> None:
     network = built(scale)

@@ -1,4 +1,4 @@
-"""TeNeRV: its sheet's counts and cost, groups by content, two stages, copies of kernels, its ablations."""
+"""TeNeRV: parameter counts and cost, groups by content, the two training stages, copies of kernels, ablations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def build(channels: int, grid: int, frames: int = 600, groups: int = 5) -> TeNeR
 def test_counts_and_cost(
     channels: int, grid: int, count: int, single: int, base: int, group_grids: int, gmacs: int
 ) -> None:
-    """At 3M, 6M and 12M; the cost is given for projections after the upsampling, we do them before."""
+    """At 3M, 6M and 12M; the expected cost is for projections after the upsampling, the code projects before it."""
     network = build(channels, grid)
     assert count_parameters(network) == count
     assert count_parameters(build(channels, grid, groups=1)) == single
@@ -60,7 +60,7 @@ FRAMES = torch.randint(0, 256, (16, 3, 50, 80), generator=torch.Generator().manu
 
 
 def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: int) -> TeNeRV:
-    """As a fit may leave it: grids as large as they become, and all copies different."""
+    """A network as after training: grids with large values, and all copies different."""
     torch.manual_seed(0)
     network, _ = TeNeRVCodec(TeNeRVSettings(**{"gops": 5, **options})).build_for(clip, size)
     assert isinstance(network, TeNeRV)
@@ -98,7 +98,7 @@ def test_a_batch_may_mix_groups() -> None:
     assert torch.allclose(together, alone, atol=1e-6)
 
 
-def test_groups_have_kernels_and_grids_of_their_own() -> None:
+def test_each_group_has_its_own_kernels_and_grids() -> None:
     network = network_of()
     network.boundaries = (4,)
     before = whole(network, [3, 4])
@@ -109,7 +109,7 @@ def test_groups_have_kernels_and_grids_of_their_own() -> None:
     assert not torch.allclose(before[1], after[1], atol=1e-4)
 
 
-def test_the_switch_copies_the_first_group_and_changes_nothing_yet() -> None:
+def test_the_adaptive_stage_copies_the_first_group_without_changing_frames() -> None:
     network = network_of()
     before = whole(network, list(range(0, 42, 5)))
     copied = network.enter(adaptive())
@@ -138,8 +138,8 @@ def test_groups_begin_where_the_fused_features_change() -> None:
 def test_short_clips_have_fewer_groups(frames: int, count: int) -> None:
     config = TeNeRVCodec(TeNeRVSettings()).scaled(ClipHeader(160, 100, frames, 25, 1), 0.1)
     assert config.groups == count
-    asked = TeNeRVCodec(TeNeRVSettings(gops=7)).scaled(ClipHeader(160, 100, frames, 25, 1), 0.1)
-    assert asked.groups == min(7, frames)
+    requested = TeNeRVCodec(TeNeRVSettings(gops=7)).scaled(ClipHeader(160, 100, frames, 25, 1), 0.1)
+    assert requested.groups == min(7, frames)
 
 
 def test_ablations() -> None:
@@ -155,7 +155,7 @@ def test_ablations() -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
-def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
+def test_training_resumed_around_the_adaptive_stage_equals_uninterrupted_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
     """Two epochs of the first stage, two of the second, two of quantization."""
@@ -163,7 +163,7 @@ def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
     codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2, gops=2))
     clip = ClipHeader(80, 50, 16, 25, 1)
 
-    def fit(folder: Path, stop: int | None) -> TeNeRV:
+    def train(folder: Path, stop: int | None) -> TeNeRV:
         calls = 0
 
         def progress(done: float, total: float, text: str) -> None:
@@ -176,23 +176,23 @@ def test_a_fit_killed_around_the_switch_ends_as_one_never_stopped(
         network, _ = codec.build_for(clip, 14_000)
         assert isinstance(network, TeNeRV)
         folder.mkdir(exist_ok=True)
-        engine = Trainer(network, codec.compression(), FRAMES, Workspace(folder, progress=progress), codec.recipe())
+        trainer = Trainer(network, codec.compression(), FRAMES, Workspace(folder, progress=progress), codec.recipe())
         try:
-            engine.run()
+            trainer.run()
         except KeyboardInterrupt:
-            engine._checkpoint.wait()
+            trainer._checkpoint.wait()
         return network
 
-    never = fit(tmp_path / "whole", None)
-    fit(tmp_path / "cut", stop_after)
-    resumed = fit(tmp_path / "cut", None)
-    assert never.boundaries
-    assert never.boundaries == resumed.boundaries
-    for ours, theirs in zip(never.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    uninterrupted = train(tmp_path / "whole", None)
+    train(tmp_path / "cut", stop_after)
+    resumed = train(tmp_path / "cut", None)
+    assert uninterrupted.boundaries
+    assert uninterrupted.boundaries == resumed.boundaries
+    for first, second in zip(uninterrupted.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(first, second)
 
 
-def test_boundaries_travel_and_wrong_ones_are_refused() -> None:
+def test_boundaries_are_transmitted_and_invalid_ones_rejected() -> None:
     network = network_of()
     config = network.final_config(network.config)
     assert isinstance(config, TeNeRVConfig)
@@ -200,15 +200,15 @@ def test_boundaries_travel_and_wrong_ones_are_refused() -> None:
     rebuilt = TeNeRVCodec.rebuild(CLIP, numbers)
     assert isinstance(rebuilt, TeNeRV)
     assert rebuilt.boundaries == (4, 9)
-    for wrong in ((9, 4), (4, 4), (4, 42), tuple(range(1, 12))):
+    for invalid in ((9, 4), (4, 4), (4, 42), tuple(range(1, 12))):
         with pytest.raises(BitstreamError):
-            TeNeRVCodec.rebuild(CLIP, replace(config, boundaries=wrong).numbers())
+            TeNeRVCodec.rebuild(CLIP, replace(config, boundaries=invalid).numbers())
     for cut in (numbers[:-1], [*numbers, 1], numbers[:4]):
         with pytest.raises(BitstreamError):
             TeNeRVCodec.rebuild(CLIP, cut)
 
 
-def test_equal_copies_cost_next_to_nothing() -> None:
+def test_equal_copies_need_almost_no_bytes() -> None:
     scheme, network = TeNeRVCodec(TeNeRVSettings()).compression(), network_of()
     different = len(scheme.write(network)["weights"])
     network.enter(adaptive())

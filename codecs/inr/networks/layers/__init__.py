@@ -1,1 +1,1 @@
-"""Blocks, encodings and grids that several networks are made of."""
+"""Blocks, encodings, grids and patch layouts that several networks share."""

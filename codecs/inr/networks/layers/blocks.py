@@ -8,25 +8,25 @@ from torch import Tensor, nn
 
 Activation = Callable[[], nn.Module]
 ACTIVATIONS: tuple[Activation, ...] = (nn.GELU, nn.SiLU)
-"""By the number that a bitstream holds."""
+"""Activations, by the number that a bitstream stores."""
 
 
 class Sine(nn.Module):
-    """The sine as an activation, without a frequency."""
+    """The sine as an activation, without a frequency factor."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of any shape."""
+        """A tensor of any shape -> the same shape."""
         return torch.sin(x)
 
 
 def mlp(widths: Sequence[int], act: Activation) -> nn.Sequential:
-    """Linear layers between these widths, each followed by the activation, the last one too (NeRV, section 3.1)."""
+    """Linear layers between these widths, each followed by the activation, including the last (NeRV, section 3.1)."""
     layers = [(nn.Linear(a, b), act()) for a, b in pairwise(widths)]
     return nn.Sequential(*(layer for pair in layers for layer in pair))
 
 
 class UpBlock(nn.Sequential):
-    """The NeRV block: convolution, 3x3 unless said otherwise, pixel shuffle, activation (NeRV, figure 2)."""
+    """The NeRV block: convolution, 3x3 by default, pixel shuffle, activation (NeRV, figure 2)."""
 
     def __init__(self, before: int, after: int, stride: int, act: Activation, kernel: int = 3) -> None:
         conv = nn.Conv2d(before, after * stride * stride, kernel, padding=kernel // 2)
@@ -34,7 +34,7 @@ class UpBlock(nn.Sequential):
 
 
 class FirstBlock(nn.Sequential):
-    """E-NeRV's first up-block, its large convolution factorized; no activation between the two."""
+    """E-NeRV's first up-block: the large convolution factorized into two, without an activation between them."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         narrow = max(1, before // 4)
@@ -47,14 +47,14 @@ class FirstBlock(nn.Sequential):
 
 
 NORM_EPSILON = 1e-5
-"""Of torch's instance normalization."""
+"""Epsilon of instance normalization, torch's default."""
 
 
 def modulate(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     """AdaIN: instance normalization, then `x * gain + shift`, both `[B, C]` (Huang and Belongie, ICCV 2017).
 
-    Not torch's own: on a CPU its gradient is wrong for channels-last input (torch 2.13), and it refuses a plane of one
-    pixel, whose normalized value is zero.
+    Does not use torch's instance normalization: its gradient is wrong on a CPU for channels-last input (torch 2.13),
+    and it rejects a plane of one pixel, whose normalized value is zero.
     """
     variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
     scale = gain[..., None, None] * torch.rsqrt(variance + NORM_EPSILON)
@@ -69,16 +69,8 @@ def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:
     return widths
 
 
-def least_width(share: float) -> int:
-    """Channels of the last stages of HiNeRV and its kin at a share of a network's widths (our choice).
-
-    16, which the papers' networks never reach, and fewer only in the smallest ones: with 4 to 8, whole stages idle.
-    """
-    return max(1, min(16, round(100 * share)))
-
-
 def tapered_widths(first: int, stages: int, reduction: float, lower: int) -> list[int]:
-    """Channels after each stage, divided by `reduction` every time, never below `lower` (HNeRV, section 3.2)."""
+    """Channels after each stage, divided by `reduction` at each, never below `lower` (HNeRV, section 3.2)."""
     widths = [first]
     for _ in range(stages):
         widths.append(max(round(widths[-1] / reduction), lower))

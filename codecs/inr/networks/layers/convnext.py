@@ -1,22 +1,30 @@
-"""ConvNeXt (Z. Liu et al., CVPR 2022), of which the encoder networks of hybrid codecs are made."""
+"""ConvNeXt (Z. Liu et al., CVPR 2022): the encoder networks of hybrid codecs, and its normalization for HiNeRV."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 INITIAL_SCALE = 1e-6
-"""Of a block's residual branch."""
+"""Initial value of the layer scale, which multiplies a block's residual branch."""
+NORM_EPSILON = 1e-6
+"""Epsilon of layer normalization in ConvNeXt, and in HiNeRV, whose blocks derive from it."""
+
+
+def normalize_channels(x: Tensor) -> Tensor:
+    """Layer normalization of the channels of each pixel of `[B, h, w, C]`, without affine parameters (HiNeRV)."""
+    return functional.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON)
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Normalizes the channels of each pixel of `[B, C, h, w]`."""
+    """Layer normalization of the channels of each pixel of `[B, C, h, w]`."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
+        super().__init__(channels, eps=NORM_EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, h, w]`."""
+        """`[B, C, h, w]` -> the same shape."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -26,12 +34,12 @@ class ConvNeXtBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.pointwise = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
         self.scale = nn.Parameter(torch.full((channels,), INITIAL_SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, h, w]`."""
+        """`[B, C, h, w]` -> the same shape."""
         pixels = self.pointwise(self.norm(self.depthwise(x).permute(0, 2, 3, 1)))
         refined: Tensor = x + (self.scale * pixels).permute(0, 3, 1, 2)
         return refined
@@ -40,7 +48,7 @@ class ConvNeXtBlock(nn.Module):
 def convnext(
     before: int, widths: Sequence[int], strides: Sequence[int], depths: Sequence[int] | None = None
 ) -> nn.Sequential:
-    """Stages of a convolution of kernel = stride and blocks, one each unless `depths` says otherwise.
+    """Stages that downsample by a convolution with kernel = stride, then apply blocks, `depths` of them or one each.
 
     `[B, before, s h, s w]` -> `[B, widths[-1], h, w]`. The first stage normalizes after its convolution, the others
     before it.
@@ -53,11 +61,11 @@ def convnext(
         stages += [ConvNeXtBlock(after) for _ in range(depth)]
         before = after
     network = nn.Sequential(*stages)
-    network.apply(start_small)
+    network.apply(init_truncated_normal)
     return network
 
 
-def start_small(module: nn.Module) -> None:
+def init_truncated_normal(module: nn.Module) -> None:
     """Weights of convolutions and linear layers from a truncated normal of deviation 0.02, biases zero (ConvNeXt)."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

@@ -1,95 +1,130 @@
-"""Learned grids over time, read at a frame between two of their rows."""
+"""Learned grids over time, interpolated linearly between the two time steps on either side of a frame.
 
-from collections.abc import Sequence
+A grid of T_g time steps spans the N frames of a clip. The codecs differ in where frame i reads it: FFNeRV and T-NeRV
+at i T_g / N (`steps_from_starts`); HiNeRV, NVRC and TeNeRV at (i + 1/2) T_g / N - 1/2 (`steps_from_centers`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..network import Geometry, choose_geometry
-
 GRID_INIT = 1e-3
-"""Grids begin uniform in plus and minus this (HiNeRV)."""
-
-
-BASE_CELLS = 18 * 32
-"""The base grid of HiNeRV at 16:9."""
+"""Bound of the uniform distribution around zero that initializes grids (HiNeRV)."""
 LOCAL_LEVELS = 3
+"""Levels of a local encoding (HiNeRV)."""
 
 
-def grid_for(width: int, height: int, values: float) -> tuple[Geometry, int]:
-    """A base grid for frames of this size, and its channels, for so many values in a row of time (our choice).
+@dataclass(frozen=True)
+class TimeSteps:
+    """The time steps of a grid on either side of frames `[B]`."""
 
-    HiNeRV's 18x32 cells; a quarter of them where there would be less than half a value for each, or a sixteenth where
-    there would be less than a quarter of one for each of these, with half as many values: small networks need more
-    of their parameters elsewhere (TeNeRV of 40K at 320x180: 0.3 dB).
+    earlier: Tensor
+    """Indices of the time steps at or before the frames."""
+    later: Tensor
+    """Indices of the time steps after them; the last one where there is none."""
+    weight: Tensor
+    """Interpolation weight of `later`, in 0..1, float32."""
+
+    def interpolate(self, values_at: Callable[[Tensor], Tensor]) -> Tensor:
+        """Values at the frames, `[B, ...]`, where `values_at` returns those of time steps `[B]`."""
+        earlier, later = values_at(self.earlier), values_at(self.later)
+        return torch.lerp(earlier, later, self.weight.view(-1, *[1] * (earlier.dim() - 1)).to(earlier.dtype))
+
+
+def steps_from_starts(frames: Tensor, length: int, total: int) -> TimeSteps:
+    """Where frames read a grid of `length` time steps at i T_g / N: frame 0 reads step 0 (FFNeRV).
+
+    The last time step is held to the end of the clip. Positions are computed in integers, so that frames that coincide
+    with a time step read exactly its values.
     """
-    density = values / BASE_CELLS
-    coarser = 1 if density >= 1 / 2 else 4 if density >= 1 / 16 else 16
-    geometry = choose_geometry(width, height, base=BASE_CELLS // coarser)
-    share = 1.0 if coarser == 1 else 0.5
-    return geometry, max(1, round(share * values / (geometry.rows * geometry.columns)))
+    position = frames * length
+    earlier = torch.div(position, total, rounding_mode="floor")
+    return TimeSteps(earlier, (earlier + 1).clamp(max=length - 1), (position % total) / total)
 
 
-def taps(frames: Tensor, length: int, total: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two rows, of `length` that span `total` frames, next to each frame `[B]`, and the later one's share.
+def steps_from_centers(frames: Tensor, length: int, total: int) -> TimeSteps:
+    """Where frames read a grid of `length` time steps at (i + 1/2) T_g / N - 1/2 (HiNeRV).
 
-    Those of a linear resize whose samples are the centers of their cells (`align_corners=False`).
+    As in a linear resize whose samples are the centers of their cells (`align_corners=False`).
     """
     position = ((frames.double() + 0.5) * (length / total) - 0.5).clamp(0, length - 1)
-    low = position.floor().long()
-    return low, (low + 1).clamp(max=length - 1), (position - low).float()
+    earlier = position.floor().long()
+    return TimeSteps(earlier, (earlier + 1).clamp(max=length - 1), (position - earlier).float())
 
 
-def learned_rows(rows: int, width: int) -> nn.Parameter:
-    """A grid `[rows, width]` to be fitted."""
-    return nn.Parameter(torch.empty(rows, width).uniform_(-GRID_INIT, GRID_INIT))
+def grid_lengths(finest: int, levels: int) -> list[int]:
+    """Time steps of each level, coarsest first: halved from level to level, at least one."""
+    return [max(1, finest >> level) for level in reversed(range(levels))]
 
 
 class TemporalGrid(nn.Module):
-    """Levels of feature maps, each with fewer rows of time and more channels, side by side (HiNeRV, section 3.2).
+    """A grid of feature maps `[T_g, C, h, w]`, read at i T_g / N (FFNeRV, T-NeRV)."""
 
-    `levels` are pairs of rows of time and channels. A level is stored `[rows cells, channels]`, and only the rows
-    next to the frames asked for are read.
+    def __init__(self, time_steps: int, channels: int, height: int, width: int, frames: int) -> None:
+        super().__init__()
+        self._frames = frames
+        self.rows = nn.Parameter(torch.empty(time_steps, channels, height, width))
+        """The feature maps, one for each time step."""
+        nn.init.xavier_uniform_(self.rows)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """The features of frames `[B]`: `[B, C, h, w]`."""
+        return steps_from_starts(frames, len(self.rows), self._frames).interpolate(lambda step: self.rows[step])
+
+
+def initialized_grid(rows: int, width: int) -> nn.Parameter:
+    """A trainable grid `[rows, width]` with HiNeRV's initialization."""
+    return nn.Parameter(torch.empty(rows, width).uniform_(-GRID_INIT, GRID_INIT))
+
+
+class MultiLevelGrid(nn.Module):
+    """Levels of feature maps, usually with fewer time steps and more channels from level to level, concatenated.
+
+    Read at (i + 1/2) T_g / N - 1/2 (HiNeRV, section 3.2). `levels` are pairs of time steps and channels. A level is
+    stored as `[T_g cells, C]`, and only the time steps next to the requested frames are read.
     """
 
     def __init__(self, levels: Sequence[tuple[int, int]], cells: int, frames: int) -> None:
         super().__init__()
         self.cells, self.frames = cells, frames
-        self.levels = nn.ParameterList(learned_rows(rows * cells, width) for rows, width in levels)
+        self.levels = nn.ParameterList(initialized_grid(length * cells, channels) for length, channels in levels)
+
+    def lengths(self) -> list[int]:
+        """Time steps of each level."""
+        return [len(level) // self.cells for level in self.levels]
 
     def forward(self, frames: Tensor, cells: Tensor) -> Tensor:
-        """The features of these cells `[B, n]` of these frames `[B]`: `[B, n, C]`."""
-        found = []
-        for level in self.levels:
-            low, high, share = taps(frames, len(level) // self.cells, self.frames)
-            early, late = (
-                level.index_select(0, (row[:, None] * self.cells + cells).flatten()).view(*cells.shape, -1)
-                for row in (low, high)
-            )
-            found.append(torch.lerp(early, late, share[:, None, None].to(early.dtype)))
-        return torch.cat(found, dim=-1)
+        """The features of cells `[B, n]` of frames `[B]`: `[B, n, C]`."""
+        return torch.cat([self._read(level, frames, cells) for level in self.levels], dim=-1)
+
+    def _read(self, level: Tensor, frames: Tensor, cells: Tensor) -> Tensor:
+        def values_at(step: Tensor) -> Tensor:
+            return level.index_select(0, (step[:, None] * self.cells + cells).flatten()).view(*cells.shape, -1)
+
+        return steps_from_centers(frames, len(level) // self.cells, self.frames).interpolate(values_at)
 
 
 class LocalEncoding(nn.Module):
-    """What is added after an upsampling by `stride`: a code for each place in a cell, per frame (HiNeRV, section 3.2).
+    """A code for each pixel position in a cell of `stride` x `stride`, added after upsampling (HiNeRV, section 3.2).
 
-    A place has `channels` in every frame, twice as many in every second, four times in every fourth, mixed to `width`.
+    Level l has T / 2^l time steps of `channels` * 2^l values for each position, where T is the number of frames; a
+    linear layer maps the concatenated levels to `width` channels.
     """
 
     def __init__(self, channels: int, stride: int, width: int, frames: int) -> None:
         super().__init__()
         self.stride, self.frames = stride, frames
         levels = [(max(1, frames >> level), channels << level) for level in range(LOCAL_LEVELS)]
-        self.levels = nn.ParameterList(learned_rows(rows, stride * stride * channels) for rows, channels in levels)
-        self.line = nn.Linear(sum(channels for _, channels in levels), width)
-        nn.init.zeros_(self.line.bias)
+        self.levels = nn.ParameterList(initialized_grid(length, stride * stride * count) for length, count in levels)
+        self.line = nn.Linear(sum(count for _, count in levels), width)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames `[B]` -> `[B, s, s, C]`."""
-        found = []
-        for level in self.levels:
-            low, high, share = taps(frames, len(level), self.frames)
-            rows = torch.lerp(level[low], level[high], share[:, None].to(level.dtype))
-            found.append(rows.view(len(frames), self.stride, self.stride, -1))
-        mixed: Tensor = self.line(torch.cat(found, dim=-1))
+        mixed: Tensor = self.line(torch.cat([self._read(level, frames) for level in self.levels], dim=-1))
         return mixed
+
+    def _read(self, level: Tensor, frames: Tensor) -> Tensor:
+        codes = steps_from_centers(frames, len(level), self.frames).interpolate(lambda step: level[step])
+        return codes.view(len(frames), self.stride, self.stride, -1)

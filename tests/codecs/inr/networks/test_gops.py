@@ -1,4 +1,4 @@
-"""Groups of pictures: algorithm 1 on hand-made scores, its guards, and what does not look at the content."""
+"""Groups of pictures: algorithm 1 and its special cases on hand-made scores, and groups by length alone."""
 
 from itertools import pairwise
 
@@ -11,11 +11,11 @@ from rdbench.codecs.inr.networks.gops import divergence, equal_parts, fixed_part
 
 
 def scores(length: int, **peaks: float) -> list[float]:
-    """Zero but for `f7=0.5`: frame 7 differs from frame 6 by 0.5."""
-    found = [0.0] * (length - 1)
+    """Zero except where given: `f7=0.5` means that frame 7 differs from frame 6 by 0.5."""
+    values = [0.0] * (length - 1)
     for name, value in peaks.items():
-        found[int(name[1:]) - 1] = value
-    return found
+        values[int(name[1:]) - 1] = value
+    return values
 
 
 def test_divergence_is_one_minus_the_cosine() -> None:
@@ -28,7 +28,7 @@ def test_the_largest_scores_begin_groups() -> None:
     assert partition(scores(40, f30=0.9, f11=0.5, f20=0.7, f5=0.1), 4, 5) == (11, 20, 30)
 
 
-def test_a_group_that_is_too_short_loses_its_lower_boundary_to_the_next_candidate() -> None:
+def test_the_lower_scored_boundary_of_a_short_group_is_replaced_by_the_next_candidate() -> None:
     """20 and 22 are too close; 22 has the smaller score, and 8 comes next."""
     assert partition(scores(40, f20=0.9, f22=0.8, f8=0.3), 3, 5) == (8, 20)
     assert partition(scores(40, f20=0.8, f22=0.9, f8=0.3), 3, 5) == (8, 22)
@@ -38,24 +38,27 @@ def test_boundaries_near_the_ends_are_replaced() -> None:
     assert partition(scores(40, f2=0.9, f38=0.8, f20=0.3, f10=0.2), 3, 5) == (10, 20)
 
 
-def test_violations_are_met_from_left_to_right() -> None:
-    """9 and 12 first: 12 goes, 25 comes; then 25 and 28: 25 goes, and 18 comes."""
+def test_short_groups_are_handled_from_left_to_right() -> None:
+    """First 9 and 12: 25 replaces 12; then 25 and 28: 18 replaces 25."""
     assert partition(scores(40, f9=0.9, f12=0.8, f28=0.85, f25=0.4, f18=0.3), 4, 5) == (9, 18, 28)
 
 
-def test_a_candidate_that_would_be_too_close_is_passed_over() -> None:
+def test_a_candidate_that_would_be_too_close_is_skipped() -> None:
     assert partition(scores(40, f20=0.9, f22=0.8, f17=0.5, f23=0.4, f30=0.3), 3, 5) == (20, 30)
 
 
 def test_of_equal_scores_the_earlier_frame_is_first() -> None:
     assert partition([0.5] * 19, 3, 1) == (1, 2)
-    assert partition([0.5] * 19, 3, 4) == (6, 10)  # 1 goes, 6 is the first that fits beside 2; 2 goes, 10 fits
-    assert partition(scores(20, f8=0.5, f10=0.5), 3, 4) == (4, 8)  # of 8 and 10 the earlier stays; zeros: 4 is first
+    assert partition([0.5] * 19, 3, 4) == (6, 10)  # 6, the first allowed beside 2, replaces 1; 10 replaces 2
+    assert partition(scores(20, f8=0.5, f10=0.5), 3, 4) == (
+        4,
+        8,
+    )  # 8 stays, the earlier; 4 is the first of the zeros
 
 
 def test_more_groups_than_fit_become_fewer() -> None:
-    found = partition([float(i % 7) for i in range(1, 40)], 10, 9)
-    assert 1 <= len(found) <= 3
+    boundaries = partition([float(i % 7) for i in range(1, 40)], 10, 9)
+    assert 1 <= len(boundaries) <= 3
     assert partition(scores(40, f20=1.0), 100, 20) == (20,)
     assert partition([0.1, 0.2, 0.3], 99, 1) == (1, 2, 3)
 
@@ -67,11 +70,11 @@ def test_very_short_clips_are_one_group(length: int) -> None:
 
 
 @given(st.lists(st.floats(0, 2), max_size=60), st.integers(1, 9), st.integers(1, 20))
-def test_it_ends_with_groups_that_are_long_enough(found: list[float], count: int, shortest: int) -> None:
-    boundaries = partition(found, count, shortest)
-    marks = [0, *boundaries, len(found) + 1]
+def test_partition_terminates_with_groups_that_are_long_enough(values: list[float], count: int, shortest: int) -> None:
+    boundaries = partition(values, count, shortest)
+    edges = [0, *boundaries, len(values) + 1]
     assert len(boundaries) < count
-    assert len(marks) == 2 or all(b - a >= shortest for a, b in pairwise(marks))
+    assert len(edges) == 2 or all(b - a >= shortest for a, b in pairwise(edges))
 
 
 def test_groups_by_length_alone() -> None:

@@ -28,25 +28,25 @@ class Example(UpsamplingConfig):
 EXAMPLE = Example(2, 3, (5, 2), 7, 100_000, 2, (4, 90_000))
 
 
-def test_the_integers_are_the_fields_in_order_each_tuple_behind_its_length() -> None:
+def test_integers_are_the_fields_in_order_with_each_tuple_after_its_length() -> None:
     assert EXAMPLE.numbers() == [2, 3, 2, 5, 2, 7, 100_000, 2, 2, 4, 90_000]
     assert Example.from_numbers(EXAMPLE.numbers()) == EXAMPLE
     assert EXAMPLE.patch_size == (20, 30)
 
 
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("position", "value"),
     [(0, 0), (1, MOST), (2, 0), (2, 9), (3, 0), (5, MOST), (6, 1 << 20), (7, 3), (8, 5), (8, 1), (9, 0)],
 )
-def test_numbers_out_of_range_are_refused(place: int, value: int) -> None:
+def test_numbers_out_of_range_are_rejected(position: int, value: int) -> None:
     numbers = EXAMPLE.numbers()
-    numbers[place] = value
+    numbers[position] = value
     with pytest.raises(BitstreamError):
         Example.from_numbers(numbers)
 
 
 @given(st.lists(st.integers(0, 1 << 40), max_size=14))
-def test_any_integers_are_a_configuration_or_refused(numbers: list[int]) -> None:
+def test_any_integers_are_a_configuration_or_rejected(numbers: list[int]) -> None:
     try:
         config = Example.from_numbers(numbers)
     except BitstreamError:
@@ -54,7 +54,7 @@ def test_any_integers_are_a_configuration_or_refused(numbers: list[int]) -> None
     assert config.numbers() == numbers
 
 
-def test_a_network_need_not_have_strides() -> None:
+def test_a_configuration_needs_no_strides() -> None:
     @dataclass(frozen=True)
     class Plain(NetworkConfig):
         width: int
@@ -64,7 +64,7 @@ def test_a_network_need_not_have_strides() -> None:
 
 
 class Layers(Network):
-    """One layer of each kind that has products."""
+    """One layer of each kind that multiplies."""
 
     def __init__(self) -> None:
         super().__init__((8, 8))
@@ -83,7 +83,7 @@ class Layers(Network):
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_products_are_counted_as_by_hand(device: str, frames: int) -> None:
+def test_multiply_accumulates_are_counted_as_by_hand(device: str, frames: int) -> None:
     cells = 4 * 4
     convolutions = cells * (9 * 4 * 6 + 9 * 6 * 2) + 2 * cells * 27 * 6 * 2 + cells * 6 * 3 * 4
     attention = 2 * cells * cells * 6

@@ -1,0 +1,64 @@
+"""Shapes of the stages, base grids, and positions, margins and masks of patches."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rdbench.codecs.hinerv import HiNeRVConfig
+from rdbench.codecs.inr.networks.layers.patchwise import Margins, PatchLayout, add_cells, crop
+from rdbench.codecs.inr.networks.network import Patches
+from rdbench.codecs.inr.networks.patch_network import StageShape, choose_base_grid, fewest_channels
+
+CONFIG = HiNeRVConfig(18, 32, (5, 3, 2, 2), hidden=1000)
+
+
+def test_stages_halve_their_channels_and_the_first_has_the_free_width() -> None:
+    assert CONFIG.stage_shapes() == [
+        StageShape(5, 280, 280, 3, 1000),
+        StageShape(3, 280, 140, 3, 560),
+        StageShape(2, 140, 70, 3, 280),
+        StageShape(2, 70, 35, 1, 35),
+    ]
+    assert replace(CONFIG, lower=100).widths() == [280, 280, 140, 100, 100]
+
+
+def test_a_single_stage_has_the_free_width() -> None:
+    assert replace(CONFIG, strides=(2,)).stage_shapes() == [StageShape(2, 280, 280, 1, 1000)]
+
+
+@pytest.mark.parametrize(("values", "rows", "channels"), [(1152, 18, 2), (200, 9, 1), (30, 5, 1)])
+def test_base_grids_shrink_with_the_values_of_a_time_step(values: float, rows: int, channels: int) -> None:
+    geometry, found = choose_base_grid(1920, 1080, values)
+    assert (geometry.rows, found) == (rows, channels)
+
+
+def test_fewest_channels_shrink_with_the_network() -> None:
+    assert [fewest_channels(share) for share in (1.0, 0.16, 0.05, 0.001)] == [16, 16, 5, 1]
+
+
+MARGINS = Margins(2, 1, (3,))
+
+
+def test_whole_frames_have_no_margins_and_no_mask() -> None:
+    layout = PatchLayout(Patches.of_frames(torch.tensor([0]), (1, 1)), (2, 3), MARGINS)
+    assert layout.margins == Margins(0, 0, (0,))
+    assert layout.mask(4, 0) is None
+    assert layout.cell_indices(0).tolist() == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_cells_outside_the_frame_are_the_nearest_and_masked() -> None:
+    """The lower right of 2x2 patches with a cell each."""
+    layout = PatchLayout(Patches(*(torch.tensor([i]) for i in (0, 1, 1)), grid=(2, 2)), (1, 1), MARGINS)
+    assert layout.margins == MARGINS
+    assert layout.cell_indices(1).tolist() == [[0, 1, 1, 2, 3, 3, 2, 3, 3]]
+    mask = layout.mask(1, 1)
+    assert mask is not None
+    assert mask[0, ..., 0].tolist() == [[True, True, False], [True, True, False], [False, False, False]]
+
+
+def test_codes_are_added_to_every_cell() -> None:
+    code = torch.arange(4.0).view(1, 2, 2, 1)
+    added = add_cells(torch.zeros(1, 4, 6, 1), code)
+    assert torch.equal(added, code.repeat(1, 2, 3, 1))
+    assert torch.equal(crop(added, 1), added[:, 1:3, 1:5])
