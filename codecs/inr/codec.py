@@ -282,14 +282,25 @@ class InrCodec(Codec):
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
         with workspace.stopwatch.part("entropy_decode"):
-            sections = read_stream(bitstream, cls.name)
-            clip, scheme, network = cls._read_config(unpack_integers(sections.pop("config", b"")))
-            if sections.keys() != scheme.sections:
-                raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
-            scheme.read(network, sections)
+            clip, network = cls._read(bitstream)
         workspace.report["parameters"] = count_parameters(network)
         to_device(network, workspace.device)
         return RenderedVideo(network.eval(), clip, workspace)
+
+    @classmethod
+    def read_network(cls, bitstream: Path) -> Network:
+        """The network in the file, on the CPU. Raises BitstreamError."""
+        return cls._read(bitstream)[1].eval()
+
+    @classmethod
+    def _read(cls, bitstream: Path) -> tuple[ClipHeader, Network]:
+        """The clip and the network with its weights. Raises BitstreamError."""
+        sections = read_stream(bitstream, cls.name)
+        clip, scheme, network = cls._read_config(unpack_integers(sections.pop("config", b"")))
+        if sections.keys() != scheme.sections:
+            raise BitstreamError("The bitstream lacks a section or has one too many; encode the clip again.")
+        scheme.read(network, sections)
+        return clip, network
 
     @classmethod
     def _read_config(cls, numbers: Sequence[int]) -> tuple[ClipHeader, Scheme, Network]:

@@ -20,13 +20,12 @@ from rdbench.codecs.nvrc import NVRC, NVRCConfig
 from rdbench.errors import UsageError
 from rdbench.registry import create, parse_specs
 from rdbench.runner.bench import bench
+from rdbench.runner.options import ClipOptions
 from rdbench.runner.session import single_job
 from rdbench.video.readers import open_video
 
 torch.set_num_threads(1)
-OPTIONS = {
-    "preset": "tiny", "frames": 4, "seed": 0, "device": "cpu", "threads": 1, "data_root": None, "ffmpeg": None,
-}  # fmt: skip
+OPTIONS = ClipOptions(preset="tiny", frames=4, seed=0, device="cpu", threads=1)
 
 
 def make(name: str) -> InrCodec:
