@@ -1,9 +1,8 @@
-"""Codecs made of TOML declarations: any program that encodes and decodes files, without a line of Python."""
+"""Codecs declared in TOML files: programs that encode and decode files, added without Python code."""
 
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -15,20 +14,28 @@ from pydantic import Field, create_model
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
 from rdbench.errors import BitstreamError, EncoderError, MediaError, RdbenchError, UsageError
+from rdbench.processes import describe_status, read_log_tail
 from rdbench.video import Video
 from rdbench.video.ffmpeg import find_ffmpeg
-from rdbench.video.pipe import read_log_tail
 from rdbench.video.readers import ConvertedVideo
 
 from .programs.declaration import CommandPart, Declaration, fill, read_declaration
-from .programs.declared_files import HEADER_BYTES, read_output, split_header, target_format, write_header, write_input
-from .programs.process import ProgramFailed, Task, describe_status, run_all
+from .programs.declared_files import (
+    HEADER_BYTES,
+    default_name,
+    read_output,
+    split_header,
+    target_format,
+    write_header,
+    write_input,
+)
+from .programs.process import ProgramFailed, Task, read_printed, run_all
 
 SHIPPED = Path(__file__).parent / "declarations"
 
 
 class DeclaredCodec(Codec):
-    """What all declared codecs have in common; `load` makes a class of each file."""
+    """Base class of declared codecs; `load` makes a subclass for each file."""
 
     name: ClassVar[str]
     declaration: ClassVar[Declaration]
@@ -37,13 +44,13 @@ class DeclaredCodec(Codec):
 
     @property
     def programs(self) -> Mapping[str, str]:
-        """The paths that the settings name, absolute because jobs run in folders of their own."""
+        """The paths in the settings, absolute because each job runs in its own folder."""
         named = {name: getattr(self.settings, name) for name in self.declaration.paths}
         return {name: _absolute(path) for name, path in named.items() if path is not None}
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
-        """None, or which path is not given or not there, or why the program does not tell its version."""
+        """None, or the path that is not given or does not exist, or why the program's version cannot be read."""
         try:
             cls.version(host)
         except RdbenchError as error:
@@ -52,14 +59,14 @@ class DeclaredCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """As `kvazaar 9.0.2 (declared 1f2e3d4c)`: the file decides the result too. Raises EncoderError."""
+        """Name, version and a hash of the file, as `kvazaar 9.0.2 (declared 1f2e3d4c)`. Raises EncoderError."""
         values = cls._paths(host)
-        told = _ask(tuple(fill(cls.declaration.version.command, values)))
-        match = re.search(cls.declaration.version.pattern, told)
+        printed = _printed(tuple(fill(cls.declaration.version.command, values)))
+        match = re.search(cls.declaration.version.pattern, printed)
         if match is None:
             raise EncoderError(
-                f"{values_shown(cls.declaration.version.command, values)} does not tell the version of {cls.name}; "
-                f"give the right program, or mend version.pattern."
+                f"{shown_command(cls.declaration.version.command, values)} does not tell the version of {cls.name}; "
+                f"give the right program, or correct version.pattern."
             )
         return f"{cls.name} {match[1]} (declared {cls.digest})"
 
@@ -82,7 +89,7 @@ class DeclaredCodec(Codec):
         return RatePoint(self.declaration.rate.label.format(rate=value), MappingProxyType({"rate": value}))
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """Writes the input file, runs the encoder, keeps what it wrote. Raises UsageError, EncoderError."""
+        """Writes the input file, runs the encoder, copies its output. Raises UsageError, EncoderError."""
         declared = self.declaration
         target = target_format(declared.input, source, self.name)
         scratch = workspace.folder.absolute()
@@ -93,7 +100,7 @@ class DeclaredCodec(Codec):
         values = {
             **self._values(workspace), **self.settings.model_dump(exclude=set(declared.paths)),
             "input": path, "bitstream": written, "rate": point.settings["rate"], "width": target.width,
-            "height": target.height, "fps": max(1, round(target.frame_rate)), "fps_num": target.frame_rate.numerator,
+            "height": target.height, "fps": target.whole_frame_rate, "fps_num": target.frame_rate.numerator,
             "fps_den": target.frame_rate.denominator, "frames": frames, "last": frames - 1, "chroma": target.chroma,
             "depth": target.bit_depth, "seed": workspace.seed,
         }  # fmt: skip
@@ -108,16 +115,16 @@ class DeclaredCodec(Codec):
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
-        """What the decoder writes from the bitstream. Raises BitstreamError."""
+        """The frames that the decoder writes. Raises BitstreamError."""
         declared, scratch = cls.declaration, workspace.folder.absolute()
         raw, fmt = bitstream.read_bytes(), None
         if declared.output.format == "yuv":
             fmt, raw = split_header(raw, cls.name)
         stream, folder = scratch / "stream.bin", scratch / "output"
         stream.write_bytes(raw)
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier decoding, which must not pass for this one's output
+        shutil.rmtree(folder, ignore_errors=True)  # the output of an earlier decoding must not pass for this one's
         folder.mkdir()
-        name = declared.output.name or {"yuv": "out.yuv", "y4m": "out.y4m", "png": "im%05d.png"}[declared.output.format]
+        name = declared.output.name or default_name(declared.output.format, "out")
         values = {**cls._values(workspace), "bitstream": stream, "output": folder / name}
         cls._run("decode", declared.decode, values, scratch, lambda log: None, BitstreamError)
         try:
@@ -130,7 +137,7 @@ class DeclaredCodec(Codec):
 
     @classmethod
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:
-        """Our header where there is one, and the program's stream."""
+        """Bytes of our header (where there is one) and of the program's stream."""
         size = bitstream.stat().st_size
         return {"header": HEADER_BYTES, "payload": size - HEADER_BYTES} if cls._has_header() else {"payload": size}
 
@@ -152,19 +159,19 @@ class DeclaredCodec(Codec):
                 help_ = f" ({setting.help})" if setting.help else ""
                 raise EncoderError(f"{cls.name} needs {name}{help_}; give it with {cls.name}[{name}=PATH].")
             path = Path(str(given)).expanduser()
-            found = shutil.which(str(given)) if "/" not in str(given) else None
-            if found is None and not path.exists():
+            on_path = shutil.which(str(given)) if "/" not in str(given) else None
+            if on_path is None and not path.exists():
                 raise EncoderError(
                     f"There is no {given}, the {name} of {cls.name}; give it with {cls.name}[{name}=PATH]."
                 )
-            values[name] = found or path.absolute()
+            values[name] = on_path or path.absolute()
         return values
 
     @classmethod
     def _values(cls, workspace: Workspace) -> dict[str, object]:
         scratch = workspace.folder.absolute()
-        found = {"threads": workspace.threads, "device": workspace.device, "scratch": scratch}
-        return {**cls._paths(workspace.host), **found}
+        own = {"threads": workspace.threads, "device": workspace.device, "scratch": scratch}
+        return {**cls._paths(workspace.host), **own}
 
     @classmethod
     def _run(
@@ -188,19 +195,19 @@ class DeclaredCodec(Codec):
 
 
 def _absolute(given: str) -> str:
-    """A path; the name of a program on PATH stays as it is."""
+    """The absolute path; the name of a program on PATH is returned unchanged."""
     path = Path(given).expanduser()
     return str(path.absolute()) if "/" in given or path.exists() else given
 
 
-def values_shown(templates: Sequence[str], values: Mapping[str, object]) -> str:
-    """A command line as a person would type it."""
+def shown_command(templates: Sequence[str], values: Mapping[str, object]) -> str:
+    """A command line, quoted for a shell."""
     return shlex.join(fill(templates, values))
 
 
 def _last(pattern: str | None, log: Path) -> str | None:
-    found = re.findall(pattern, log.read_text(errors="replace")) if pattern and log.exists() else []
-    return found[-1] if found else None
+    matches = re.findall(pattern, log.read_text(errors="replace")) if pattern and log.exists() else []
+    return matches[-1] if matches else None
 
 
 def _shown(workspace: Workspace, frames: int) -> Callable[[str | None], None]:
@@ -213,12 +220,8 @@ def _shown(workspace: Workspace, frames: int) -> Callable[[str | None], None]:
 
 
 @lru_cache(maxsize=32)
-def _ask(command: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EncoderError(f"{command[0]} cannot be run ({error}); install it, or give its path.") from error
-    return (done.stdout + done.stderr).decode(errors="replace")
+def _printed(command: tuple[str, ...]) -> str:
+    return read_printed(command, 120, "install it, or give its path")
 
 
 def load(path: Path) -> type[DeclaredCodec]:

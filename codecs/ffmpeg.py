@@ -1,8 +1,8 @@
 """x264, x265, SVT-AV1, libaom and VVenC through ffmpeg: raw planes in, a bare elementary stream out.
 
-The source's frame rate is always given (CRF weights frames by their duration), the options SEI is left out, and no
-container adds bytes. Same version, settings and number of threads: same bytes. x265 has one frame thread, so its
-bytes do not depend on the number of threads either.
+The encoder always gets the source's frame rate (CRF weights frames by their duration), the SEI message with the
+encoder's options is removed, and there is no container. Same version, settings and number of threads: same bytes. x265
+runs with one frame thread, so its bytes do not depend on the number of threads either.
 """
 
 import re
@@ -23,9 +23,8 @@ from rdbench.video import Chroma, Video, VideoFormat
 from rdbench.video.ffmpeg import ffmpeg_version, find_ffmpeg
 from rdbench.video.readers import ConvertedVideo, FfmpegVideo
 
-from .menu import lacks_encoder
 from .programs.elementary import LEDGERS
-from .programs.encoder_process import feed, read_reason, show_progress
+from .programs.encoder_process import feed, lacks_encoder, read_reason, show_progress
 
 Options = Mapping[str, Value]
 Speed = Literal[
@@ -39,21 +38,21 @@ _YUV_12 = ("yuv420p12le", "yuv422p12le", "yuv444p12le")
 
 
 class FfmpegSettings(Settings):
-    """What all encoders have in common."""
+    """Settings of all encoders."""
 
     rate_control: Literal["crf", "qp"] = "crf"
     keyint: int | None = Field(None, ge=1)
-    """Longest distance between intra frames; None leaves it to the encoder."""
+    """Longest distance between intra frames; None: the encoder's default."""
     pix_fmt: str | None = None
-    """What is coded, as `yuv420p` or `yuv444p10le`; None: the source's own, or the nearest that the encoder has."""
+    """Pixel format to encode, as `yuv444p10le`; None: the source's, or the nearest that the encoder has."""
     matrix: Literal["bt601", "bt709"] = "bt601"
-    """How an RGB source becomes YUV; unused for YUV sources."""
+    """Conversion matrix for RGB sources; unused for YUV sources."""
     extra: str = Field("", pattern=r"^([\w-]+=[^:=]+(:[\w-]+=[^:=]+)*)?$")
-    """More parameters for the encoder, `key=value:key=value`; they come last, so they win."""
+    """More parameters for the encoder, `key=value:key=value`; they come last and override others."""
 
 
 class X264Settings(FfmpegSettings):
-    """x264's settings: `bframes` None leaves the number to the preset."""
+    """x264's settings; with `bframes` None the preset decides the number."""
 
     preset: Speed = "veryslow"
     tune: Literal[
@@ -74,7 +73,7 @@ class SvtAv1Settings(FfmpegSettings):
     """SVT-AV1's settings."""
 
     preset: int = Field(4, ge=-1, le=13)
-    """4 is the slowest that is practical at 1080p (our choice)."""
+    """Speed; 4 is the slowest that is practical at 1080p (our choice)."""
     tune: Literal["vq", "psnr", "ssim"] = "psnr"
 
 
@@ -83,7 +82,7 @@ class LibaomSettings(FfmpegSettings):
 
     rate_control: Literal["crf"] = "crf"
     preset: int = Field(4, ge=0, le=8)
-    """`cpu-used` of the `good` mode; 4 is our choice."""
+    """Value of `cpu-used` in `good` mode; 4 is our choice."""
     tune: Literal["psnr", "ssim"] = "psnr"
 
 
@@ -93,7 +92,7 @@ class VvencSettings(FfmpegSettings):
     rate_control: Literal["qp"] = "qp"
     preset: Literal["faster", "fast", "medium", "slow", "slower"] = "medium"
     qpa: bool = False
-    """Perceptual optimization, which costs PSNR."""
+    """Perceptual optimization, which lowers PSNR."""
 
 
 class FfmpegCodec(Codec):
@@ -103,17 +102,17 @@ class FfmpegCodec(Codec):
     stream: ClassVar[str]
     """ffmpeg's name of the muxer and demuxer of the elementary stream."""
     pix_fmts: ClassVar[tuple[str, ...]]
-    """What the encoder takes; the depths of one chroma ascend."""
+    """Pixel formats that the encoder accepts; the bit depths of one chroma format ascend."""
     quantizers: ClassVar[Mapping[str, tuple[int, int]]]
-    """The range of each rate control."""
+    """Range of the quantizer of each rate control."""
     points: ClassVar[tuple[int, ...]]
     """Default quantizers, from few bits to many."""
     any_size: ClassVar[bool] = False
-    """Whether subsampled chroma of odd sizes is coded."""
+    """Whether the encoder accepts odd sizes with subsampled chroma."""
     banner: ClassVar[bytes]
-    """Where the library tells its version, in the log or in the stream."""
+    """Regular expression that finds the library's version in the log or in the stream."""
     pixels_per_second: ClassVar[float]
-    """Of the default preset, one thread: a rough value."""
+    """Approximate encoding speed of the default preset on one thread."""
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
@@ -122,7 +121,7 @@ class FfmpegCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """As `libx265 4.1 via ffmpeg 9.0.2`. Raises MediaError without an ffmpeg."""
+        """Encoder and versions, as `libx265 4.1 via ffmpeg 9.0.2`. Raises MediaError without an ffmpeg."""
         program = find_ffmpeg(host.ffmpeg)
         library = _library_version(program, cls.encoder, cls.stream, cls.banner)
         return " ".join(word for word in (cls.encoder, library, "via ffmpeg", ffmpeg_version(program)) if word)
@@ -143,31 +142,30 @@ class FfmpegCodec(Codec):
         raise UsageError(f"There is no rate point {label!r}; {self.encoder} has {known}.")
 
     def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
-        """From the number of pixels, for the default preset on one thread."""
+        """An estimate from the number of pixels, for the default preset on one thread."""
         if self.settings.preset != self.Settings.model_fields["preset"].default:
             return None
         return clip.frames * clip.format.width * clip.format.height / self.pixels_per_second
 
     def target(self, fmt: VideoFormat) -> VideoFormat:
-        """What is coded for a source of this format. Raises UsageError for what the encoder cannot code."""
+        """The format to encode for a source of this format. Raises UsageError for what the encoder cannot code."""
         name = self.settings.pix_fmt or self._nearest(fmt)
         if name not in self.pix_fmts:
             raise UsageError(f"{self.encoder} does not code {name!r}{did_you_mean(name, self.pix_fmts)}")
         chroma, depth = _parse_pixels(name)
-        odd = (fmt.width % 2 and chroma in ("420", "422")) or (fmt.height % 2 and chroma == "420")
-        if odd and not self.any_size:
+        target = fmt.with_planes(chroma, depth)
+        if target.cuts_chroma and not self.any_size:
             raise UsageError(
                 f"{self.encoder} codes {name} of even sizes only, not {fmt.width}x{fmt.height}; crop the clip to an "
-                "even size, set pix_fmt=yuv444p where source and encoder have it, or take svtav1 or libaom."
+                "even size, set pix_fmt=yuv444p where source and encoder have it, or use svtav1 or libaom."
             )
-        full = fmt.full_range and fmt.chroma != "rgb"
-        return VideoFormat(fmt.width, fmt.height, chroma, depth, fmt.frame_rate, full)
+        return target
 
     def _nearest(self, fmt: VideoFormat) -> str:
         kinds = {name: _parse_pixels(name) for name in self.pix_fmts}
         chroma = fmt.chroma if any(fmt.chroma == kind[0] for kind in kinds.values()) else "420"
         if fmt.chroma == "gray" and chroma != "gray":
-            raise UsageError(f"{self.encoder} does not code gray video; take x265 or libaom.")
+            raise UsageError(f"{self.encoder} does not code gray video; use x265 or libaom.")
         same = [name for name, kind in kinds.items() if kind[0] == chroma]
         return next((name for name in same if kinds[name][1] >= fmt.bit_depth), same[-1])
 
@@ -208,19 +206,19 @@ class FfmpegCodec(Codec):
         frames = ConvertedVideo(video, target, self.settings.matrix).batches()
         with log.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors) as process:
             try:
-                taken = feed(process, frames, lambda: show_progress(progress, video.frames, workspace))
+                complete = feed(process, frames, lambda: show_progress(progress, video.frames, workspace))
             except BaseException:
                 process.kill()
                 raise
-        if process.returncode != 0 or not taken or not bitstream.exists() or bitstream.stat().st_size == 0:
-            told = read_reason(log) or f"exit status {process.returncode}"
-            raise EncoderError(f"{self.encoder} failed; its whole log is {log}: {told}")
+        if process.returncode != 0 or not complete or not bitstream.exists() or bitstream.stat().st_size == 0:
+            reason = read_reason(log) or f"exit status {process.returncode}"
+            raise EncoderError(f"{self.encoder} failed; its whole log is {log}: {reason}")
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
-        """The frames as coded. Raises BitstreamError, also while they are read.
+        """The decoded frames. Raises BitstreamError, also while they are read.
 
-        These streams carry no checksum: damage that the decoder cannot notice shows only in the frames or their number.
+        These streams contain no checksum: some damage goes unnoticed by the decoder and only changes the frames.
         """
         try:
             return FfmpegVideo(bitstream, workspace.host.ffmpeg, demuxer=cls.stream, error=BitstreamError, strict=True)
@@ -253,7 +251,7 @@ class X264Codec(FfmpegCodec):
     pixels_per_second = 8e6
 
     def options(self, fmt: VideoFormat, threads: int) -> Options:
-        """Drops the SEI that holds the encoder's options, which is no part of the video."""
+        """Preset, tune and threads, and a filter that removes the SEI message with the encoder's options."""
         bframes = {} if self.settings.bframes is None else {"bf": self.settings.bframes}
         extra = {"x264-params": self.settings.extra} if self.settings.extra else {}
         fixed = {"preset": self.settings.preset, "threads": threads, "bsf:v": "filter_units=remove_types=6"}
@@ -273,7 +271,7 @@ class X265Codec(FfmpegCodec):
     pixels_per_second = 1.5e6
 
     def options(self, fmt: VideoFormat, threads: int) -> Options:
-        """`pools` threads share each frame; one frame at a time, so that the bytes do not depend on them."""
+        """Preset, tune and threads; with one frame thread the bytes do not depend on the number of threads."""
         bframes = "" if self.settings.bframes is None else f"bframes={self.settings.bframes}"
         parameters = self._joined("info=0", "log-level=1", f"pools={threads}", "frame-threads=1", bframes)
         return {"preset": self.settings.preset, "x265-params": parameters, **self._tune()}
@@ -293,7 +291,7 @@ class SvtAv1Codec(FfmpegCodec):
     pixels_per_second = 4e6
 
     def options(self, fmt: VideoFormat, threads: int) -> Options:
-        """Tune by number; `lp` is the level of parallelism."""
+        """Preset, tune (by number) and `lp`, the level of parallelism."""
         tune = {"vq": 0, "psnr": 1, "ssim": 2}[self.settings.tune]
         return {"preset": self.settings.preset, "svtav1-params": self._joined(f"tune={tune}", f"lp={threads}")}
 
@@ -312,7 +310,7 @@ class LibaomCodec(FfmpegCodec):
     pixels_per_second = 1.5e6
 
     def options(self, fmt: VideoFormat, threads: int) -> Options:
-        """Bit rate 0 makes `crf` a constant quality instead of a limit."""
+        """Speed, tune and threads; a bit rate of 0 makes `crf` a constant quality instead of a limit."""
         extra = {"aom-params": self.settings.extra} if self.settings.extra else {}
         fixed = {"usage": "good", "cpu-used": self.settings.preset, "b:v": 0, "threads": threads}
         return {**fixed, **self._tune(), **extra}
@@ -331,7 +329,7 @@ class VvencCodec(FfmpegCodec):
     pixels_per_second = 0.8e6
 
     def options(self, fmt: VideoFormat, threads: int) -> Options:
-        """Leaves out the access unit delimiters: 7 bytes a frame that no decoder needs."""
+        """Preset and threads, without access unit delimiters: 7 bytes per frame that no decoder needs."""
         parameters = self._joined("accessunitdelimiter=0", "range=full" if fmt.full_range else "")
         fixed = {"preset": self.settings.preset, "qpa": int(self.settings.qpa)}
         return {**fixed, "threads": threads, "vvenc-params": parameters}
@@ -351,7 +349,7 @@ def _pixels_name(fmt: VideoFormat) -> str:
 
 @lru_cache(maxsize=32)
 def _library_version(program: str, encoder: str, stream: str, banner: bytes) -> str:
-    """What the library says of itself while it codes one black 64x64 frame; empty where it says nothing."""
+    """The version that the library prints when it codes one black 64x64 frame; empty where it prints none."""
     pixels = "yuv420p10le" if encoder == "libvvenc" else "yuv420p"
     depth = 2 if pixels.endswith("10le") else 1
     source = ffmpeg_python.input("pipe:0", format="rawvideo", video_size=(64, 64), pixel_format=pixels, framerate=25)

@@ -1,14 +1,14 @@
 """HM (H.265) and VTM (H.266), the standards' reference software, from binaries that the user built.
 
-The software's own cfg files give the configuration; what we add to them is in `arguments`. The encoder writes the MD5
-of every picture into the stream. The decoder, run alone on it, must confirm each of them and give the encoder's own
-reconstruction to the bit; only then the MD5s are taken out, so that the rate does not count them (`keep_md5` leaves
-them).
+The configuration is the software's cfg files plus the options in `arguments`. The encoder writes the MD5 of every
+picture into the stream. The decoder, run alone on it, must confirm each MD5 and output the encoder's reconstruction to
+the bit; then the MD5s are removed, so that they do not count as rate (`keep_md5` leaves them in).
 """
 
 import shlex
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -33,35 +33,35 @@ CTC_PERIOD = 32
 
 
 class ReferenceSettings(Settings):
-    """What HM and VTM have in common."""
+    """Settings of HM and VTM."""
 
     path: str | None = Field(None, exclude=True)
     """The folder with the programs (or the one above their `bin`)."""
     cfg: str | None = Field(None, exclude=True)
     """The software's cfg folder, where it is not above the programs."""
     configuration: Literal["ra", "ldb", "ldp", "ai"] = "ra"
-    """Random access, low delay B, low delay P, all intra."""
+    """Coding configuration: random access, low delay B, low delay P, or all intra."""
     qps: Literal["ctc", "papers"] = "ctc"
-    """22, 27, 32, 37 of the common test conditions, or the INR papers' 16 to 36 in steps of 4."""
+    """QPs: 22, 27, 32, 37 of the common test conditions (CTC), or the INR papers' 16 to 36 in steps of 4."""
     intra_period: int | None = Field(None, ge=-1)
-    """Frames; None: for random access by the frame rate, else as the cfg file says."""
+    """Distance of intra frames; None: for random access by the frame rate, else the value of the cfg file."""
     chroma: Literal["420", "444"] | None = None
-    """What is coded; None: the source's own, 4:2:0 for RGB."""
+    """Chroma format to encode; None: the source's, 4:2:0 for RGB."""
     matrix: Literal["bt601", "bt709"] = "bt601"
-    """How an RGB source becomes YUV; unused for YUV sources."""
+    """Conversion matrix for RGB sources; unused for YUV sources."""
     segments: int = Field(1, ge=1)
-    """Pieces of whole intra periods that random access is cut into; as many as `--threads` are coded side by side."""
+    """Number of pieces of whole intra periods for random access; up to `--threads` pieces are coded in parallel."""
     keep_md5: bool = False
-    """Leave the MD5 of each picture in the bitstream: 57 bytes a picture for HM, checked at every decoding."""
+    """Leave the MD5 of each picture in the bitstream: 57 bytes per picture for HM, checked at every decoding."""
     extra: str = Field("", pattern=r"^([A-Za-z]\w*=[^:=]+(:[A-Za-z]\w*=[^:=]+)*)?$")
-    """More options of the encoder, `Name=value:Name=value`; they come last, so they win."""
+    """More options of the encoder, `Name=value:Name=value`; they come last and override others."""
 
 
 class HmSettings(ReferenceSettings):
     """HM's settings."""
 
     profile: Literal["main", "main10"] | None = None
-    """8 or 10 bit inside; None: 8 for 8-bit sources, else 10 (our choice)."""
+    """Profile of 8 (`main`) or 10 bit; None: 8 for 8-bit sources, else 10 (our choice)."""
 
 
 class ReferenceCodec(Codec):
@@ -73,18 +73,18 @@ class ReferenceCodec(Codec):
 
     @property
     def programs(self) -> Mapping[str, str]:
-        """The folders that the settings name, absolute because jobs run in folders of their own."""
+        """The folders in the settings, absolute because each job runs in its own folder."""
         named = {self.software.name: self.settings.path, f"{self.software.name}.cfg": self.settings.cfg}
         return {name: str(Path(path).expanduser().absolute()) for name, path in named.items() if path}
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
-        """None, or which program or folder is missing, and how to point at it."""
+        """None, or the program or folder that is missing, and how to specify it."""
         return lacks(cls.software, host)
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """As `VTM 20.0 (cfg 1f2e3d4c)`. Raises EncoderError."""
+        """Version and a hash of the cfg files, as `VTM 20.0 (cfg 1f2e3d4c)`. Raises EncoderError."""
         return describe(cls.software, host)
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
@@ -93,7 +93,7 @@ class ReferenceCodec(Codec):
         return [RatePoint(f"qp{value}", MappingProxyType({"qp": value})) for value in values]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
-        """Any `qp27` of the standard. Raises UsageError."""
+        """The rate point `qp<number>` for any QP of the standard. Raises UsageError."""
         digits = label.removeprefix("qp")
         if label != digits and digits.isdecimal() and str(int(digits)) == digits and int(digits) <= self.highest_qp:
             return RatePoint(label, MappingProxyType({"qp": int(digits)}))
@@ -107,12 +107,12 @@ class ReferenceCodec(Codec):
             raise UsageError(f"{title} codes 4:2:0 and 4:4:4 here, not {fmt.chroma}; set chroma=420 or chroma=444.")
         if fmt.bit_depth not in (8, 10):
             raise UsageError(f"{title} codes 8 and 10 bit here, not {fmt.bit_depth}; convert the clip to 10 bit.")
-        if chroma == "420" and (fmt.width % 2 or fmt.height % 2):
+        target = fmt.with_planes(chroma, fmt.bit_depth)
+        if target.cuts_chroma:
             raise UsageError(
                 f"{title} codes 4:2:0 of even sizes only, not {fmt.width}x{fmt.height}; crop the clip to an even size."
             )
-        full = fmt.full_range and fmt.chroma != "rgb"
-        return VideoFormat(fmt.width, fmt.height, chroma, fmt.bit_depth, fmt.frame_rate, full)
+        return target
 
     @abstractmethod
     def cfg_files(self, fmt: VideoFormat) -> tuple[str, ...]:
@@ -120,14 +120,14 @@ class ReferenceCodec(Codec):
 
     @abstractmethod
     def internal_depth(self, fmt: VideoFormat) -> int:
-        """The bit depth that the codec works at, which the decoder writes."""
+        """The bit depth inside the codec, at which the decoder writes."""
 
     @abstractmethod
     def own_options(self, fmt: VideoFormat) -> Mapping[str, object]:
         """The options that only this software needs."""
 
     def intra_period(self, rate: Fraction, cfg: Mapping[str, str]) -> int | None:
-        """In frames; None leaves it to the cfg file. Raises UsageError for what the GOP does not divide."""
+        """The intra period in frames; None: as in the cfg file. Raises UsageError for no multiple of the GOP size."""
         gop = int(cfg.get("GOPSize", "1"))
         wanted: int | None = self.settings.intra_period
         if wanted is None:
@@ -147,7 +147,7 @@ class ReferenceCodec(Codec):
         depth = self.internal_depth(fmt)
         options: dict[str, object] = {
             "InputFile": source, "SourceWidth": fmt.width, "SourceHeight": fmt.height,
-            "FrameRate": max(1, round(fmt.frame_rate)), "FrameSkip": piece.start, "FramesToBeEncoded": piece.frames,
+            "FrameRate": fmt.whole_frame_rate, "FrameSkip": piece.start, "FramesToBeEncoded": piece.frames,
             "InputBitDepth": fmt.bit_depth, "InputChromaFormat": fmt.chroma, "ChromaFormatIDC": fmt.chroma,
             "QP": point.settings["qp"], **({} if period is None else {"IntraPeriod": period}),
             "OutputBitDepth": depth, "OutputBitDepthC": depth, "ConformanceWindowMode": 1, "Level": "6.2",
@@ -159,7 +159,7 @@ class ReferenceCodec(Codec):
         return [str(encoder), *chosen, *(f"--{name}={value}" for name, value in options.items()), *extra]
 
     def pieces(self, frames: int, fmt: VideoFormat, cfg: Path) -> list[Piece]:
-        """How the clip is cut. Raises UsageError where it cannot be."""
+        """The pieces of the clip. Raises UsageError where it cannot be cut."""
         if self.settings.segments == 1:
             return [Piece(0, frames)]
         period = self.intra_period(fmt.frame_rate, read_cfg(cfg / self.cfg_files(fmt)[0]))
@@ -168,7 +168,7 @@ class ReferenceCodec(Codec):
         return cut(frames, period, self.settings.segments)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """Writes the stream of `source.video`, checked by the decoder. Raises RdbenchError."""
+        """Writes the stream of `source.video` after checking it with the decoder. Raises RdbenchError."""
         target = self.target(source.video.format)
         encoder = find_encoder(self.software, workspace.host)
         cfg = find_cfg(self.software, workspace.host, encoder)
@@ -185,7 +185,7 @@ class ReferenceCodec(Codec):
         parts = [output.with_suffix(".bin").read_bytes() for output in outputs]
         whole = raw.with_name("whole.bin")
         whole.write_bytes(join(list(zip(pieces, parts, strict=True)), self.syntax))
-        coded = VideoFormat(**{**target.__dict__, "bit_depth": self.internal_depth(target)})
+        coded = replace(target, bit_depth=self.internal_depth(target))
         with workspace.stopwatch.part("verify"):
             decoder = find_decoder(self.software, workspace.host)
             check_reconstruction(self.software, decoder, whole, list(zip(pieces, outputs, strict=True)), coded)
@@ -197,7 +197,7 @@ class ReferenceCodec(Codec):
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
         """The frames at the depth they were coded in; an MD5 in the stream is checked. Raises BitstreamError.
 
-        Size and depth come from ffmpeg's reading of the headers: the decoder's raw output does not tell them.
+        Size and depth come from the headers, read by ffmpeg, since the decoder's raw output does not contain them.
         """
         decoder = find_decoder(cls.software, workspace.host)
         try:
@@ -224,7 +224,7 @@ class ReferenceCodec(Codec):
 
 
 CFG_NAMES = {"ra": "randomaccess", "ldb": "lowdelay", "ldp": "lowdelay_P", "ai": "intra"}
-"""What HM and VTM call the configurations in the names of their cfg files."""
+"""Names of the configurations in the file names of HM's and VTM's cfg files."""
 
 
 class HmCodec(ReferenceCodec):
@@ -235,7 +235,7 @@ class HmCodec(ReferenceCodec):
     software, syntax, highest_qp = HM, "hevc", 51
 
     def cfg_files(self, fmt: VideoFormat) -> tuple[str, ...]:
-        """One file; there is none for low delay P in 4:4:4."""
+        """The cfg file of HM; it has none for low delay P in 4:4:4."""
         name = CFG_NAMES[self.settings.configuration]
         if fmt.chroma == "420":
             return (f"encoder_{name}_{self._profile(fmt)}.cfg",)
@@ -244,11 +244,11 @@ class HmCodec(ReferenceCodec):
         return (f"encoder_{name}_main_rext.cfg",)
 
     def internal_depth(self, fmt: VideoFormat) -> int:
-        """8 in main, 10 in main10."""
+        """The depth of the profile: 8 in main, 10 in main10."""
         return 8 if self._profile(fmt) == "main" else 10
 
     def own_options(self, fmt: VideoFormat) -> Mapping[str, object]:
-        """The 4:4:4 files are 10 bit whatever the profile; full range needs three switches."""
+        """The bit depth for 4:4:4, whose cfg files are always 10 bit, and the three switches that full range needs."""
         depth = {} if fmt.chroma == "420" else {"InternalBitDepth": self.internal_depth(fmt)}
         switches = ("VuiParametersPresent", "VideoSignalTypePresent", "VideoFullRange") if fmt.full_range else ()
         return {**depth, **dict.fromkeys(switches, 1)}
@@ -265,16 +265,16 @@ class VtmCodec(ReferenceCodec):
     software, syntax, highest_qp = VTM, "vvc", 63
 
     def cfg_files(self, fmt: VideoFormat) -> tuple[str, ...]:
-        """One file, and for 4:4:4 the one on top of it."""
+        """The cfg file of VTM, and for 4:4:4 a second one that changes it."""
         name = CFG_NAMES[self.settings.configuration]
         return (f"encoder_{name}_vtm.cfg", *(("444/yuv444.cfg",) if fmt.chroma == "444" else ()))
 
     def internal_depth(self, fmt: VideoFormat) -> int:
-        """Always 10: VTM's files are main10."""
+        """The depth of VTM's cfg files, which are all main10: 10."""
         return 10
 
     def own_options(self, fmt: VideoFormat) -> Mapping[str, object]:
-        """Every frame is coded (VTM's all-intra file keeps one of eight); full range needs three switches."""
+        """No temporal subsampling (VTM's all-intra file codes one frame in 8), and three switches for full range."""
         switches = ("VuiParametersPresent", "ColourDescriptionPresent", "VideoFullRange") if fmt.full_range else ()
         return {"TemporalSubsampleRatio": 1, **dict.fromkeys(switches, 1)}
 
@@ -282,8 +282,8 @@ class VtmCodec(ReferenceCodec):
 def ctc_intra_period(rate: Fraction, gop: int) -> int:
     """About one second: 32 frames at 24 to 30 frames/s, 64 at 50 and 60, 96 at 100, 128 at 120.
 
-    Source: how HM after 18.0 reads `IntraPeriod: -32`, with the CTC's table beside it. A GOP that does not divide 32
-    takes its place (our choice).
+    Source: the meaning of `IntraPeriod: -32` in HM after 18.0, and the table of the CTC. A GOP size that does not
+    divide 32 replaces it (our choice).
     """
     base = gop if CTC_PERIOD % gop else CTC_PERIOD
     return max(int((rate + Fraction(base, 2)) // base), 1) * base

@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import RdbenchError, UsageError
+from .runner import defaults
+
+if TYPE_CHECKING:
+    from .runner.options import SweepOptions
 
 app = typer.Typer(
     name="rdbench",
@@ -18,12 +22,12 @@ app = typer.Typer(
 datasets_app = typer.Typer(help="The datasets: list them, or fetch one.", invoke_without_command=True)
 app.add_typer(datasets_app, name="datasets")
 
-Ffmpeg = Annotated[str | None, typer.Option("--ffmpeg", help="Another ffmpeg than the one that comes along.")]
-DataRoot = Annotated[str | None, typer.Option("--data-root", help="Where the datasets lie (or RDBENCH_DATA).")]
+Ffmpeg = Annotated[str | None, typer.Option("--ffmpeg", help="Path of an ffmpeg to use instead of the bundled one.")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", help="Folder of the datasets (or set RDBENCH_DATA).")]
 Format = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
 Folders = Annotated[list[Path], typer.Argument(help="Folders of records, or CSV files of published curves.")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
-Force = Annotated[bool, typer.Option("--force-conditions", help="Compare across test conditions; marked.")]
+Force = Annotated[bool, typer.Option("--force-conditions", help="Compare across test conditions; a note marks it.")]
 PerSequence = Annotated[bool, typer.Option("--per-sequence", help="A row for each sequence.")]
 
 
@@ -40,20 +44,14 @@ def main() -> None:
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
-def _sweep_options(values: dict[str, Any], sweep: Path | None) -> dict[str, Any]:
+def _with_file(given: "SweepOptions", sweep: Path | None) -> "SweepOptions":
     """The command line on top of the sweep file."""
-    from .runner.sweep import read_sweep
+    from .runner.options import read_sweep
 
-    given = {key: value for key, value in values.items() if value not in (None, [], ())}
-    merged = {**(read_sweep(sweep) if sweep else {}), **given}
-    for needed in ("codecs", "dataset"):
-        if needed not in merged:
-            raise UsageError(f"Say which {needed}: --{needed} NAME (see rdbench {needed.rstrip('s')}s).")
-    merged["set"] = tuple(merged.get("set", ()))
-    return merged
+    return given.over(read_sweep(sweep)) if sweep else given
 
 
-SweepFile = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="The same options, written down.")]
+SweepFile = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A TOML file with the same options.")]
 Codecs = Annotated[str | None, typer.Option("--codecs", help="nerv,x265[preset=medium], ...")]
 DatasetSpec = Annotated[str | None, typer.Option("--dataset", help="uvg, uvg:Jockey, bunny@320x180, a file, a folder.")]
 FrameCount = Annotated[int | None, typer.Option("--frames", help="Only the first N frames.")]
@@ -76,15 +74,18 @@ def run(
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where records go (default: results).")] = None,
     executor: Annotated[str | None, typer.Option("--executor", help="local (default) or ray.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="Jobs side by side (default 1: quiet clocks).")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Jobs at a time (default 1: clean timings).")] = None,
 ) -> None:  # fmt: skip
     """Encode, decode and measure: codecs x sequences x rate points."""
+    from .runner.options import SweepOptions
     from .runner.session import run_session
 
-    values = {**locals(), "set": set_}
-    for name in ("sweep", "set_", "run_session"):
-        values.pop(name)
-    options = _sweep_options(values, sweep)
+    given = SweepOptions(
+        codecs=codecs, dataset=dataset, frames=frames, rate_points=rate_points, preset=preset,
+        set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, device=device,
+        threads=threads, timeout=timeout, data_root=data_root, ffmpeg=ffmpeg, out=out, executor=executor, jobs=jobs,
+    )  # fmt: skip
+    options = _with_file(given, sweep)
     try:
         raise typer.Exit(run_session(options))
     except KeyboardInterrupt:
@@ -100,13 +101,16 @@ def plan(
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
     out: Annotated[Path | None, typer.Option("--out")] = None,
 ) -> None:  # fmt: skip
-    """What would run, and its estimated time; runs nothing."""
+    """List what would run, with estimated times; runs nothing."""
+    from .runner.options import SweepOptions
     from .runner.session import show_plan
 
-    values = {**locals(), "set": set_}
-    for name in ("sweep", "set_", "show_plan"):
-        values.pop(name)
-    show_plan(_sweep_options(values, sweep))
+    given = SweepOptions(
+        codecs=codecs, dataset=dataset, frames=frames, rate_points=rate_points, preset=preset,
+        set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, device=device,
+        threads=threads, data_root=data_root, ffmpeg=ffmpeg, out=out,
+    )  # fmt: skip
+    show_plan(_with_file(given, sweep))
 
 
 @app.command()
@@ -120,7 +124,7 @@ def bdrate(
     format_: Format = "table",
     force_conditions: Force = False,
 ) -> None:
-    """Bjontegaard delta rate and quality against an anchor, with their health."""
+    """Bjontegaard delta rate and quality against an anchor, with overlap and notes on their reliability."""
     from .report import tables
     from .report.published import load_any
 
@@ -132,7 +136,7 @@ def bdrate(
 
 @app.command()
 def results(folders: Folders, format_: Format = "table", dataset: Dataset = None) -> None:
-    """The records as a table."""
+    """Print the records as a table."""
     from .report import tables
     from .report.published import load_any
 
@@ -151,18 +155,18 @@ def plot(
     published: Annotated[list[Path] | None, typer.Option("--published", help="Published curves to overlay.")] = None,
     ledger: Annotated[bool, typer.Option("--ledger", help="Where the bytes go, stacked.")] = False,
 ) -> None:
-    """RD curves (with --x encode_seconds quality over time), or with --ledger where the bytes go."""
+    """Plot RD curves, quality over encode time (--x encode_seconds), or where the bytes go (--ledger)."""
     from .report import plots, tables
     from .report.published import load_any, load_published
-    from .report.results import load_fits
+    from .report.results import load_training_curves
 
     frame = tables.only(load_any(folders), dataset)
     if ledger:
         plots.ledger_plot(frame, output)
     else:
         overlay = tables.only(load_published(published), dataset) if published else None
-        fits = load_fits(folders) if x == "encode_seconds" else {}
-        plots.rd_plot(frame, output, x, metric, per_sequence, overlay, fits)
+        curves = load_training_curves(folders) if x == "encode_seconds" else {}
+        plots.rd_plot(frame, output, x, metric, per_sequence, overlay, curves)
     print(f"Wrote {output}")
 
 
@@ -181,7 +185,8 @@ def check(
 
     frame = load(folders)
     if update:
-        regression.save_baseline(baseline, regression.make_baseline(frame))
+        limits = regression.kept_limits(baseline)
+        regression.save_baseline(baseline, regression.make_baseline(frame, limits))
         print(f"Wrote {baseline}")
         return
     report = regression.check(frame, regression.read_baseline(baseline), max_bd_rate, max_psnr_drop, max_time_ratio)
@@ -191,7 +196,7 @@ def check(
 
 @app.command(name="codecs")
 def list_codecs(ffmpeg: Ffmpeg = None) -> None:
-    """The codecs: what each is, its rate points, and whether it can run here."""
+    """List the codecs: what each is, its rate points, and whether it can run here."""
     from .codec import Host
     from .registry import find_card, find_codecs
 
@@ -200,17 +205,17 @@ def list_codecs(ffmpeg: Ffmpeg = None) -> None:
         try:
             card = find_card(name, codecs)
             reason = card.missing(Host(ffmpeg=ffmpeg))
-            found = card.found(Host(ffmpeg=ffmpeg)) if reason is None else ""
+            details = card.found(Host(ffmpeg=ffmpeg)) if reason is None else ""
         except RdbenchError as error:
             print(f"{name:<8} not usable: {error}")
             continue
         print(f"{name:<8} {card.kind}: {card.summary} ({card.reference}). Rate points: {card.rate_points}.")
-        print(f"{'':<8} {'cannot run here: ' + reason if reason else 'ready' + (found and ': ' + found)}")
+        print(f"{'':<8} {'cannot run here: ' + reason if reason else 'ready' + (details and ': ' + details)}")
 
 
 @datasets_app.callback()
 def list_datasets(context: typer.Context, data_root: DataRoot = None) -> None:
-    """The datasets, and whether their files are here."""
+    """List the datasets, and whether their files are here."""
     if context.invoked_subcommand is not None:
         return
     from .clips.dataset import status
@@ -233,57 +238,57 @@ def encode(
     codec: str, clip: str,
     output: Annotated[Path, typer.Option("-o", "--output")],
     rate_point: Annotated[str | None, typer.Option("--rate-point", help="Its label; default: the middle one.")] = None,
-    preset: Preset = None, frames: FrameCount = None, seed: Seed = 0, device: Device = "auto", threads: Threads = None,
-    data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+    preset: Preset = None, frames: FrameCount = None, seed: Seed = defaults.SEED,
+    device: Device = defaults.DEVICE, threads: Threads = None, data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
 ) -> None:  # fmt: skip
     """Encode one clip to one bitstream."""
+    from .runner.options import ClipOptions
     from .runner.session import encode_clip
 
-    options = {"preset": preset, "frames": frames, "seed": seed, "device": device, "threads": threads}
-    encode_clip(codec, clip, output, rate_point, {**options, "data_root": data_root, "ffmpeg": ffmpeg})
+    encode_clip(codec, clip, output, rate_point, ClipOptions(preset, frames, seed, device, threads, data_root, ffmpeg))
 
 
 @app.command()
 def decode(
     bitstream: Path,
     output: Annotated[Path, typer.Option("-o", "--output", help="A .y4m file.")],
-    codec: Annotated[str | None, typer.Option("--codec", help="Where the bitstream does not tell.")] = None,
+    codec: Annotated[str | None, typer.Option("--codec", help="Needed if the bitstream names no codec.")] = None,
     frames: Annotated[str | None, typer.Option("--frames", help="first:end, as in 100:110.")] = None,
-    device: Device = "auto",
+    device: Device = defaults.DEVICE,
     threads: Threads = None,
     ffmpeg: Ffmpeg = None,
 ) -> None:
     """Decode a bitstream to a y4m file."""
     from .runner.session import decode_clip
 
-    decode_clip(bitstream, output, codec, frames, device or "auto", threads, ffmpeg)
+    decode_clip(bitstream, output, codec, frames, device or defaults.DEVICE, threads, ffmpeg)
 
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="fit or decode.")],
+    what: Annotated[str, typer.Argument(help="fit (training) or decode.")],
     codec: Annotated[str, typer.Argument(help="nerv, hinerv[epochs=300], x265, ...")],
     dataset: Annotated[str, typer.Option("--dataset", help="One clip.")] = "bunny@320x180",
     frames: Annotated[int, typer.Option("--frames", help="Only the first N frames.")] = 16,
     rate_point: Annotated[str | None, typer.Option("--rate-point", help="Its label; default: the middle one.")] = None,
     steps: Annotated[int, typer.Option("--steps", help="Steps of each stage, or decodings.")] = 20,
-    format_: Format = "table", preset: Preset = None, seed: Seed = 0, device: Device = "auto",
-    threads: Threads = None, data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+    format_: Format = "table", preset: Preset = None, seed: Seed = defaults.SEED,
+    device: Device = defaults.DEVICE, threads: Threads = None, data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
 ) -> None:  # fmt: skip
-    """Steps a second, frames a second, floating-point operations, and the share of the machine's peak."""
+    """Time training steps or decoding: operations per second, and the share of the machine's peak."""
+    from .runner.options import ClipOptions
     from .runner.session import bench_codec
 
-    options = {"preset": preset, "frames": frames, "seed": seed, "device": device, "threads": threads}
-    more = {**options, "data_root": data_root, "ffmpeg": ffmpeg}
-    bench_codec(what, codec, dataset, rate_point, steps, format_, more)
+    options = ClipOptions(preset, frames, seed, device, threads, data_root, ffmpeg)
+    bench_codec(what, codec, dataset, rate_point, steps, format_, options)
 
 
 @app.command()
 def measure(
     reference: str,
     test: Path,
-    conditions: ConditionsName = "rgb601",
-    metrics: Metrics = "psnr,ms_ssim",
+    conditions: ConditionsName = defaults.CONDITIONS,
+    metrics: Metrics = defaults.METRICS,
     frames_csv: Annotated[
         Path | None, typer.Option("--frames-csv", help="Also write the values of each frame.")
     ] = None,
@@ -291,12 +296,11 @@ def measure(
     data_root: DataRoot = None,
     ffmpeg: Ffmpeg = None,
 ) -> None:
-    """The quality of one clip against another, as in a run."""
+    """Measure the quality of one clip against another, as in a run."""
     from .runner.session import measure_clips
 
-    measure_clips(
-        reference, test, conditions or "rgb601", metrics or "psnr,ms_ssim", frames_csv, format_, data_root, ffmpeg
-    )
+    ruler, chosen = conditions or defaults.CONDITIONS, metrics or defaults.METRICS
+    measure_clips(reference, test, ruler, chosen, frames_csv, format_, data_root, ffmpeg)
 
 
 if __name__ == "__main__":

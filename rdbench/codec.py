@@ -1,4 +1,4 @@
-"""The contract between the harness and a codec: rate points, encode, decode, and nothing else."""
+"""The contract between the harness and a codec: rate points, encode, decode."""
 
 import time
 from abc import ABC, abstractmethod
@@ -18,11 +18,12 @@ from .video import Video, VideoFormat
 Value = str | int | float | bool
 Kind = Literal["INR", "conventional", "learned"]
 Progress = Callable[[float, float, str], None]
-"""`progress(done, total, text)`: how far the work is."""
+"""`progress(done, total, text)`: reports the share of the work that is done, and what is being done."""
 
 FIT_CURVE = "fit.csv"
-"""The file in its workspace's folder in which a codec may keep how a fit went, with these columns (PSNR in dB)."""
+"""Name of the CSV file in the workspace's folder in which a codec may log the course of its training."""
 FIT_COLUMNS = ("stage", "epoch", "seconds", "psnr")
+"""Columns of that file; PSNR in dB."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class RatePoint:
 
 @dataclass(frozen=True)
 class Clip:
-    """What is known of a clip before it is encoded; `sizes` are the model sizes that its manifest suggests."""
+    """What is known of a clip before it is encoded.
+
+    `sizes` are the model sizes (numbers of parameters) that its manifest suggests.
+    """
 
     format: VideoFormat
     frames: int
@@ -44,9 +48,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Source:
-    """The clip to encode, twice: `video` in its own planes, `rgb` as 8-bit RGB by the test conditions.
+    """The clip to encode, in two forms: `video` in its own planes, `rgb` as 8-bit RGB by the test conditions.
 
-    Conventional codecs code `video`; INR codecs fit `rgb`.
+    Conventional codecs code `video`; INR codecs are trained on `rgb`.
     """
 
     video: Video
@@ -55,7 +59,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Host:
-    """What a codec may use of this machine: the ffmpeg program, and by name the paths that `Codec.programs` told."""
+    """What a codec may use of this machine: the ffmpeg program, and the paths from `Codec.programs` by their names."""
 
     ffmpeg: str | None = None
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -63,17 +67,17 @@ class Host:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long equal pieces of work took, for `rdbench bench`; warm-up is left out."""
+    """Durations of equal pieces of work, for `rdbench bench`; warm-up is left out."""
 
     name: str
     seconds: tuple[float, ...]
-    """Of one piece each."""
+    """Duration of each piece."""
     frames: float
-    """Frames of the clip in a piece."""
+    """Frames of the clip that a piece processes."""
     flops: float | None = None
-    """Floating-point operations of the network in a piece, two for each multiply-accumulate."""
+    """Floating-point operations of the network in a piece, two for each multiply-accumulate; None where unknown."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What most of them are computed in."""
+    """Number format of most of these operations."""
 
 
 class Stopwatch:
@@ -82,7 +86,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.borrowed = 0.0
-        """Seconds of work that other processes did and that counts here."""
+        """Seconds of work of other processes that count as this job's."""
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -94,7 +98,7 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def borrow(self, name: str, seconds: float) -> None:
-        """Counts what other processes did as this job's."""
+        """Adds the time of work that another process did (a shared artifact) to `name` and to `borrowed`."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.borrowed += seconds
 
@@ -103,8 +107,8 @@ class Stopwatch:
 class Workspace:
     """What a job needs besides the video.
 
-    `folder` is scratch space that survives a restart; `shared` is one that the rate points of a codec on a clip have
-    in common, where there is one; `progress(done, total, text)` shows how far the work is;
+    `folder` is scratch space that survives a restart; `shared`, where given, is a folder that all rate points of a
+    codec on a clip have in common; `progress(done, total, text)` reports the share of the work that is done;
     `report` takes what the codec wants in the record (`command`, `parameters`, `kmacs_per_pixel`, `render_fps`).
     """
 
@@ -119,13 +123,13 @@ class Workspace:
     shared: Path | None = None
 
     def artifact(self, key: str, make: Callable[[Path], None]) -> Path:
-        """The folder that `make` filled, once for all rate points that ask for this key, also side by side.
+        """The folder that `make(folder)` filled, once for all rate points that use this key, even in parallel.
 
-        `make` gets the folder, in which an interrupted call has left what it had.
+        The folder may already hold files of an interrupted call of `make`.
         """
         folder = (self.shared or self.folder / "shared") / key
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):  # its owner's death frees it
+        with FileLock(folder / ".lock"):  # the OS releases the lock if its holder dies
             if not (folder / "done").exists():
                 make(folder)
                 (folder / "done").touch()
@@ -133,13 +137,13 @@ class Workspace:
 
 
 class SettingsBase(BaseModel):
-    """A codec's settings: typed fields with defaults; unknown names and wrong values are refused."""
+    """Base of a codec's settings: typed fields with defaults; unknown names and wrong values are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Settings = SettingsBase
-"""The name to derive from; `Codec.Settings` is the class that a codec chose."""
+"""The class to derive from, under a shorter name; `Codec.Settings` is the class that a codec chose."""
 
 
 class Codec(ABC):
@@ -154,7 +158,7 @@ class Codec(ABC):
     """The paper or the standard, in one line."""
     Settings: ClassVar[type[SettingsBase]] = SettingsBase
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
-    """Settings by preset (`paper`, `quick`, `tiny`); a codec without the preset asked for uses its defaults."""
+    """Settings by preset (`paper`, `quick`, `tiny`); a codec without the requested preset uses its defaults."""
 
     def __init__(self, settings: SettingsBase) -> None:
         self.settings: Any = settings
@@ -163,14 +167,14 @@ class Codec(ABC):
     def programs(self) -> Mapping[str, str]:
         """Paths on this machine that the settings name (programs, weights), by a name of the codec's choice.
 
-        They come back in `Host.programs`, for `decode` too, which sees no settings. Their fields are declared with
-        `Field(exclude=True)`: where a thing lies does not decide the result, so it is no part of names and ids.
+        They come back in `Host.programs`, for `decode` too, which gets no settings. Their fields are declared with
+        `Field(exclude=True)`: a file's location does not decide the result, so it is no part of names and ids.
         """
         return {}
 
     @classmethod
     def signatures(cls) -> tuple[bytes, ...]:
-        """How its bitstreams begin, so that `rdbench decode` needs no `--codec`."""
+        """The first bytes of its bitstreams, so that `rdbench decode` needs no `--codec`."""
         return ()
 
     @classmethod
@@ -181,7 +185,7 @@ class Codec(ABC):
     @classmethod
     @abstractmethod
     def version(cls, host: Host) -> str:
-        """What produces the bits (program or scheme, and version); part of the identity of a result."""
+        """The program or scheme that produces the bits, and its version; part of the identity of a result."""
 
     @abstractmethod
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
@@ -196,15 +200,15 @@ class Codec(ABC):
         raise UsageError(f"There is no rate point {label!r}; there are {labels}.")
 
     def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
-        """A rough encode time for `rdbench plan`; None where nobody knows."""
+        """An approximate encode time for `rdbench plan`; None where unknown."""
         return None
 
     def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
-        """Times so many steps of each stage of the fit, for `rdbench bench fit`; nothing for a codec without one."""
+        """Timings of `steps` steps of each training stage, for `rdbench bench fit`; empty without training."""
         return ()
 
     def write_sample(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
-        """Writes a bitstream whose decoding takes as long as that of a good one; override where a fit is needed."""
+        """Writes a bitstream that takes as long to decode as a real one; codecs with training override it."""
         self.encode(source, point, bitstream, workspace)
 
     @abstractmethod
@@ -218,13 +222,13 @@ class Codec(ABC):
 
     @classmethod
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:
-        """Where the bytes go: bytes of each named part; they add up to the size of the file."""
+        """Bytes of each named part of the file; they add up to its size."""
         return {"payload": bitstream.stat().st_size}
 
 
 @dataclass(frozen=True)
 class CodecCard:
-    """What can be said of a codec without loading it: the entry point of a codec whose imports are heavy."""
+    """The description of a codec whose class is not loaded: the entry point of a codec whose imports are heavy."""
 
     name: str
     kind: Kind
@@ -234,8 +238,8 @@ class CodecCard:
     load: str
     """`module:Class`, imported only when the codec is used."""
     signatures: tuple[bytes, ...] = ()
-    """How bitstreams begin, for `rdbench decode`."""
+    """The first bytes of its bitstreams, for `rdbench decode`."""
     missing: Callable[[Host], str | None] = lambda host: None
-    """As `Codec.missing`, without loading the codec."""
+    """`Codec.missing`, without loading the codec."""
     found: Callable[[Host], str] = lambda host: ""
-    """What was found of programs that do not come with rdbench: the version, and where; for `rdbench codecs`."""
+    """Version and path of programs that rdbench does not install, for `rdbench codecs`."""

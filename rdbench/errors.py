@@ -13,7 +13,7 @@ class UsageError(RdbenchError):
 
 
 class MediaError(RdbenchError):
-    """A video file cannot be read or written, or is not what was promised."""
+    """A video file cannot be read or written, or is not as described."""
 
 
 class DatasetError(RdbenchError):

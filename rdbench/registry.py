@@ -15,7 +15,7 @@ from .errors import RdbenchError, UsageError, did_you_mean
 
 GROUP = "rdbench.codecs"
 FILES = "rdbench.codec_files"
-"""Entry points by the end of a file's name, as `toml`: functions that make a Codec class of such a file."""
+"""Entry points named by the ending of a file, as `toml`: functions that make a Codec class from such a file."""
 _SPEC = re.compile(r"([A-Za-z0-9_.-]+|[^\[\]]+\.[a-z]+)(?:\[([^\[\]]*)\])?")
 
 
@@ -32,7 +32,7 @@ class CodecSpec:
 
     @property
     def label(self) -> str:
-        """The name that people see: of a file its own, without folder and ending."""
+        """The name in output; for a file, its name without folder and ending."""
         return Path(self.name).stem if "/" in self.name else self.name
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ def _parse_spec(text: str) -> CodecSpec:
 
 
 def _file_reader(name: str) -> EntryPoint | None:
-    """What makes a codec of a file with such a name; None for the name of an installed codec."""
+    """The entry point that makes a codec from a file with such a name; None for the name of an installed codec."""
     if "." not in name:  # reading the metadata of all packages takes 10 ms
         return None
     return next((point for point in entry_points(group=FILES) if name.endswith(f".{point.name}")), None)
@@ -105,7 +105,7 @@ def _load_entry(name: str, codecs: Mapping[str, EntryPoint]) -> Any:
 
 
 def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> CodecCard:
-    """What can be said of a codec, of these or all installed ones, without its heavy imports.
+    """The card of a codec, without its heavy imports; `codecs` saves looking for the installed ones again.
 
     Raises UsageError for an unknown name.
     """
@@ -121,7 +121,7 @@ def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> Code
 
 
 def load_codec(name: str) -> type[Codec]:
-    """The codec's class; this is where torch and the like are imported."""
+    """The codec's class; imports what the codec needs (torch, for one)."""
     entry = _load_entry(name, find_codecs())
     if not isinstance(entry, CodecCard):
         return _checked(name, entry)
@@ -157,7 +157,7 @@ def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
 
 
 def sniff(head: bytes) -> str:
-    """The codec whose bitstreams begin like this. Raises UsageError where none or the header does not tell."""
+    """The name of the codec whose bitstreams begin with these bytes. Raises UsageError where there is none."""
     matches = [name for name in find_codecs() if any(head.startswith(s) for s in find_card(name).signatures)]
     if not matches:
         raise UsageError("No codec recognizes this bitstream; name one with --codec.")

@@ -1,8 +1,9 @@
 """DCVC-DC and DCVC-FM as programs: encode a clip to one file, decode that file and nothing else.
 
-The authors' test script encodes and decodes in one process. This one calls their networks for one side, with their
-padding, chroma handling, quality structure and deterministic settings; their sources and checkpoints are arguments,
-and it runs in the Python that has their requirements. The file: `HEADER`, then the length and the bytes of each frame.
+The authors' test script encodes and decodes in one process. This one only encodes or only decodes with their
+networks, with their padding, chroma handling, quality structure and deterministic settings; their sources and
+checkpoints are arguments, and it runs in the Python that has their requirements. The file: `HEADER`, then the length
+and the bytes of each frame.
 
     dcvc.py version dc|fm SOURCES WEIGHTS
     dcvc.py encode dc|fm SOURCES WEIGHTS DEVICE in.yuv out.bin WIDTH HEIGHT FRAMES Q INTRA_PERIOD
@@ -21,13 +22,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 State = dict[str, Any]
-"""What the authors call dpb: the decoded frame and the features that the next one is predicted from."""
+"""The decoded picture buffer (`dpb`): the decoded frame and the features that the next one is predicted from."""
 HEADER = struct.Struct(">HHIBi")
 LENGTH = struct.Struct(">I")
 
 
 class Head(NamedTuple):
-    """The fields of HEADER; an intra period below 1 has only the first frame stand alone."""
+    """The fields of HEADER; with an intra period below 1 only the first frame is an intra frame."""
 
     width: int
     height: int
@@ -36,7 +37,7 @@ class Head(NamedTuple):
     intra_period: int
 
     def is_intra(self, index: int) -> bool:
-        """Whether the frame stands alone."""
+        """Whether the frame is an intra frame."""
         return index % self.intra_period == 0 if self.intra_period > 0 else index == 0
 
 
@@ -68,7 +69,7 @@ class Networks(ABC):
         """The next state, with the decoded frame as `ref_frame`."""
 
 
-def started(result: State) -> State:
+def intra_state(result: State) -> State:
     """The state after an intra frame."""
     return {**dict.fromkeys(("ref_feature", "ref_mv_feature", "ref_y", "ref_mv_y")), "ref_frame": result["x_hat"]}
 
@@ -82,13 +83,13 @@ class DC(Networks):
     def compress(self, x: Any, state: State | None, index: int) -> tuple[bytes, State]:
         if state is None:
             result = self.intra.compress(x, False, self.q)
-            return result["bit_stream"], started(result)
+            return result["bit_stream"], intra_state(result)
         result = self.inter.compress(x, state, False, self.q, index % 4)
         return result["bit_stream"], result["dpb"]
 
     def decompress(self, data: bytes, state: State | None, index: int, head: Head) -> State:
         if state is None:
-            return started(self.intra.decompress(data, head.height, head.width, False, self.q))
+            return intra_state(self.intra.decompress(data, head.height, head.width, False, self.q))
         result = self.inter.decompress(state, data, head.height, head.width, False, self.q, index % 4)
         return dict(result["dpb"])
 
@@ -103,19 +104,19 @@ class FM(Networks):
     def compress(self, x: Any, state: State | None, index: int) -> tuple[bytes, State]:
         if state is None:
             result = self.intra.compress(x, self.q)
-            return result["bit_stream"], started(result)
-        quality, state = self._turn(state, index)
+            return result["bit_stream"], intra_state(result)
+        quality, state = self._refreshed(state, index)
         result = self.inter.compress(x, state, self.q, quality)
         return result["bit_stream"], result["dpb"]
 
     def decompress(self, data: bytes, state: State | None, index: int, head: Head) -> State:
         sps = {"height": head.height, "width": head.width, "qp": self.q}
         if state is None:
-            return started(self.intra.decompress(data, sps))
-        quality, state = self._turn(state, index)
+            return intra_state(self.intra.decompress(data, sps))
+        quality, state = self._refreshed(state, index)
         return dict(self.inter.decompress(data, state, {**sps, "fa_idx": quality})["dpb"])
 
-    def _turn(self, state: State, index: int) -> tuple[int, State]:
+    def _refreshed(self, state: State, index: int) -> tuple[int, State]:
         if index % self.refresh == 1:
             return 3, {**state, "ref_feature": None}
         return (0, 1, 0, 2, 0, 2, 0, 2)[index % 8], state
@@ -125,7 +126,7 @@ CODECS: dict[str, type[Networks]] = {"dc": DC, "fm": FM}
 
 
 def encode(networks: Networks, head: Head, source: BinaryIO, out: BinaryIO) -> None:
-    """Codes 8-bit 4:2:0 frames; prints each frame when it is done."""
+    """Encodes 8-bit 4:2:0 frames; prints the number of each finished frame."""
     out.write(HEADER.pack(*head))
     state: State | None = None
     for index in range(head.frames):
@@ -183,7 +184,7 @@ def version(name: str, sources: Path, weights: Path) -> str:
 
 
 def prepare(device: str) -> None:
-    """The authors' settings for results that repeat: encoder and decoder must compute the same numbers."""
+    """Applies the authors' deterministic settings: encoder and decoder must compute the same numbers."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     import torch
 
@@ -191,7 +192,7 @@ def prepare(device: str) -> None:
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    if device == "cpu":  # DCVC-FM waits for the GPU even where there is none
+    if device == "cpu":  # DCVC-FM synchronizes with the GPU even without one
         setattr(torch.cuda, "synchronize", lambda device=None: None)  # noqa: B010
 
 

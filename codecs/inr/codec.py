@@ -25,7 +25,7 @@ from .networks.network import MOST_FRAMES, Network, NetworkConfig, count_macs, c
 from .networks.sizing import solve_width
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
-from .training.objectives import OBJECTIVES, objective_for
+from .training.objectives import objective_for, scheme_class, scheme_number
 from .training.rate_distortion import (
     InrSettings,
     RateObjective,
@@ -46,8 +46,6 @@ MACS_PER_SECOND = 1e10
 """Speed of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
 LOSS_MACS = 2000
 """Cost of SSIM for each pixel of a step, forward and backward (measured once)."""
-OWN_SCHEME = 0
-"""The number in a bitstream of the compression scheme of the codec's own paper."""
 SMALLEST_SIZE = 2_000
 """Smallest model size (our choice): smaller networks render nothing recognizable."""
 
@@ -260,8 +258,7 @@ class InrCodec(Codec):
 
     def _write(self, ready: "Prepared", scheme: Scheme, bitstream: Path) -> None:
         clip, chosen = ready.clip, scheme.numbers()
-        identifier = OWN_SCHEME if self.objective is None else self.objective.identifier
-        header = [*astuple(clip), identifier, len(chosen), *chosen]
+        header = [*astuple(clip), scheme_number(self.objective), len(chosen), *chosen]
         config = pack_integers([*header, *ready.network.final_config(ready.config).numbers()])
         write_stream(bitstream, self.name, {"config": config, **scheme.write(ready.network)})
 
@@ -308,12 +305,9 @@ class InrCodec(Codec):
         first = len(fields(ClipHeader)) + 2
         if len(numbers) < first or len(numbers) < first + numbers[first - 1]:
             raise BitstreamError("The bitstream's configuration is damaged; encode the clip again.")
-        clip, identifier = ClipHeader(*numbers[: first - 2]).check(), numbers[first - 2]
-        schemes = {OWN_SCHEME: cls.scheme, **{objective.identifier: objective.scheme for objective in OBJECTIVES}}
-        if identifier not in schemes:
-            raise BitstreamError(f"The bitstream's compression scheme {identifier} is unknown; update rdbench.")
+        clip, scheme = ClipHeader(*numbers[: first - 2]).check(), scheme_class(numbers[first - 2], cls.scheme)
         end = first + numbers[first - 1]
-        return clip, schemes[identifier].from_numbers(numbers[first:end]), cls.rebuild(clip, numbers[end:])
+        return clip, scheme.from_numbers(numbers[first:end]), cls.rebuild(clip, numbers[end:])
 
     @classmethod
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:

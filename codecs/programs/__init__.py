@@ -1,1 +1,1 @@
-"""What the codecs that run other programs share."""
+"""Code shared by the codecs that run other programs."""

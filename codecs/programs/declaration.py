@@ -1,6 +1,6 @@
-"""A codec declared in a TOML file: what the file may say, and the check of its command templates.
+"""A codec declared in a TOML file: the schema of the file, and the check of its command templates.
 
-A template is a list of arguments, never a line for a shell; in an argument `{name}` stands for a value, `{{` for a
+A template is a list of arguments, never a shell command; in an argument `{name}` is replaced by a value, and `{{` by a
 brace.
 """
 
@@ -31,14 +31,14 @@ class _Part(BaseModel):
 
 
 class VersionPart(_Part):
-    """How the program tells its version: the first group of `pattern` in what `command` prints."""
+    """The program's version: the first group of the regular expression `pattern` in what `command` prints."""
 
     command: tuple[str, ...] = Field(min_length=1)
     pattern: str
 
 
 class SettingPart(_Part):
-    """An option of the codec. With `path` it names a file or folder of this machine, which decoding sees too."""
+    """An option of the codec. With `path` it is a file or folder of this machine, and decoding gets it too."""
 
     default: Value | None = None
     choices: tuple[Value, ...] = ()
@@ -47,7 +47,7 @@ class SettingPart(_Part):
 
 
 class RatePart(_Part):
-    """The rate points: `label` with {rate} in it, `points` from few bits to many; `range` allows more of them."""
+    """The rate points: `label` contains {rate}, `points` go from few bits to many, `range` allows further values."""
 
     label: str
     points: tuple[int | float, ...] = Field(min_length=1)
@@ -55,25 +55,28 @@ class RatePart(_Part):
 
 
 class InputPart(_Part):
-    """What the encoder reads: raw planes, y4m, or a folder of 8-bit RGB images; `name` is the file's name."""
+    """The encoder's input: raw planes, y4m, or a folder of 8-bit RGB images; `name` is the file's name."""
 
     format: FileKind
     name: str = ""
     chroma: tuple[Literal["420", "422", "444", "gray"], ...] = ("420",)
     depth: tuple[int, ...] = (8,)
     multiple: int = Field(1, ge=1)
-    """What width and height must be multiples of."""
+    """Number that must divide width and height."""
 
 
 class OutputPart(_Part):
-    """What the decoder writes; raw planes have the format of the input, which 18 bytes before the bitstream tell."""
+    """The decoder's output; raw planes have the format of the input, from an 18-byte header before the bitstream."""
 
     format: FileKind
     name: str = ""
 
 
 class CommandPart(_Part):
-    """A command line, the folder it runs in, more environment, and how its log tells the frames done."""
+    """A command line, its working folder, additional environment variables, and a pattern for its progress.
+
+    `progress` is a regular expression for the number of finished frames in the log.
+    """
 
     command: tuple[str, ...] = Field(min_length=1)
     folder: str = "{scratch}"
@@ -81,12 +84,12 @@ class CommandPart(_Part):
     progress: str | None = None
 
     def templates(self) -> Iterable[str]:
-        """Every text that may hold fields."""
+        """Every string that may contain fields."""
         return (*self.command, self.folder, *self.environment.values())
 
 
 class Declaration(_Part):
-    """The whole file."""
+    """The contents of the file."""
 
     summary: str
     reference: str = ""
@@ -101,7 +104,7 @@ class Declaration(_Part):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The settings that name files or folders of this machine."""
+        """Names of the settings that are files or folders of this machine."""
         return tuple(name for name, setting in self.settings.items() if setting.path)
 
     @model_validator(mode="after")
@@ -110,7 +113,7 @@ class Declaration(_Part):
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in (*SHARED, *ENCODING, *DECODING):
                 raise ValueError(f"the setting {name!r} needs another name")
             if setting.path and not isinstance(setting.default, str | None):
-                raise ValueError(f"the default of the path {name!r} is not a text")
+                raise ValueError(f"the default of the path {name!r} is not a string")
             if not setting.path and setting.default is None:
                 raise ValueError(f"the setting {name!r} has no default")
         geometry = ("width", "height", "fps", "chroma", "depth")
@@ -150,12 +153,12 @@ def _check_pattern(pattern: str | None) -> None:
 
 
 def fill(templates: Iterable[str], values: Mapping[str, object]) -> list[str]:
-    """The arguments with the values in the place of their fields, each still one argument."""
+    """The arguments with their fields replaced by values; each remains one argument."""
     return [template.format_map(values) for template in templates]
 
 
 def read_declaration(path: Path) -> tuple[Declaration, str]:
-    """The declaration in a TOML file, and eight hex digits of the file's hash. Raises UsageError."""
+    """The declaration in a TOML file, and eight hex digits of the file's SHA-256. Raises UsageError."""
     try:
         raw = path.read_bytes()
         values = tomllib.loads(raw.decode())
@@ -164,7 +167,7 @@ def read_declaration(path: Path) -> tuple[Declaration, str]:
     try:
         return Declaration(**values), hashlib.sha256(raw).hexdigest()[:8]
     except ValidationError as error:
-        raise UsageError(f"The codec {path} is not right: {_explain(error)}.") from error
+        raise UsageError(f"The codec {path} is not valid: {_explain(error)}.") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,13 +1,12 @@
-"""Where the bytes of an elementary stream go: NAL units of Annex B streams, OBUs of AV1."""
+"""Bytes of an elementary stream by kind: NAL units of Annex B streams, OBUs of AV1."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from rdbench.errors import BitstreamError
 
-_START = re.compile(rb"\x00?\x00\x00\x01")
+from .nal_units import find_units
 
 _OBU_NAMES = {1: "parameter_sets", 2: "delimiters", 3: "slices", 4: "slices", 5: "sei", 6: "slices", 7: "slices"}
 
@@ -34,14 +33,13 @@ def vvc_ledger(stream: bytes) -> Mapping[str, int]:
 
 
 def _annex_b(stream: bytes, name: Callable[[bytes], str]) -> Mapping[str, int]:
-    """Each start code counts with the unit that follows it."""
-    starts = list(_START.finditer(stream))
-    if not starts or starts[0].start() != 0 or starts[-1].end() + 2 > len(stream):
+    """Bytes by the name of the unit; each start code counts with the unit that follows it."""
+    units = find_units(stream, BitstreamError)
+    if len(units[-1].data) < 2:
         raise BitstreamError("The stream does not consist of whole NAL units; encode it again.")
-    ends = [match.start() for match in starts[1:]] + [len(stream)]
     sizes: Counter[str] = Counter()
-    for match, end in zip(starts, ends, strict=True):
-        sizes[name(stream[match.end() : match.end() + 2])] += end - match.start()
+    for unit in units:
+        sizes[name(unit.data[:2])] += len(unit.start_code) + len(unit.data)
     return dict(sizes)
 
 
@@ -61,7 +59,7 @@ def av1_ledger(stream: bytes) -> Mapping[str, int]:
 
 
 def _leb128(stream: bytes, position: int) -> tuple[int, int]:
-    """The value at the position (at most 8 bytes, 7 bits each, lowest first), and the position behind it."""
+    """The value at the position (at most 8 bytes, 7 bits each, lowest first), and the position after it."""
     value = 0
     for index, byte in enumerate(stream[position : position + 8]):
         value |= (byte & 127) << 7 * index
@@ -73,4 +71,4 @@ def _leb128(stream: bytes, position: int) -> tuple[int, int]:
 LEDGERS: Mapping[str, Callable[[bytes], Mapping[str, int]]] = MappingProxyType(
     {"h264": h264_ledger, "hevc": hevc_ledger, "vvc": vvc_ledger, "obu": av1_ledger}
 )
-"""By ffmpeg's name of the stream."""
+"""Functions that count the bytes of a stream by kind, by ffmpeg's name of the stream format."""

@@ -1,4 +1,4 @@
-"""An encoder that reads raw frames from its standard input: feed it, watch it, tell why it failed."""
+"""An encoder of ffmpeg that reads raw frames from standard input: availability, input, progress, errors."""
 
 import re
 import subprocess
@@ -8,16 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
-from rdbench.codec import Workspace
+from rdbench.codec import Host, Workspace
+from rdbench.errors import MediaError
 from rdbench.video import Frames
+from rdbench.video.ffmpeg import ffmpeg_encoders, find_ffmpeg
 
-_ECHO = re.compile(r"Task finished|Terminating thread|before EOF|Nothing was written|to consumers|^Svt\[(info|warn)")
+_FOLLOW_UP = re.compile(
+    r"Task finished|Terminating thread|before EOF|Nothing was written|to consumers|^Svt\[(info|warn)"
+)
+
+
+def lacks_encoder(host: Host, encoder: str) -> str | None:
+    """None if this machine's ffmpeg has the encoder, else a sentence with the remedy."""
+    try:
+        program = find_ffmpeg(host.ffmpeg)
+        known = ffmpeg_encoders(program)
+    except MediaError as error:
+        return str(error)
+    if encoder in known:
+        return None
+    return f"{program} was built without {encoder}; leave --ffmpeg out, or give one that has it."
 
 
 def feed(process: "subprocess.Popen[bytes]", frames: Iterator[Frames], show: Callable[[], None]) -> bool:
-    """Writes all frames and waits for the end; False when the encoder stopped listening before it had them all."""
+    """Writes all frames and waits for the end; False when the encoder closed its input before it had all frames."""
     assert process.stdin is not None
-    taken = True
+    complete = True
     try:
         for batch in frames:
             for index in range(len(batch)):
@@ -26,7 +42,7 @@ def feed(process: "subprocess.Popen[bytes]", frames: Iterator[Frames], show: Cal
             show()
         process.stdin.close()
     except BrokenPipeError:
-        taken = False
+        complete = False
         with suppress(BrokenPipeError):
             process.stdin.close()
     while True:
@@ -36,17 +52,17 @@ def feed(process: "subprocess.Popen[bytes]", frames: Iterator[Frames], show: Cal
         except subprocess.TimeoutExpired:
             show()
     show()
-    return taken
+    return complete
 
 
 def read_reason(log: Path) -> str:
-    """The last lines of a log that are not ffmpeg's echo of an earlier one."""
+    """The last lines of a log, without ffmpeg's messages that only follow from an earlier one."""
     lines = (line.strip() for line in log.read_text(errors="replace").splitlines())
-    return " | ".join([line for line in lines if line and not _ECHO.search(line)][-8:])
+    return " | ".join([line for line in lines if line and not _FOLLOW_UP.search(line)][-8:])
 
 
 def show_progress(progress: Path, total: int | None, workspace: Workspace) -> None:
-    """Hands on the number of frames that ffmpeg says it has coded."""
+    """Reports the number of coded frames that ffmpeg has written to its progress file."""
     if not progress.exists() or not total:
         return
     coded = re.findall(rb"^frame=(\d+)$", progress.read_bytes(), re.MULTILINE)

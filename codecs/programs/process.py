@@ -1,19 +1,22 @@
-"""Programs that read and write files: run them side by side, watch their logs, end them all when one fails."""
+"""Runs programs that read and write files in parallel, and ends all of them when one fails."""
 
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rdbench.errors import EncoderError
+from rdbench.processes import describe_status
+
 POLL_SECONDS = 0.5
+"""Seconds between two calls of `show` (our choice)."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A command line, the folder it runs in, and the file that takes all it prints."""
+    """A command line, its working folder, and the file for everything that it prints."""
 
     command: Sequence[str]
     folder: Path
@@ -21,27 +24,21 @@ class Task:
 
 
 class ProgramFailed(Exception):
-    """A task ended with another status than 0; negative: by that signal. OSError: it did not start."""
+    """A task ended with a status other than 0 (negative: the signal that ended it)."""
 
     def __init__(self, task: Task, status: int) -> None:
         super().__init__(f"{task.command[0]} ended with {describe_status(status)}")
         self.task, self.status = task, status
 
 
-def describe_status(status: int) -> str:
-    """As `exit status 1` or `signal SIGKILL`."""
-    if status >= 0:
-        return f"exit status {status}"
-    with suppress(ValueError):
-        return f"signal {signal.Signals(-status).name}"
-    return f"signal {-status}"
-
-
 def run_all(
     tasks: Sequence[Task], at_once: int, show: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Runs every task, `at_once` side by side. Raises ProgramFailed or OSError; no process is left behind."""
+    """Runs every task, at most `at_once` in parallel, and calls `show` regularly; no process outlives the call.
+
+    Raises ProgramFailed, or OSError for a program that does not start.
+    """
     waiting = list(reversed(tasks))
     running: list[tuple[Task, subprocess.Popen[bytes]]] = []
     try:
@@ -69,3 +66,12 @@ def _start(task: Task, environment: Mapping[str, str] | None) -> "subprocess.Pop
             list(task.command), cwd=task.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
+
+
+def read_printed(command: Sequence[str], timeout: float, remedy: str) -> str:
+    """Everything that a program prints, whatever its exit status. Raises EncoderError where it cannot be run."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EncoderError(f"{command[0]} cannot be run ({error}); {remedy}.") from error
+    return (done.stdout + done.stderr).decode(errors="replace")

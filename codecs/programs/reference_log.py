@@ -1,4 +1,4 @@
-"""What HM and VTM print: a line for each picture, a summary, and the decoder's verdict on each MD5."""
+"""Parsers of the output of HM and VTM: a line for each picture, a summary, the decoder's check of each MD5."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _DECODED = re.compile(r"^POC\s+\d+ .*\[(?:MD5|CRC|Checksum)?:[0-9a-f,]*\((OK|unk
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of an encoder's log: kbit/s, PSNR in dB as the software defines it, CPU seconds."""
+    """The summary at the end of an encoder's log: kbit/s, PSNR in dB as the software defines it, CPU seconds."""
 
     frames: int
     kbps: float
@@ -24,12 +24,12 @@ class Summary:
 
 
 def count_pictures(log: str) -> int:
-    """How many pictures the encoder has finished."""
+    """The number of pictures that the encoder has finished."""
     return len(_PICTURE.findall(log))
 
 
 def read_summary(log: str) -> Summary | None:
-    """The encoder's summary; None where there is none, or none of the known form."""
+    """The encoder's summary; None where there is none in the known format."""
     row, time = _SUMMARY.search(log), _TIME.search(log)
     if row is None or time is None:
         return None
@@ -37,7 +37,7 @@ def read_summary(log: str) -> Summary | None:
 
 
 def read_verdicts(log: str) -> list[str]:
-    """What the decoder says of each picture's MD5: `OK`, `unk` (the stream has none) or `***ERROR***`."""
+    """The decoder's result for each picture's MD5: `OK`, `unk` (the stream has none) or `***ERROR***`."""
     return _DECODED.findall(log)
 
 
@@ -53,7 +53,7 @@ def check_verdicts(log: str, title: str) -> int:
 
 
 def describe_time(seconds: float) -> str:
-    """As `40 s`, `12 min` or `3.5 h`."""
+    """A duration in words: `40 s`, `12 min` or `3.5 h`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,10 +1,9 @@
-"""The reference software that users build themselves, HM and VTM: where it lies, its version, its cfg folder."""
+"""Finds the reference software that users build themselves, HM and VTM: programs, version, cfg folder."""
 
 import hashlib
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,14 +12,16 @@ from rdbench.clips.config import configured
 from rdbench.codec import Host
 from rdbench.errors import EncoderError, RdbenchError
 
+from .process import read_printed
+
 _BANNER = re.compile(r"(?:HM software|VVCSoftware): (VTM )?(Encoder|Decoder) Version \[?(\d+)\.(\d+)[^\]\s]*")
 _LEVELS = 7
-"""How many folders above a program its cfg folder is looked for (our choice): cmake builds lie up to five deep."""
+"""Number of folders above a program in which to look for its cfg folder (our choice); cmake nests up to five."""
 
 
 @dataclass(frozen=True)
 class Software:
-    """One reference software: the names of its programs, and the oldest version whose options we give."""
+    """One reference software: the names of its programs, and the oldest supported version."""
 
     name: str
     title: str
@@ -30,45 +31,45 @@ class Software:
 
     @property
     def variable(self) -> str:
-        """The environment variable with its folder."""
+        """Name of the environment variable for its folder."""
         return f"RDBENCH_{self.name.upper()}"
 
     @property
     def remedy(self) -> str:
-        """How to point at it."""
+        """Instructions for installing and specifying it, for an error sentence."""
         return (
-            f'build it and say where with {self.name}[path=DIR], {self.variable}=DIR, or {self.name} = "DIR" in '
+            f'build it and name its folder with {self.name}[path=DIR], {self.variable}=DIR, or {self.name} = "DIR" in '
             f"config.toml, or put {self.encoders[0]} and {self.decoders[0]} on PATH"
         )
 
 
 HM = Software("hm", "HM", ("TAppEncoderStatic", "TAppEncoder"), ("TAppDecoderStatic", "TAppDecoder"), 16)
 VTM = Software("vtm", "VTM", ("EncoderAppStatic", "EncoderApp"), ("DecoderAppStatic", "DecoderApp"), 10)
-"""HM 16 has the range extensions, VTM 10 is the first of the final standard (the oldest versions are our choice)."""
+"""HM 16 has the range extensions, VTM 10 is the first of the final standard (no older ones: our choice)."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """An encoder or decoder that answered, and the version that it told, as `18.0`."""
+    """An encoder or decoder that was run, and the version that it printed, as `18.0`."""
 
     path: Path
     version: str
 
 
 def find_encoder(software: Software, host: Host) -> Program:
-    """The encoder of this machine. Raises EncoderError: none there, of another kind, too old, unlike the decoder."""
+    """The encoder of this machine. Raises EncoderError: missing, of another kind, too old, unlike the decoder."""
     encoder = _identified(software, _locate(software, host, software.encoders), "Encoder")
     decoder = find_decoder(software, host)
     if encoder.version != decoder.version:
         raise EncoderError(
             f"{encoder.path} is {software.title} {encoder.version} but {decoder.path} is {decoder.version}; "
-            "take both programs from one build."
+            "use both programs of one build."
         )
     return encoder
 
 
 def find_decoder(software: Software, host: Host) -> Program:
-    """The decoder of this machine; errors as of `find_encoder`."""
+    """The decoder of this machine. Raises EncoderError: missing, of another kind, too old."""
     return _identified(software, _locate(software, host, software.decoders), "Decoder")
 
 
@@ -88,7 +89,7 @@ def find_cfg(software: Software, host: Host, encoder: Program) -> Path:
 
 
 def describe(software: Software, host: Host) -> str:
-    """The version for a record, as `VTM 20.0 (cfg 1f2e3d4c)`: the cfg files decide the bits as much as the program."""
+    """The version for a record, as `VTM 20.0 (cfg 1f2e3d4c)`, with a hash of the cfg files that decide the bits."""
     encoder = find_encoder(software, host)
     digest = hashlib.sha256()
     for path in sorted(find_cfg(software, host, encoder).glob("*.cfg")):
@@ -97,12 +98,12 @@ def describe(software: Software, host: Host) -> str:
 
 
 def found(software: Software, host: Host) -> str:
-    """For `rdbench codecs`: the version and where it lies. Raises as `find_encoder` does."""
+    """Version and path, for `rdbench codecs`. Raises EncoderError."""
     return f"{describe(software, host)}, {find_encoder(software, host).path}"
 
 
 def lacks(software: Software, host: Host) -> str | None:
-    """None if the programs and their cfg folder are here, else the sentence that says what is missing."""
+    """None if the programs and their cfg folder are installed, else a sentence that names what is missing."""
     try:
         describe(software, host)
     except (RdbenchError, OSError) as error:
@@ -111,7 +112,7 @@ def lacks(software: Software, host: Host) -> str | None:
 
 
 def _place(software: Software, host: Host) -> tuple[str, str] | None:
-    """The folder that somebody named, and where they did; the order of `rdbench.clips.dataset.data_root`."""
+    """The folder that the user named, and the place where; in the order of `rdbench.clips.dataset.data_root`."""
     if option := host.programs.get(software.name):
         return option, "the option path"
     if variable := os.environ.get(software.variable):
@@ -142,25 +143,21 @@ def _locate(software: Software, host: Host, names: tuple[str, ...]) -> Path:
 
 
 def _identified(software: Software, path: Path, role: str) -> Program:
-    told = _BANNER.search(_ask(str(path), path.stat().st_mtime_ns))
-    if told is None:
+    banner = _BANNER.search(_printed(str(path), path.stat().st_mtime_ns))
+    if banner is None:
         raise EncoderError(f"{path} does not say that it is {software.title}; give another build of it.")
-    title, version = ("VTM" if told[1] else "HM"), f"{told[3]}.{told[4]}"
-    if (title, told[2]) != (software.title, role):
+    title, version = ("VTM" if banner[1] else "HM"), f"{banner[3]}.{banner[4]}"
+    if (title, banner[2]) != (software.title, role):
         raise EncoderError(
-            f"{path} is the {told[2].lower()} of {title} {version}, not the {role.lower()} of {software.title}; "
+            f"{path} is the {banner[2].lower()} of {title} {version}, not the {role.lower()} of {software.title}; "
             "give the right one."
         )
-    if int(told[3]) < software.oldest:
+    if int(banner[3]) < software.oldest:
         raise EncoderError(f"{path} is {title} {version}; build {software.title} {software.oldest}.0 or newer.")
     return Program(path, version)
 
 
 @lru_cache(maxsize=16)
-def _ask(path: str, changed: int) -> str:
-    """What the program prints without arguments: its version, and help. It is asked again when the file changes."""
-    try:
-        done = subprocess.run([path], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EncoderError(f"{path} cannot be run ({error}); build it for this machine.") from error
-    return (done.stdout + done.stderr).decode(errors="replace")
+def _printed(path: str, changed: int) -> str:
+    """The version and the help that the program prints without arguments; run again when the file has changed."""
+    return read_printed([path], 60, "build it for this machine")

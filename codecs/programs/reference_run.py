@@ -1,4 +1,4 @@
-"""Running HM and VTM: pieces side by side with their progress, the decoder alone, the check of its output."""
+"""Runs HM and VTM: pieces in parallel with progress, the decoder alone, the check of its output."""
 
 import tempfile
 import time
@@ -7,22 +7,23 @@ from pathlib import Path
 
 from rdbench.codec import Workspace
 from rdbench.errors import BitstreamError, EncoderError
+from rdbench.processes import describe_status, read_log_tail
 from rdbench.video import VideoFormat
-from rdbench.video.pipe import read_log_tail
 
-from .process import ProgramFailed, Task, describe_status, run_all
+from .process import ProgramFailed, Task, run_all
 from .reference_log import check_verdicts, count_pictures, describe_time, read_summary
 from .reference_programs import Program, Software
 from .segments import Piece
 
 CHUNK = 1 << 24
+"""Bytes that are compared at a time."""
 
 
 def encode_pieces(
     software: Software, encoder: Program, commands: Sequence[Sequence[str]], pieces: Sequence[Piece],
     outputs: Sequence[Path], workspace: Workspace,
 ) -> None:  # fmt: skip
-    """Codes every piece and reports the CPU time. Raises EncoderError with the reason in the encoder's log."""
+    """Encodes every piece and reports the CPU time. Raises EncoderError with the reason in the encoder's log."""
     tasks = [
         Task(command, output.parent, output.with_suffix(".log"))
         for command, output in zip(commands, outputs, strict=True)
@@ -39,7 +40,7 @@ def encode_pieces(
     except OSError as error:
         raise EncoderError(f"{encoder.path} cannot be run ({error}); build it for this machine.") from error
     except ProgramFailed as error:
-        raise EncoderError(_why(software, encoder, error, tasks, pieces)) from error
+        raise EncoderError(_explain_failure(software, encoder, error, tasks, pieces)) from error
     workspace.report["encoder_seconds"] = sum(
         _check_log(software, encoder, task.log, piece) for task, piece in zip(tasks, pieces, strict=True)
     )
@@ -49,19 +50,19 @@ def _read(log: Path) -> str:
     return log.read_text(errors="replace") if log.exists() else ""
 
 
-def _why(
+def _explain_failure(
     software: Software, encoder: Program, error: ProgramFailed, tasks: Sequence[Task], pieces: Sequence[Piece]
 ) -> str:
     piece, log = pieces[tasks.index(error.task)], error.task.log
     done = f"after {count_pictures(_read(log))} of {piece.frames} frames"
     name = f"{software.title} {encoder.version}"
     if error.status < 0:
-        return f"{name} was ended by {describe_status(error.status)} {done}; see that memory suffices and run again."
+        return f"{name} was ended by {describe_status(error.status)} {done}; free some memory and run again."
     return f"{name} failed with {describe_status(error.status)} {done}; its whole log is {log}: {read_log_tail(log)}"
 
 
 def _check_log(software: Software, encoder: Program, log: Path, piece: Piece) -> float:
-    """The CPU seconds. Raises EncoderError for a log that does not tell of every frame."""
+    """The CPU seconds. Raises EncoderError for a log that does not list every frame."""
     text = _read(log)
     summary, pictures = read_summary(text), count_pictures(text)
     if summary is None or pictures != piece.frames or summary.frames != piece.frames:
@@ -73,7 +74,7 @@ def _check_log(software: Software, encoder: Program, log: Path, piece: Piece) ->
 
 
 def decode_alone(software: Software, decoder: Program, bitstream: Path, output: Path) -> str:
-    """Decodes in an empty folder, at the depth of the stream; returns the log. Raises BitstreamError."""
+    """Decodes in an empty folder, at the bit depth of the stream; returns the log. Raises BitstreamError."""
     output.unlink(missing_ok=True)
     log = output.with_suffix(".log")
     with tempfile.TemporaryDirectory() as empty:
@@ -89,21 +90,24 @@ def decode_alone(software: Software, decoder: Program, bitstream: Path, output: 
                 f"it is cut short or damaged, or of another version: {read_log_tail(log, 3)}"
             ) from error
     if not output.exists() or output.stat().st_size == 0:
-        raise BitstreamError(f"{software.title} {decoder.version} finds no picture in {bitstream}; encode it again.")
+        raise BitstreamError(f"{software.title} {decoder.version} decodes no picture of {bitstream}; encode it again.")
     return _read(log)
 
 
 def check_reconstruction(
     software: Software, decoder: Program, stream: Path, outputs: Sequence[tuple[Piece, Path]], fmt: VideoFormat
 ) -> None:
-    """Decodes the stream alone: every MD5 right, every sample as the encoder rebuilt it. Raises BitstreamError."""
+    """Decodes the stream alone and checks every MD5 and, against the encoder's reconstruction, every sample.
+
+    Raises BitstreamError.
+    """
     decoded = stream.with_suffix(".decoded.yuv")
     verified = check_verdicts(decode_alone(software, decoder, stream, decoded), software.title)
     frames = sum(piece.frames for piece, _ in outputs) - (len(outputs) - 1)
     if verified != frames:
         raise BitstreamError(
             f"{software.title} confirmed the MD5 of {verified} pictures where {frames} were coded; "
-            "leave SEIDecodedPictureHash alone, and use one build for encoding and decoding."
+            "do not set SEIDecodedPictureHash, and use one build for encoding and decoding."
         )
     parts = [
         (output.with_suffix(".yuv"), fmt.frame_bytes if piece.start else 0, fmt.frame_bytes * piece.frames)

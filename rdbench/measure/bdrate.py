@@ -1,4 +1,4 @@
-"""Bjontegaard delta rate and quality, and how far the number can be trusted.
+"""Bjontegaard delta rate and quality, with measures of their reliability.
 
 G. Bjontegaard, VCEG-M33 (2001): `cubic`, one polynomial of degree 3 through all points (least squares). `pchip`:
 piecewise cubic Hermite, as in JCTVC-E137 and the JVET sheets. `akima`: C. Herglotz et al. (2022). Rates enter as log10;
@@ -24,21 +24,25 @@ USUAL_POINTS = 4
 """Curves with fewer points are flagged (VCEG-M33 uses four)."""
 NOT_COMPARABLE = "Not comparable"
 SMALL_OVERLAP = 0.75
-"""Below this common share of both quality ranges together, a BD number is flagged (our choice)."""
+"""A BD number is flagged where the overlap of the quality ranges is below this (our choice)."""
 SPREAD_LIMIT = 1.0
-"""Methods that differ by more percentage points than this are flagged (our choice)."""
+"""A BD number is flagged where the methods differ by more percentage points than this (our choice)."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """How far a BD number can be trusted; `overlap` is the common share of both quality ranges together."""
+    """The reliability of a BD number.
+
+    `overlap` is the intersection of the two quality ranges divided by their union, 0 to 1; `spread` the difference
+    between the highest and the lowest BD-rate of the methods, in percentage points.
+    """
 
     overlap: float
     monotone: tuple[bool, bool]
-    """Whether quality rises with the rate at every measured point, of the anchor and of the test."""
+    """Whether quality rises with the rate at every measured point of the anchor, and of the test."""
     spread: float | None
     points: tuple[int, int]
-    """Points that were used, of the anchor and of the test."""
+    """Number of points used of the anchor and of the test."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def _sorted(rate: Floats, quality: Floats, axis: int) -> Curve:
     if not (np.isfinite(r).all() and np.isfinite(q).all()):
         raise UsageError("A curve holds a value that is not a finite number; leave that point out.")
     if (r <= 0).any():
-        raise UsageError("A curve holds a rate that is not positive; rates are bits and have a logarithm.")
+        raise UsageError("A curve holds a rate that is not positive; correct that point.")
     order = np.argsort(r if axis == 0 else q, kind="stable")
     return np.log10(r[order]), q[order]
 
@@ -140,7 +144,7 @@ def _integral(curve: Curve, method: str) -> Callable[[float, float], float]:
 
 
 def compare_curves(rate_anchor: Floats, quality_anchor: Floats, rate_test: Floats, quality_test: Floats) -> BdResult:
-    """All methods at once, with their health; what cannot be computed is None and says why in `notes`."""
+    """BD-rate and BD-quality by all methods; what cannot be computed is None, with the reason in `notes`."""
     notes: list[str] = []
     try:
         anchor = _usable(rate_anchor, quality_anchor, "anchor", notes)
@@ -168,10 +172,10 @@ def compare_curves(rate_anchor: Floats, quality_anchor: Floats, rate_test: Float
 
 
 def _usable(rate: Floats, quality: Floats, name: str, notes: list[str]) -> Curve:
-    """The points by rate, without the dominated ones: those that cost no fewer bits than another and are no better.
+    """The points in order of rate, without the dominated ones: no cheaper than another point and no better.
 
-    Interpolation over quality needs qualities that rise with the rate, so an encoder that would never be run at such
-    a point is judged by the others; the note names what was left out.
+    Interpolation over quality needs qualities that rise with the rate, and nobody would run an encoder at a dominated
+    point; a note lists the points that were left out.
     """
     _sorted(rate, quality, 0)
     r, q = np.asarray(rate, dtype=np.float64), np.asarray(quality, dtype=np.float64)
@@ -204,7 +208,7 @@ def _all_methods(
 
 
 def _overlap(a: Array, b: Array) -> float:
-    """The common share of two ranges together, 0 to 1."""
+    """The intersection of two ranges divided by their union, 0 to 1."""
     if not (a.size and b.size):
         return 0.0
     union = max(a.max(), b.max()) - min(a.min(), b.min())

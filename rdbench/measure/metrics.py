@@ -20,13 +20,14 @@ from ..video import Frames, Plane, Video, VideoFormat
 from ..video.color import convert, to_rgb
 from ..video.conditions import Conditions
 from ..video.ffmpeg import find_ffmpeg
-from ..video.readers import write_y4m
+from ..video.readers import MemoryVideo, write_y4m
+from . import DEFAULT_METRICS
 
 LOSSLESS_DB = 100.0
-"""The PSNR that a frame without any error counts as."""
+"""PSNR in dB of a frame without any error, by convention."""
 
 SMALLEST_MS_SSIM_SIDE = 161
-"""Five scales of an 11-tap window need more than 160 samples on each side."""
+"""Smallest side for MS-SSIM: five scales of an 11-tap window need more than 160 samples."""
 
 Doubles = npt.NDArray[np.float64]
 
@@ -55,7 +56,7 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class Summary:
-    """A sequence: means over frames; `ms_ssim_db` of the mean; how many frames were lossless."""
+    """The scores of a sequence: means over frames, `ms_ssim_db` of the mean MS-SSIM, the number of lossless frames."""
 
     psnr_rgb: float | None
     psnr_y: float | None
@@ -69,7 +70,7 @@ class Summary:
 
 
 def psnr(squared_error: float, samples: int, peak: int) -> float:
-    """PSNR in dB from a sum of squared errors; LOSSLESS_DB where there is none."""
+    """PSNR in dB from a sum of squared errors; LOSSLESS_DB for an error of 0."""
     if squared_error == 0:
         return LOSSLESS_DB
     return min(10 * math.log10(peak * peak * samples / squared_error), LOSSLESS_DB)
@@ -79,15 +80,15 @@ def compare(
     reference: Video,
     test: Video,
     conditions: Conditions,
-    metrics: Sequence[str] = ("psnr", "ms_ssim"),
+    metrics: Sequence[str] = DEFAULT_METRICS,
     ffmpeg: str | None = None,
 ) -> list[FrameScores]:
     """The scores of each frame of the test against the reference. Raises MediaError where they do not match."""
     ours, theirs = reference.format, test.format
     if (ours.width, ours.height) != (theirs.width, theirs.height):
         raise MediaError(
-            f"The clips differ in size: {ours.width}x{ours.height} and {theirs.width}x{theirs.height}; scale neither, "
-            "compare clips of one size."
+            f"The clips differ in size: {ours.width}x{ours.height} and {theirs.width}x{theirs.height}; compare "
+            "clips of one size."
         )
     scores: list[FrameScores] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -194,8 +195,7 @@ class _VmafFiles:
     def __init__(self, folder: Path, fmt: VideoFormat) -> None:
         self._paths = (folder / "test.y4m", folder / "reference.y4m")
         self._folder = folder
-        target = "420" if fmt.chroma == "rgb" else fmt.chroma
-        self._from, self._format = fmt, replace(fmt, chroma=target, full_range=fmt.full_range and fmt.chroma != "rgb")
+        self._from, self._format = fmt, fmt.with_planes("420" if fmt.chroma == "rgb" else fmt.chroma, fmt.bit_depth)
         self._parts: tuple[list[Frames], list[Frames]] = ([], [])
         self._files = [path.open("wb") for path in self._paths]
         self._headed = False
@@ -205,8 +205,6 @@ class _VmafFiles:
         for path, file, frames in zip(self._paths, self._files, (test, reference), strict=True):
             planes = convert(frames, self._from, self._format)
             part = path.with_suffix(".part")
-            from ..video.readers import MemoryVideo
-
             write_y4m(part, MemoryVideo(self._format, planes))
             raw = part.read_bytes()
             file.write(raw if not self._headed else raw[raw.index(b"\n") + 1 :])
@@ -221,8 +219,8 @@ class _VmafFiles:
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MediaError(f"{ffmpeg} could not compute VMAF ({done.stderr.strip()[-200:]}); use one with libvmaf.")
-        told = json.loads((self._folder / "vmaf.json").read_text())
-        return [float(frame["metrics"]["vmaf"]) for frame in told["frames"]]
+        report = json.loads((self._folder / "vmaf.json").read_text())
+        return [float(frame["metrics"]["vmaf"]) for frame in report["frames"]]
 
 
 def summarize(scores: Sequence[FrameScores]) -> Summary:

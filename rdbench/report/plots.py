@@ -26,12 +26,12 @@ def rd_plot(
     metric: str = "psnr_rgb",
     per_sequence: bool = False,
     published: pd.DataFrame | None = None,
-    fits: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+    training_curves: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> None:
     """Quality over rate (or encode time): a row of panels for each sequence, or one row for their averages.
 
-    Over encode time, `fits` (by record id, as `results.load_fits` gives them) show how each fit got to its point, in
-    panels of one sequence: PSNR of the frames that the network renders while it is fitted, before it is compressed.
+    Over encode time, panels of one sequence also show `training_curves` (by record id, from
+    `results.load_training_curves`): PSNR of the frames that the network renders during training, before compression.
     """
     if x not in AXES:
         raise UsageError(f"There is no axis {x!r}; there are {', '.join(AXES)}.")
@@ -50,22 +50,23 @@ def rd_plot(
     styles = {name: i for i, name in enumerate(dict.fromkeys(data["curve"]))}
     for r, (title, part) in enumerate(rows):
         for c, name in enumerate(metrics):
-            _draw_panel(axes[r][c], part, x, name, styles)
+            _plot_panel(axes[r][c], part, x, name, styles)
             if (x, name) == ("encode_seconds", "psnr_rgb") and part["sequence"].nunique() == 1:
-                _draw_fits(axes[r][c], data[data["sequence"] == part["sequence"].iloc[0]], fits, styles)
+                same = data[data["sequence"] == part["sequence"].iloc[0]]
+                _plot_training(axes[r][c], same, training_curves, styles)
             axes[r][c].set_title(title, fontsize=10)
     _legend(figure, axes)
     _save(figure, output)
 
 
 def _curve_names(data: pd.DataFrame) -> list[str]:
-    """The codec of each row, with its conditions where the rows were not all measured alike."""
+    """The codec of each row, with its conditions where the rows do not all have the same."""
     mixed = data["conditions"].nunique() > 1
     return [f"{c} [{k}]" if mixed else str(c) for c, k in zip(data["codec"], data["conditions"], strict=True)]
 
 
 def _legend(figure: Any, axes: Any) -> None:
-    """One legend below all panels: a curve need not be in the first one."""
+    """Adds one legend below all panels, since a curve need not be in the first one."""
     entries: dict[str, Any] = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
@@ -92,7 +93,7 @@ def _panels(data: pd.DataFrame, datasets: set[str], per_sequence: bool) -> list[
 
 
 def _averaged(part: pd.DataFrame) -> pd.DataFrame:
-    """The mean at each rate point that all of a curve's sequences have; a published average where there is no more."""
+    """Means at the rate points that all of a curve's sequences have; else the published average."""
     values = [column for column in (*AXES, *QUALITY) if column in part]
     part = part.assign(**{column: pd.to_numeric(part[column]) for column in values})
     kept = part[part["sequence"] != AVERAGE]
@@ -111,7 +112,7 @@ def _averaged(part: pd.DataFrame) -> pd.DataFrame:
     return mean.assign(extent=[fewer.get(str(name), "") for name in mean["curve"]])
 
 
-def _draw_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict[str, int]) -> None:
+def _plot_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict[str, int]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     sources = part["source"].fillna("") if "source" in part else pd.Series("", index=part.index)
@@ -144,11 +145,11 @@ def _draw_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict
     axis.grid(True, which="both", linewidth=0.3, alpha=0.6)
 
 
-def _draw_fits(axis: Any, rows: pd.DataFrame, fits: Mapping[str, pd.DataFrame], styles: dict[str, int]) -> None:
+def _plot_training(axis: Any, rows: pd.DataFrame, curves: Mapping[str, pd.DataFrame], styles: dict[str, int]) -> None:
     for name, record in zip(rows["curve"], rows["id"], strict=True):
-        if record in fits:
+        if record in curves:
             color = COLORS[styles[str(name)] % len(COLORS)]
-            axis.plot(fits[record]["seconds"], fits[record]["psnr"], color=color, linewidth=0.8, alpha=0.6)
+            axis.plot(curves[record]["seconds"], curves[record]["psnr"], color=color, linewidth=0.8, alpha=0.6)
 
 
 def ledger_plot(frame: pd.DataFrame, output: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import RdbenchError
-from .results import COLUMNS, QUALITY, load
+from .results import COLUMNS, QUALITY, RECORD, load
 
 REQUIRED = ("codec", "dataset", "sequence", "rate_point", "conditions", "bpp", "source")
 TEXT = ("codec", "dataset", "sequence", "rate_point", "conditions", "source")
@@ -22,7 +22,7 @@ def load_published(paths: Sequence[Path]) -> pd.DataFrame:
         raise RdbenchError(f"There are no CSV files in {', '.join(map(str, paths))}; name files of published curves.")
     parts = [_read(file).reindex(columns=[*COLUMNS, "source"]) for file in files]
     frame = pd.concat([part.astype(object) for part in parts], ignore_index=True).infer_objects()
-    # Two repositories may print the same point of the same curve; it counts once.
+    # Two repositories may publish the same point of the same curve; it counts once.
     return frame.drop_duplicates(["codec", "dataset", "sequence", "conditions", "bpp", *QUALITY], ignore_index=True)
 
 
@@ -45,18 +45,18 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _decibel(ms_ssim: float) -> float | None:
-    """-10 log10(1 - MS-SSIM), of the published mean; None where there is none."""
+    """-10 log10(1 - MS-SSIM) of the published mean; None for a value outside 0 to 1."""
     return -10 * math.log10(1 - ms_ssim) if 0 <= ms_ssim < 1 else None
 
 
 def load_any(paths: Sequence[Path]) -> pd.DataFrame:
-    """Records of the folders and rows of the CSV files together, with a `source` for the published ones."""
+    """Records of the folders together with rows of the CSV files; published rows have a `source`."""
     folders: list[Path] = []
     curves: list[Path] = []
     for path in paths:
         if not path.exists():
             raise RdbenchError(f"There is no {path}; name a folder of records or a CSV file.")
-        has_curves = path.is_dir() and any(path.glob("*.csv")) and not any(path.rglob("record.json"))
+        has_curves = path.is_dir() and any(path.glob("*.csv")) and not any(path.rglob(RECORD))
         (curves if path.suffix == ".csv" or has_curves else folders).append(path)
     frames = [*([load(folders)] if folders else []), *([load_published(curves)] if curves else [])]
     if len(frames) == 1:

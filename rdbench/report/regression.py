@@ -1,8 +1,11 @@
-"""Today's results against a kept baseline: what moved, and whether anything got worse."""
+"""New results against a stored baseline: what changed, and whether anything got worse."""
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
@@ -21,7 +24,7 @@ _COPIED = (
 
 
 class Point(BaseModel):
-    """A rate point that is kept."""
+    """A rate point of the baseline."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -43,20 +46,34 @@ class Point(BaseModel):
         return self.codec, self.dataset, self.sequence, self.conditions
 
 
+class CodecLimits(BaseModel):
+    """Limits of one codec, which replace those of the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    exact: bool = False
+    """Whether any change of bits or quality is a regression, as for a deterministic encoder."""
+    bd_rate: float | None = None
+    """BD-rate in percent."""
+    psnr_drop: float | None = None
+    """Loss of PSNR at one rate point in dB."""
+
+
 class Baseline(BaseModel):
-    """All kept points."""
+    """All rate points that new results are compared with, and limits by the names of codecs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
+    limits: dict[str, CodecLimits] = {}
     points: list[Point]
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What moved, and what of it is a regression."""
+    """The changes, and those of them that are regressions."""
 
-    moved: list[str]
+    changes: list[str]
     regressions: list[str]
 
     @property
@@ -65,18 +82,19 @@ class CheckReport:
         return not self.regressions
 
     def lines(self) -> list[str]:
-        """The report for people."""
+        """The report as text: changes, regressions, the verdict."""
         verdict = "no regression" if self.ok else f"{len(self.regressions)} regressions"
-        return [*self.moved, *(f"REGRESSION: {line}" for line in self.regressions), f"check: {verdict}"]
+        return [*self.changes, *(f"REGRESSION: {line}" for line in self.regressions), f"check: {verdict}"]
 
 
-def make_baseline(frame: pd.DataFrame) -> Baseline:
-    """The finished records as a baseline, of a rate point run twice the later. Raises RdbenchError where one failed."""
+def make_baseline(frame: pd.DataFrame, limits: Mapping[str, CodecLimits] = MappingProxyType({})) -> Baseline:
+    """A baseline of the finished records (the later of two of one rate point). Raises RdbenchError for a failed one."""
     failed = frame[frame["status"] != "ok"]
     if len(failed):
         first = failed.iloc[0]
         raise RdbenchError(f"{first['codec']} {first['rate_point']} failed; a baseline needs every record finished.")
-    return Baseline(points=[point for curve in _curves(frame).values() for point in curve.values()])
+    points = [point for curve in _curves(frame).values() for point in curve.values()]
+    return Baseline(limits=dict(limits), points=points)
 
 
 def _curves(frame: pd.DataFrame) -> dict[Key, dict[str, Point]]:
@@ -103,10 +121,18 @@ def save_baseline(path: Path, baseline: Baseline) -> None:
     points = sorted(baseline.points, key=lambda p: (*p.key, p.bpp))
     partial = path.with_suffix(".partial")
     try:
-        partial.write_text(Baseline(points=points).model_dump_json(indent=1) + "\n")
+        sorted_points = baseline.model_copy(update={"points": points})
+        partial.write_text(sorted_points.model_dump_json(indent=1, exclude_none=True) + "\n")
         partial.replace(path)
     except OSError as error:
         raise RdbenchError(f"The baseline {path} cannot be written ({error.strerror}); choose another.") from error
+
+
+def kept_limits(path: Path) -> dict[str, CodecLimits]:
+    """The codecs' own limits in a baseline that is about to be replaced; none where there is no readable one."""
+    with suppress(RdbenchError):
+        return read_baseline(path).limits
+    return {}
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -119,6 +145,31 @@ def read_baseline(path: Path) -> Baseline:
         raise RdbenchError(f"The baseline {path} is damaged or of another version; --update renews it.") from error
 
 
+@dataclass(frozen=True)
+class Limits:
+    """The changes from which on a difference is a regression."""
+
+    bd_rate: float
+    """BD-rate in percent."""
+    psnr_drop: float
+    """Loss of PSNR at one rate point in dB."""
+    time_ratio: float
+    """Ratio of the new to the old encode or decode time."""
+    exact: bool = False
+    """Whether any change of bits or quality is a regression."""
+
+    def of(self, codec: CodecLimits | None) -> "Limits":
+        """The limits for a codec that may have its own."""
+        if codec is None:
+            return self
+        return Limits(
+            bd_rate=self.bd_rate if codec.bd_rate is None else codec.bd_rate,
+            psnr_drop=self.psnr_drop if codec.psnr_drop is None else codec.psnr_drop,
+            time_ratio=self.time_ratio,
+            exact=codec.exact,
+        )
+
+
 def check(
     frame: pd.DataFrame,
     baseline: Baseline,
@@ -126,38 +177,41 @@ def check(
     max_psnr_drop: float = 0.1,
     max_time_ratio: float = 2.0,
 ) -> CheckReport:
-    """Compares curve by curve and point by point. Limits: percent of BD-rate, dB at one rate point, ratio of times."""
-    moved: list[str] = []
-    worse = [f"{r['codec']} {r['sequence']} {r['rate_point']} failed: {r['error']}" for r in _failed(frame)]
-    now = _curves(frame)
-    kept: dict[Key, list[Point]] = {}
+    """Compares curve by curve and point by point. Limits: percent of BD-rate, dB at one rate point, ratio of times.
+
+    The baseline's limits for a codec replace the first two.
+    """
+    limits = Limits(max_bd_rate, max_psnr_drop, max_time_ratio)
+    report = CheckReport([], _failures(frame))
+    after = _curves(frame)
+    before: dict[Key, list[Point]] = {}
     for point in baseline.points:
-        kept.setdefault(point.key, []).append(point)
-    for key, points in kept.items():
-        other = [found for found in now if found[:3] == key[:3] and found != key]
-        if key not in now and other:
-            worse.append(
-                f"{' '.join(key[:3])}: conditions are {other[0][3]}, the baseline has {key[3]}; measure it alike"
+        before.setdefault(point.key, []).append(point)
+    for key, points in before.items():
+        other = [candidate for candidate in after if candidate[:3] == key[:3] and candidate != key]
+        if key not in after and other:
+            report.regressions.append(
+                f"{' '.join(key[:3])}: conditions are {other[0][3]}, the baseline has {key[3]}; measure under the same"
             )
             continue
-        _check_curve(key, points, now.get(key, {}), (max_bd_rate, max_psnr_drop, max_time_ratio), moved, worse)
-    moved += [f"{' '.join(key)}: not in the baseline" for key in now if key not in kept]
-    return CheckReport(moved, worse)
+        own = limits.of(baseline.limits.get(key[0]))
+        _check_curve(" ".join(key), points, after.get(key, {}), own, report)
+    report.changes.extend(f"{' '.join(key)}: not in the baseline" for key in after if key not in before)
+    return report
 
 
-def _failed(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    return frame[frame["status"] != "ok"].to_dict("records")
+def _failures(frame: pd.DataFrame) -> list[str]:
+    rows = frame[frame["status"] != "ok"].to_dict("records")
+    return [f"{row['codec']} {row['sequence']} {row['rate_point']} failed: {row['error']}" for row in rows]
 
 
-def _check_curve(
-    key: Key, kept: list[Point], now: dict[str, Point], limits: tuple[float, float, float],
-    moved: list[str], worse: list[str],
-) -> None:  # fmt: skip
-    name = " ".join(key)
-    both = [(point, now[point.rate_point]) for point in kept if point.rate_point in now]
-    worse += [f"{name} {point.rate_point} is missing" for point in kept if point.rate_point not in now]
+def _check_curve(name: str, before: list[Point], after: dict[str, Point], limits: Limits, report: CheckReport) -> None:
+    both = [(point, after[point.rate_point]) for point in before if point.rate_point in after]
+    report.regressions.extend(
+        f"{name} {point.rate_point} is missing" for point in before if point.rate_point not in after
+    )
     for old, new in both:
-        _check_point(name, old, new, limits, moved, worse)
+        _check_point(f"{name} {old.rate_point}", old, new, limits, report)
     pairs = [(old, new) for old, new in both if (old.metric, old.frames) == (new.metric, new.frames)]
     if len(pairs) < 2:
         return
@@ -167,27 +221,33 @@ def _check_curve(
     )  # fmt: skip
     rate = result.rate["pchip"]
     if rate is None:
-        worse.append(f"{name}: the curve cannot be compared with the baseline's: {' '.join(result.notes)}")
+        notes = " ".join(result.notes)
+        report.regressions.append(f"{name}: the curve cannot be compared with the baseline's: {notes}")
         return
-    moved.append(f"{name}: BD-rate {rate:+.2f} %")
-    if rate > limits[0]:
-        worse.append(f"{name}: BD-rate {rate:+.2f} % is above {limits[0]:g} %")
+    report.changes.append(f"{name}: BD-rate {rate:+.2f} %")
+    if rate > limits.bd_rate:
+        report.regressions.append(f"{name}: BD-rate {rate:+.2f} % is above {limits.bd_rate:g} %")
 
 
-def _check_point(
-    name: str, old: Point, new: Point, limits: tuple[float, float, float], moved: list[str], worse: list[str]
-) -> None:
-    label = f"{name} {old.rate_point}"
+def _check_point(name: str, old: Point, new: Point, limits: Limits, report: CheckReport) -> None:
     if (old.metric, old.frames) != (new.metric, new.frames):
-        worse.append(f"{label}: {new.frames} frames in {new.metric}, the baseline has {old.frames} in {old.metric}")
+        report.regressions.append(
+            f"{name}: {new.frames} frames in {new.metric}, the baseline has {old.frames} in {old.metric}"
+        )
         return
     if (old.bpp, old.quality) != (new.bpp, new.quality):
-        moved.append(f"{label}: {old.bpp:.4f} -> {new.bpp:.4f} bpp, {old.quality:.3f} -> {new.quality:.3f} dB")
-    if old.quality - new.quality > limits[1]:
-        worse.append(f"{label}: {old.metric} fell by {old.quality - new.quality:.3f} dB, more than {limits[1]:g}")
+        change = f"{name}: {old.bpp:.4f} -> {new.bpp:.4f} bpp, {old.quality:.3f} -> {new.quality:.3f} dB"
+        report.changes.append(change)
+        if limits.exact:
+            report.regressions.append(f"{change}; the baseline's limit for this codec is no change at all")
+    drop = old.quality - new.quality
+    if drop > limits.psnr_drop:
+        report.regressions.append(f"{name}: {old.metric} fell by {drop:.3f} dB, more than {limits.psnr_drop:g}")
     for what, before, after in (
         ("encode", old.encode_seconds, new.encode_seconds),
         ("decode", old.decode_seconds, new.decode_seconds),
     ):
-        if after > limits[2] * before:
-            worse.append(f"{label}: {what} time {before:.2f} -> {after:.2f} s, more than {limits[2]:g} times")
+        if after > limits.time_ratio * before:
+            report.regressions.append(
+                f"{name}: {what} time {before:.2f} -> {after:.2f} s, more than {limits.time_ratio:g} times"
+            )

@@ -1,4 +1,4 @@
-"""Record: what is known of one rate point; and folders of records as a DataFrame."""
+"""The record of a rate point, and folders of records as a DataFrame."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..codec import FIT_COLUMNS, FIT_CURVE
 from ..errors import RdbenchError
+
+RECORD = "record.json"
+"""Name of a record's file."""
 
 Number = float | None
 
@@ -61,9 +64,9 @@ class Record(BaseModel):
     error: str | None = None
     id: str
     first_frame_seconds: Number = None
-    """From the start of decoding to the first frames in host memory."""
+    """Time from the start of decoding to the first frames in host memory."""
     seek_seconds: Number = None
-    """From the start of decoding to the one frame in the middle of the clip, which INR codecs render alone."""
+    """Time from the start of decoding to the frame in the middle of the clip, which INR codecs render alone."""
     lossless_frames: int | None = None
     ledger: dict[str, int] = {}
     parts: dict[str, float] = {}
@@ -76,7 +79,7 @@ QUALITY = ("psnr_rgb", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv", "ms_ssim", "ms_
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Writes the record in one step: a reader finds the whole of it or nothing."""
+    """Writes the record atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(record.model_dump_json(indent=1))
@@ -92,7 +95,7 @@ def read_record(path: Path) -> Record:
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RdbenchError(f"The record {path} is damaged ({where}: {first['msg']}); run it again.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RdbenchError(f"The record {path} cannot be read ({error}).") from error
+        raise RdbenchError(f"The record {path} cannot be read ({error}); run it again.") from error
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -106,7 +109,7 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     for folder in folders:
         if not folder.exists():
             raise RdbenchError(f"There is no folder {folder}; name one that rdbench run wrote.")
-        for path in sorted(folder.rglob("record.json")):
+        for path in sorted(folder.rglob(RECORD)):
             record = read_record(path)
             known = records.get(record.id)
             if known is None or (record.status == "ok", record.started) > (known.status == "ok", known.started):
@@ -117,17 +120,17 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     return to_frame(records.values())
 
 
-def load_fits(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """The curves that fits left beside their records, by the records' id; columns stage, epoch, seconds, psnr.
+def load_training_curves(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """The training curves beside the records, by the records' id; columns stage, epoch, seconds, psnr.
 
     Raises RdbenchError for a damaged one.
     """
-    fits: dict[str, pd.DataFrame] = {}
+    curves: dict[str, pd.DataFrame] = {}
     for path in (path for folder in folders for path in sorted(folder.rglob(FIT_CURVE))):
-        if not path.with_name("record.json").exists():
+        if not path.with_name(RECORD).exists():
             continue
         try:
-            fits[read_record(path.with_name("record.json")).id] = pd.read_csv(path)[list(FIT_COLUMNS)]
+            curves[read_record(path.with_name(RECORD)).id] = pd.read_csv(path)[list(FIT_COLUMNS)]
         except (ValueError, KeyError, OSError) as error:
             raise RdbenchError(f"The curve {path} is damaged ({error}); run its job again, or delete it.") from error
-    return fits
+    return curves

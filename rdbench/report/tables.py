@@ -9,14 +9,13 @@ import pandas as pd
 from tabulate import tabulate
 
 from ..errors import RdbenchError, UsageError, did_you_mean
-from ..measure.bdrate import METHODS, BdResult, compare_curves
+from ..measure.bdrate import METHODS, NOT_COMPARABLE, BdResult, compare_curves
 from .published import AVERAGE
 from .results import QUALITY
 
 FORMATS = ("table", "csv", "json", "markdown", "latex")
 MOST_SEQUENCE_COLUMNS = 8
-"""Up to so many sequences stand beside their mean as columns of their own."""
-NOT_COMPARABLE = "not comparable"
+"""Largest number of sequences for which a table of means has a column for each sequence (our choice)."""
 _SHOWN = ("codec", "dataset", "sequence", "rate_point", "bpp", "kbps", "psnr_rgb", "psnr_yuv", "ms_ssim", "ms_ssim_db",
           "vmaf", "encode_seconds", "decode_fps", "status")  # fmt: skip
 _DIGITS = {"bpp": 4, "kbps": 1, "ms_ssim": 4, "encode_seconds": 1, "decode_fps": 1, "overlap": 2}
@@ -33,7 +32,7 @@ def only(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
 
 
 def rd_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that people look at first, without the empty ones, by codec and rate."""
+    """The main columns, without the empty ones, sorted by codec and rate."""
     shown = frame[[c for c in _SHOWN if c in frame and frame[c].notna().any()]]
     return shown.sort_values(["dataset", "sequence", "codec", "bpp"], kind="stable").reset_index(drop=True)
 
@@ -48,7 +47,7 @@ def bd_table(
 ) -> pd.DataFrame:
     """BD-rate (percent) and BD-quality of each codec against the anchor, per sequence or their mean and median.
 
-    Curves that papers published as averages stand under their own name, `Average`, and enter no mean.
+    Curves that papers published as averages are listed as `Average`, and enter no mean.
     Raises UsageError for an unknown anchor, metric or method.
     """
     codecs = sorted(set(frame["codec"]))
@@ -58,10 +57,10 @@ def bd_table(
     rows = list(_pairs(frame, anchor, metric, method, force_conditions))
     if not rows:
         mine = frame[frame["codec"] == anchor]
-        held = ", ".join(name for name in QUALITY if name in mine and mine[name].notna().any())
+        available = ", ".join(name for name in QUALITY if name in mine and mine[name].notna().any())
         raise RdbenchError(
             f"No other codec shares a sequence and the metric {metric} with {anchor}; "
-            f"{anchor} has {held or 'no quality at all'}."
+            f"{anchor} has {available or 'no quality at all'}."
         )
     table = pd.DataFrame(rows if per_sequence else _means(rows, _sequences(frame, anchor, metric)))
     return table if table["conditions"].nunique() > 1 else table.drop(columns="conditions")
@@ -93,7 +92,7 @@ def _curves(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _mismatch(base: pd.DataFrame, test: pd.DataFrame) -> str | None:
-    """Why two curves were not measured alike, or None; a number of frames that is not known is let pass."""
+    """Why two curves cannot be compared, or None; an unknown number of frames does not count as a difference."""
     ours, theirs = test["conditions"].iloc[0], base["conditions"].iloc[0]
     if ours != theirs:
         return f"Conditions differ ({ours}, anchor {theirs})"
@@ -106,7 +105,7 @@ def _mismatch(base: pd.DataFrame, test: pd.DataFrame) -> str | None:
 def _compare(
     bases: list[pd.DataFrame], tests: list[pd.DataFrame], metric: str, method: str, force: bool
 ) -> dict[str, Any]:
-    """The longest pair of curves that were measured alike; others only by force, and marked."""
+    """Compares the longest curves of the same conditions, and others only with `force`, with a note."""
     pairs = [(base, test, _mismatch(base, test)) for test in tests for base in bases]
     base, test, reason = next((pair for pair in pairs if pair[2] is None), pairs[0])
     if reason and not force:
@@ -162,14 +161,14 @@ def _means(rows: list[dict[str, Any]], anchored: dict[str, list[str]]) -> list[d
 
 
 def _lacking(names: list[str]) -> str:
-    """A mean over part of the sequences is not to be set beside a mean over all of them."""
+    """A note that names missing sequences: a mean without them is not comparable with a mean over all."""
     if not names:
         return ""
     return f"Mean without {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}."
 
 
 def _mean(values: "pd.Series[Any]") -> float | None:
-    """The mean over the sequences that have a value; how many have is in the column `sequences`."""
+    """The mean over the sequences that have a value (their number is in the column `sequences`)."""
     known = [float(v) for v in values if pd.notna(v)]
     return sum(known) / len(known) if known else None
 
@@ -180,7 +179,7 @@ def _least(values: "pd.Series[Any]") -> float | None:
 
 
 def _notes(group: pd.DataFrame) -> str:
-    """One sequence's notes, or the number of sequences that have any."""
+    """The note where there is only one, else the number of sequences that have notes."""
     noted = group[group["notes"] != ""]
     if len(group) == 1 or noted["notes"].nunique() == 1:
         return str(noted["notes"].iloc[0]) if len(noted) else ""
@@ -202,7 +201,7 @@ def render(frame: pd.DataFrame, format: str) -> str:
 
 
 def _footnotes(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Notes as numbers, and what the numbers stand for: a terminal is too narrow for sentences in a column."""
+    """The table with numbers for notes, and the notes by number: a terminal is too narrow for sentences in a column."""
     texts = [note for note in dict.fromkeys(frame["notes"]) if note]
     numbers = {note: str(number) for number, note in enumerate(texts, 1)}
     return frame.assign(notes=frame["notes"].map(lambda note: numbers.get(note, ""))), [
@@ -227,7 +226,7 @@ def _text(column: str, value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(value)
     if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return NOT_COMPARABLE if column == "bd_rate" else ""
+        return NOT_COMPARABLE.lower() if column == "bd_rate" else ""
     if isinstance(value, float):
         return f"{value:.{_DIGITS.get(column, 2)}f}"
     return str(value)

@@ -1,1 +1,1 @@
-"""From what was asked to records: sweeps, jobs, workers, executors, and what the terminal shows."""
+"""From options to records: sweeps, jobs, workers, executors, and terminal output."""

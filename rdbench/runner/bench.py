@@ -1,4 +1,4 @@
-"""`rdbench bench`: how fast a codec fits or decodes, and what share of the machine's peak that is."""
+"""`rdbench bench`: the speed of a codec's training or decoding, also as a share of the machine's peak."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,17 @@ import pandas as pd
 from ..codec import Codec, RatePoint, Source, Timing, Workspace
 from ..errors import UsageError
 from .sweep import Job
-from .worker import decode_timed, open_job
+from .worker import DecoderOptions, decode_timed, open_job
 
 MATRIX = {"cpu": 2048, "cuda": 8192}
-"""Side of the matrices whose product is the peak (our choice: larger ones are no faster)."""
+"""Side of the square matrices whose product measures the peak (our choice: larger ones are no faster)."""
 PRODUCTS = 7
-"""Products that are timed; the median counts."""
+"""Number of timed products, of which the median is the result (our choice)."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was timed, on what, and the peak that it is held against, in operations a second by precision."""
+    """Timings of one job, with the peak that they are compared with, in operations per second by precision."""
 
     codec: str
     rate_point: str
@@ -54,25 +54,25 @@ class Report:
         return row
 
     def lines(self) -> list[str]:
-        """What stands below the table."""
+        """The text below the table: codec, clip, device, peak."""
         peaks = [f"{speed / 1e9:.0f} GFLOP/s in {name}" for name, speed in self.peaks.items()]
-        held = f"; peak, a large matrix product here: {', '.join(peaks)}" if peaks else ""
-        return [f"{self.codec} {self.rate_point} on {self.clip}, {self.device}, {self.threads} threads{held}."]
+        compared = f"; peak, a large matrix product here: {', '.join(peaks)}" if peaks else ""
+        return [f"{self.codec} {self.rate_point} on {self.clip}, {self.device}, {self.threads} threads{compared}."]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, every sample too, with the machine and the versions, for the record."""
+        """All values, with every sample, the machine and the version of torch."""
         import torch
 
         return {**asdict(self), "machine": f"{platform.machine()} {platform.system()}", "torch": torch.__version__}
 
 
 def bench(what: str, job: Job, steps: int) -> Report:
-    """Times the fit (`steps` steps of each stage) or the decoding (`steps` times). Raises UsageError."""
+    """Times training (`fit`: `steps` steps of each stage) or decoding (`steps` times). Raises UsageError."""
     if what not in ("fit", "decode"):
         raise UsageError(f"There is no bench of {what!r}; there are fit and decode.")
     if steps < 1:
         raise UsageError(f"--steps {steps} times nothing; give at least 1.")
-    os.environ.update({"OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE"})  # before torch is there
+    os.environ.update({"OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE"})  # before torch is imported
     with tempfile.TemporaryDirectory() as scratch:
         codec, source, point, workspace = open_job(job, Path(scratch), lambda done, total, text: None)
         device = workspace.device
@@ -96,13 +96,11 @@ def _fit(
 def _decode(
     codec: Codec, source: Source, point: RatePoint, workspace: Workspace, steps: int, job: Job
 ) -> Sequence[Timing]:
-    """The whole, its parts, the way to the first frame, and to the middle one alone; one decoding to warm up."""
+    """Timings after one warm-up decoding: the whole, its parts, the first frame, the middle frame alone."""
     bitstream = workspace.folder / "sample.bin"
     codec.write_sample(source, point, bitstream, workspace)
-    results = [
-        decode_timed(job.codec, bitstream, workspace.device, job.threads, job.ffmpeg, job.programs)
-        for _ in range(steps + 1)
-    ][1:]
+    options = replace(DecoderOptions.of(job), device=workspace.device)
+    results = [decode_timed(job.codec, bitstream, options) for _ in range(steps + 1)][1:]
     frames = float(results[0]["frames"])
     pixels = source.video.format.width * source.video.format.height
     kmacs = workspace.report.get("kmacs_per_pixel")
@@ -117,7 +115,7 @@ def _decode(
 
 
 def measure_peak(device: str, precision: str) -> float:
-    """Operations a second of a large matrix product, the most that this machine's matrix library reaches."""
+    """Operations per second of a large matrix product with this machine's matrix library."""
     import torch
 
     side = MATRIX["cuda" if device.startswith("cuda") else "cpu"]

@@ -1,4 +1,4 @@
-"""The checksum beside a bitstream: elementary streams carry none, and video decoders conceal damage."""
+"""The checksum file of a bitstream: elementary streams contain no checksum, and video decoders conceal damage."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ def checksum_path(bitstream: Path) -> Path:
 
 
 def write_checksum(bitstream: Path) -> None:
-    """Writes the checksum beside the bitstream."""
+    """Writes the checksum file next to the bitstream."""
     checksum_path(bitstream).write_text(f"{file_sha256(bitstream)}  {bitstream.name}\n")
 
 
 def verify_checksum(bitstream: Path) -> None:
-    """Raises BitstreamError where a checksum lies beside the bitstream and does not fit."""
-    beside = checksum_path(bitstream)
-    if not beside.exists():
+    """Raises BitstreamError where the bitstream has a checksum file and does not match it."""
+    checksum = checksum_path(bitstream)
+    if not checksum.exists():
         return
-    expected = beside.read_text(errors="replace").split()
+    expected = checksum.read_text(errors="replace").split()
     if not expected or file_sha256(bitstream) != expected[0]:
         raise BitstreamError(
-            f"{bitstream} is not the bitstream that was written (its SHA-256 is not that of {beside.name}); "
-            "get it again, or encode the clip again."
+            f"{bitstream} is not the bitstream that was written (its SHA-256 is not that of {checksum.name}); "
+            "copy it again, or encode the clip again."
         )

@@ -1,4 +1,4 @@
-"""What a run shows while it works: bars on a terminal, lines elsewhere."""
+"""Progress output of a run: bars on a terminal, lines elsewhere."""
 
 import time
 
@@ -11,11 +11,11 @@ from ..report.results import Record
 from .sweep import Job
 
 LINE_SECONDS = 10.0
-"""Off a terminal, each job tells so often how far it is."""
+"""Seconds between two lines of progress of a job, where the output is no terminal (our choice)."""
 
 
 def task_bars(console: Console) -> rich.progress.Progress:
-    """Bars for the tasks at hand; nothing where the console is no terminal."""
+    """Progress bars for tasks; nothing where the console is no terminal."""
     return rich.progress.Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
@@ -23,7 +23,7 @@ def task_bars(console: Console) -> rich.progress.Progress:
 
 
 class Lines:
-    """A line on progress at most every LINE_SECONDS; silent on a terminal, where there are bars."""
+    """Lines of progress, at most one every LINE_SECONDS; none on a terminal, which shows bars."""
 
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name, self._last = console, name, time.monotonic()
@@ -68,7 +68,7 @@ class Display:
         return update
 
     def finished(self, job: Job, record: Record, was_there: bool) -> None:
-        """A line for the record."""
+        """Prints a line for a finished job; `was_there`: an earlier run had finished it."""
         if job.id in self._tasks:
             self._bars.remove_task(self._tasks.pop(job.id))
         self._done += 1

@@ -6,33 +6,21 @@ import os
 import platform
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..codec import Progress
+from ..codec import FIT_CURVE, Progress
 from ..errors import BitstreamError, RdbenchError
-from ..report.results import Record, read_record, write_record
+from ..report.results import RECORD, Record, read_record, write_record
 from ..video.conditions import find_conditions
-from ..video.pipe import read_log_tail
 from .checksum import verify_checksum, write_checksum
+from .stage import JobError, StageRunner
 from .sweep import Job
-from .worker import decoder_command
-
-
-class JobError(RdbenchError):
-    """A stage of a job failed; the sentence goes into the record."""
-
-
-class Stopped(Exception):
-    """The user stopped the run."""
+from .worker import BITSTREAM, decoder_command, worker_command
 
 
 def job_folder(out: Path, job: Job) -> Path:
@@ -42,8 +30,8 @@ def job_folder(out: Path, job: Job) -> Path:
 
 
 def finished_record(out: Path, job: Job) -> Record | None:
-    """The record of this job if it is done; a failed, unreadable or VMAF-less one (when asked for) is not."""
-    path = job_folder(out, job) / "record.json"
+    """The record of a finished job; None where it failed, cannot be read, or lacks a VMAF that the job requests."""
+    path = job_folder(out, job) / RECORD
     if not path.exists():
         return None
     try:
@@ -58,13 +46,13 @@ def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu:
     """Runs the job in processes of its own and writes its record; a failure becomes a record with its reason."""
     folder = job_folder(out, job)
     (folder / "work").mkdir(parents=True, exist_ok=True)
-    stage = _Stage(job, folder, progress, stop, gpu)
+    stages = StageRunner(job, folder, progress, stop, gpu)
     started = _now()
     try:
-        record = _measured(job, stage, started)
+        record = _measured(job, stages, started)
     except RdbenchError as error:
         return fail(job, out, str(error), started)
-    write_record(folder / "record.json", record)
+    write_record(folder / RECORD, record)
     shutil.rmtree(folder / "work", ignore_errors=True)
     return record
 
@@ -72,7 +60,7 @@ def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu:
 def fail(job: Job, out: Path, reason: str, started: str = "") -> Record:
     """Writes the record of a job that failed, with its reason."""
     record = _describe(job, started or _now(), None, "failed", reason)
-    write_record(job_folder(out, job) / "record.json", record)
+    write_record(job_folder(out, job) / RECORD, record)
     return record
 
 
@@ -80,136 +68,46 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _measured(job: Job, stage: "_Stage", started: str) -> Record:
-    bitstream = stage.folder / "bitstream.bin"
-    encoded = _encode(job, stage, bitstream)
-    decoded = _decode(job, stage, bitstream)
+def _measured(job: Job, stages: StageRunner, started: str) -> Record:
+    bitstream = stages.folder / BITSTREAM
+    encoded = _encode(job, stages, bitstream)
+    decoded = _decode(job, stages, bitstream)
     if decoded["frames"] != job.frames:
         raise JobError(f"The decoder gave {decoded['frames']} frames where {job.frames} were encoded.")
-    job_file = stage.write_job()
-    measured = stage.run("measure", _python("measure", str(job_file), str(bitstream), str(stage.folder)))
+    job_file = stages.write_job()
+    measured = stages.run("measure", worker_command("measure", str(job_file), str(bitstream), str(stages.folder)))
     return _fill(job, started, encoded, decoded, measured["summary"], bitstream.stat().st_size)
 
 
-def _encode(job: Job, stage: "_Stage", bitstream: Path) -> dict[str, Any]:
-    """What the encoder told; a bitstream that an earlier run finished is kept."""
-    told = stage.folder / "encode.json"
-    if told.exists() and bitstream.exists():
+def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
+    """The encoder's result; a bitstream that an earlier run finished is kept."""
+    result_file = stages.folder / "encode.json"
+    if result_file.exists() and bitstream.exists():
         with suppress(BitstreamError, ValueError):  # a damaged one is encoded again
             verify_checksum(bitstream)
-            return dict(json.loads(told.read_text()))
-    partial = stage.folder / "work" / "bitstream.partial"
-    job_file = stage.write_job()
-    work, shared = stage.folder / "work", stage.folder.parent / f"shared-{job.family}"
-    result = stage.run("encode", _python("encode", str(job_file), str(partial), str(work), str(shared)))
+            return dict(json.loads(result_file.read_text()))
+    work, shared = stages.folder / "work", stages.folder.parent / f"shared-{job.family}"
+    partial = work / "bitstream.partial"
+    job_file = stages.write_job()
+    result = stages.run("encode", worker_command("encode", str(job_file), str(partial), str(work), str(shared)))
     if not partial.exists() or partial.stat().st_size == 0:
         raise JobError("The encoder ended without an error but wrote no bitstream.")
-    told.unlink(missing_ok=True)
+    result_file.unlink(missing_ok=True)
     os.replace(partial, bitstream)
     write_checksum(bitstream)
-    unfinished = stage.folder / "work" / "encode.json"
-    unfinished.write_text(json.dumps(result))
-    os.replace(unfinished, told)
-    if (curve := stage.folder / "work" / "fit.csv").exists():
-        shutil.copyfile(curve, stage.folder / "fit.csv")
+    partial_result = work / "encode.json"
+    partial_result.write_text(json.dumps(result))
+    os.replace(partial_result, result_file)
+    if (curve := work / FIT_CURVE).exists():
+        shutil.copyfile(curve, stages.folder / FIT_CURVE)
     return result
 
 
-def _decode(job: Job, stage: "_Stage", bitstream: Path) -> dict[str, Any]:
+def _decode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as empty:
-        shutil.copyfile(bitstream, Path(empty) / "bitstream.bin")
+        shutil.copyfile(bitstream, Path(empty) / BITSTREAM)
         command = decoder_command("decode", job)
-        return stage.run("decode", command, Path(empty))
-
-
-def _python(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "rdbench.runner.worker", *arguments]
-
-
-class _Stage:
-    """Runs the processes of one job: log, events, time-out, stop."""
-
-    def __init__(self, job: Job, folder: Path, progress: Progress, stop: threading.Event, gpu: int | None) -> None:
-        self.job, self.folder, self._progress, self._stop = job, folder.resolve(), progress, stop
-        self._environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(job.threads),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            **({"CUDA_VISIBLE_DEVICES": str(gpu)} if gpu is not None else {}),
-        }
-
-    def write_job(self) -> Path:
-        path = self.folder / "work" / "job.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(self.job.to_json())
-        return path
-
-    def run(self, name: str, command: list[str], cwd: Path | None = None) -> dict[str, Any]:
-        """The `result` event of a stage. Raises JobError with its reason, or Stopped."""
-        log_path = self.folder / "log.txt"
-        deadline = time.monotonic() + self.job.timeout if self.job.timeout else None
-        with log_path.open("ab") as log:
-            log.write(f"== {name}: {' '.join(command)}\n".encode())
-            log.flush()
-            process = subprocess.Popen(
-                command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                env=self._environment, start_new_session=True,
-            )  # fmt: skip
-        answers: list[dict[str, Any]] = []
-        reader = threading.Thread(target=self._listen, args=(name, process, answers), daemon=True)
-        reader.start()
-        try:
-            self._wait(name, process, deadline)
-        finally:
-            _end(process)
-            reader.join(timeout=10)
-        if answers and answers[-1]["event"] == "result":
-            return answers[-1]
-        raise JobError(_reason(name, answers, process.returncode, log_path))
-
-    def _listen(self, name: str, process: "subprocess.Popen[bytes]", answers: list[dict[str, Any]]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["event"] == "progress":
-                self._progress(event["done"], event["total"], event["text"] or name)
-            else:
-                answers.append(event)
-
-    def _wait(self, name: str, process: "subprocess.Popen[bytes]", deadline: float | None) -> None:
-        while True:
-            try:
-                process.wait(timeout=0.2)
-                return
-            except subprocess.TimeoutExpired:
-                pass
-            if self._stop.is_set():
-                raise Stopped
-            if deadline is not None and time.monotonic() > deadline:
-                raise JobError(f"{name} took longer than --timeout {self.job.timeout:g} seconds and was ended.")
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the process and everything it started."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except (ProcessLookupError, PermissionError):
-            break
-        try:
-            process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
-
-
-def _reason(name: str, answers: list[dict[str, Any]], status: int, log: Path) -> str:
-    if answers and answers[-1]["event"] == "error":
-        return str(answers[-1]["message"])
-    if status == -signal.SIGKILL:
-        return f"{name} was killed by the system, most likely because memory ran out; use fewer --jobs."
-    ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    return f"{name} ended with {ended}: {read_log_tail(log)}"
+        return stages.run("decode", command, Path(empty))
 
 
 def _fill(

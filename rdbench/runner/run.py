@@ -1,4 +1,4 @@
-"""A sweep, from plan to records: what is done is skipped, what failed is tried again, the rest is run."""
+"""A sweep, from plan to records: finished jobs are skipped, failed ones are tried again."""
 
 import errno
 import os
@@ -14,6 +14,7 @@ from ..codec import Progress
 from ..errors import RdbenchError, UsageError, did_you_mean
 from ..report.results import Record
 from .job import finished_record
+from .options import RunOptions
 from .sweep import Job
 
 EXECUTORS = ("local", "ray")
@@ -21,7 +22,7 @@ EXECUTORS = ("local", "ray")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: records by job, and how many of them were there before."""
+    """The result of a run: records by job, and the number of jobs that an earlier run had finished."""
 
     records: tuple[tuple[Job, Record], ...]
     skipped: int
@@ -34,7 +35,7 @@ class Outcome:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Makes the output folder ours alone. Raises UsageError where it cannot be written or another run has it."""
+    """Locks the output folder. Raises UsageError where it cannot be written or another run holds the lock."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / ".rdbench.lock", timeout=0)
@@ -53,13 +54,15 @@ def locked(out: Path) -> Iterator[None]:
 
 def run(
     jobs: Sequence[Job],
-    out: Path,
-    executor: str,
-    parallel: int,
+    options: RunOptions,
     progress: Callable[[Job], Progress],
     finished: Callable[[Job, Record, bool], None],
 ) -> Outcome:
-    """Runs what is not done yet; `finished(job, record, was_there)` hears of each record. The caller holds the lock."""
+    """Runs the jobs without a finished record and calls `finished(job, record, was_there)` for every record.
+
+    The caller holds the lock of the output folder (`locked`).
+    """
+    out, executor = options.out, options.executor
     if executor not in EXECUTORS:
         raise UsageError(f"There is no executor {executor!r}{did_you_mean(executor, EXECUTORS)}")
     kept, todo = _split(jobs, out, finished)
@@ -70,7 +73,7 @@ def run(
     else:
         from .executors.local import run_jobs
     try:
-        for job, record in run_jobs(todo, out, parallel, progress, stop):
+        for job, record in run_jobs(todo, out, options.jobs, progress, stop):
             records.append((job, record))
             finished(job, record, False)
     except OSError as error:
@@ -98,5 +101,5 @@ def _split(
 
 
 def jobs_by_id(jobs: Sequence[Job]) -> dict[str, Job]:
-    """The jobs by id; two descriptions of one result become one job."""
+    """The jobs by id; of descriptions with one id, which give one result, the last remains."""
     return {job.id: job for job in jobs}

@@ -1,98 +1,99 @@
-"""What the commands do, with words for the terminal: run, plan, encode, decode, measure, fetch."""
+"""What each command does, with its output for the terminal: run, plan, encode, decode, bench, measure, fetch."""
 
+import json
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from ..clips import dataset
+from ..clips.fetch import fetch
+from ..codec import Clip, Host, Workspace
 from ..errors import RdbenchError, UsageError
+from ..registry import create, parse_specs, sniff
+from ..report import tables
+from ..report.results import to_frame
+from ..video import BATCH, Frames, Video
+from ..video.conditions import find_conditions
+from . import worker
 from .checksum import verify_checksum, write_checksum
 from .display import Display, Lines, task_bars
 from .job import finished_record
+from .options import ClipOptions, SweepOptions
 from .run import Outcome, locked, run
-from .sweep import Job, Sweep, choose_points, plan
-
-DEFAULT_OUT = "results"
+from .sweep import Job, choose_points, plan
 
 
-def _sweep(options: dict[str, Any], parallel: int) -> Sweep:
-    known = {f.name for f in fields(Sweep)}
-    values = {key: value for key, value in options.items() if key in known}
-    values.setdefault("threads", max(1, (os.cpu_count() or 1) // parallel))
-    values["codecs"] = str(values["codecs"])
-    return Sweep(**values)
+def _command() -> str:
+    return shlex.join(["rdbench", *sys.argv[1:]])
 
 
-def run_session(options: dict[str, Any]) -> int:
+def run_session(options: SweepOptions) -> int:
     """Runs a sweep and prints RD points, BD-rates and where everything is; returns the exit status."""
     console = Console(stderr=False)
-    out = Path(options.get("out", DEFAULT_OUT))
-    parallel = int(options.get("jobs", 1))
-    if parallel < 1:
-        raise UsageError(f"--jobs {parallel} runs nothing; give at least 1.")
-    command = shlex.join(["rdbench", *sys.argv[1:]])
+    run_options = options.run_options()
+    sweep = options.sweep(run_options.jobs)
     start = time.monotonic()
-    with locked(out):
-        jobs = plan(_sweep(options, parallel), command)
+    with locked(run_options.out):
+        jobs = plan(sweep, _command())
         console.print(f"{len(jobs)} rate points to measure", highlight=False)
         with Display(console, len(jobs)) as display:
-            outcome = run(jobs, out, options.get("executor", "local"), parallel, display.progress, display.finished)
-        _print_outcome(console, outcome, jobs, out)
+            outcome = run(jobs, run_options, display.progress, display.finished)
+        _print_outcome(console, outcome, run_options.out)
     console.print(f"Took {time.monotonic() - start:.0f} s.", highlight=False)
     return 1 if outcome.failed else 0
 
 
-def _print_outcome(console: Console, outcome: Outcome, jobs: list[Job], out: Path) -> None:
-    from ..report import tables
-    from ..report.results import to_frame
-
+def _print_outcome(console: Console, outcome: Outcome, out: Path) -> None:
     frame = to_frame([record for _, record in outcome.records if record.status == "ok"])
     if len(frame):
         print("\nRD points\n" + tables.render(tables.rd_table(frame), "table"))
         _print_bd_rates(frame)
-        plot = _draw(frame, out)
-        print(f"\nRD plot: {plot}")
+        print(f"\nRD plot: {_plot(frame, out)}")
     print(f"Records, bitstreams, values of each frame and logs: {out / 'runs'}")
     for record in outcome.failed:
         console.print(f"Failed: {record.codec} {record.sequence} {record.rate_point}: {record.error}", markup=False)
 
 
-def _print_bd_rates(frame: Any) -> None:
-    """Against x265 where it ran, else against the first conventional name, else against the first codec."""
-    from ..report import tables
-
+def _print_bd_rates(frame: pd.DataFrame) -> None:
+    """BD-rates against x265 where it ran, else against the first codec."""
     names = list(dict.fromkeys(frame["codec"]))
     if len(names) < 2:
         return
     anchor = next((n for n in names if n.startswith("x265")), names[0])
-    metric = "psnr_rgb" if frame["psnr_rgb"].notna().any() else "psnr_yuv"
+    metric = _metric(frame)
     table = tables.bd_table(frame, anchor, metric)
     print(f"\nBD-rate against {anchor} ({metric}, pchip)\n" + tables.render(table, "table"))
 
 
-def _draw(frame: Any, out: Path) -> Path:
+def _metric(frame: pd.DataFrame) -> str:
+    return "psnr_rgb" if frame["psnr_rgb"].notna().any() else "psnr_yuv"
+
+
+def _plot(frame: pd.DataFrame, out: Path) -> Path:
     from ..report import plots
 
     folder = out / "plots"
     folder.mkdir(exist_ok=True)
     plot = folder / "rd.png"
-    metric = "psnr_rgb" if frame["psnr_rgb"].notna().any() else "psnr_yuv"
-    plots.rd_plot(frame, plot, metric=metric)
+    plots.rd_plot(frame, plot, metric=_metric(frame))
     return plot
 
 
-def show_plan(options: dict[str, Any]) -> None:
+def show_plan(options: SweepOptions) -> None:
     """Prints the jobs with their estimated times and what is done already."""
-    out = Path(options.get("out", DEFAULT_OUT))
-    jobs = plan(_sweep(options, 1), "rdbench plan")
+    out = options.run_options().out
+    jobs = plan(options.sweep(1), "rdbench plan")
     total, unknown = 0.0, 0
     for job in jobs:
         done = finished_record(out, job) is not None
@@ -104,44 +105,44 @@ def show_plan(options: dict[str, Any]) -> None:
     print(f"{len(jobs)} rate points, about {total / 60:.1f} minutes of encoding one after the other{more}.")
 
 
-def single_job(name: str, clip: str, label: str | None, options: dict[str, Any]) -> Job:
-    """One codec at one rate point (the middle one where none is named) on one clip."""
-    from ..clips import dataset
-    from ..codec import Clip, Host
-    from ..registry import create, parse_specs
-
+def single_job(name: str, clip: str, label: str | None, options: ClipOptions) -> Job:
+    """The job of one codec at one rate point (the middle one where none is named) on one clip. Raises UsageError."""
     specs = parse_specs(name)
     if len(specs) != 1:
         raise UsageError(f"{name} is {len(specs)} codecs; name one.")
-    codec = create(specs[0], options["preset"])
-    if reason := codec.missing(Host(options["ffmpeg"], codec.programs)):
+    codec = create(specs[0], options.preset)
+    if reason := codec.missing(Host(options.ffmpeg, codec.programs)):
         raise UsageError(f"{specs[0].label} cannot run here: {reason}")
-    root = Path(options["data_root"]) if options["data_root"] else None
-    sequences = dataset.resolve(clip, root, options["ffmpeg"])
-    if len(sequences) != 1:
-        raise UsageError(f"{clip} is {len(sequences)} sequences; name one, as in {clip}:{sequences[0].name}.")
-    video = sequences[0].open(options["ffmpeg"], options["frames"])
+    sequence = _single_sequence(clip, options.data_folder, options.ffmpeg)
+    video = sequence.open(options.ffmpeg, options.frames)
     if label is None:
-        points = choose_points(codec, Clip(video.format, video.frames or 1, tuple(sequences[0].sizes)), None)
+        points = choose_points(codec, Clip(video.format, video.frames or 1, tuple(sequence.sizes)), None)
         label = points[len(points) // 2].label
-    given = {"codecs": name, "dataset": clip, "rate_points": label, "metrics": "psnr"}
-    values = {key: value for key, value in {**options, **given}.items() if value is not None}
-    (job,) = plan(_sweep(values, 1), shlex.join(["rdbench", *sys.argv[1:]]))
+    sweep = SweepOptions(
+        codecs=name, dataset=clip, rate_points=label, metrics="psnr", frames=options.frames, preset=options.preset,
+        seed=options.seed, device=options.device, threads=options.threads, data_root=options.data_root,
+        ffmpeg=options.ffmpeg,
+    )  # fmt: skip
+    (job,) = plan(sweep.sweep(1), _command())
     return job
 
 
-def encode_clip(name: str, clip: str, output: Path, label: str | None, options: dict[str, Any]) -> None:
+def _single_sequence(clip: str, data_folder: Path | None, ffmpeg: str | None) -> dataset.Sequence:
+    sequences = dataset.resolve(clip, data_folder, ffmpeg)
+    if len(sequences) != 1:
+        raise UsageError(f"{clip} is {len(sequences)} sequences; name one, as in {clip}:{sequences[0].name}.")
+    return sequences[0]
+
+
+def encode_clip(name: str, clip: str, output: Path, label: str | None, options: ClipOptions) -> None:
     """Encodes one clip into one file, in this process."""
     _encode_job(single_job(name, clip, label, options), output)
 
 
 def bench_codec(
-    what: str, name: str, clip: str, label: str | None, steps: int, format_: str, options: dict[str, Any]
+    what: str, name: str, clip: str, label: str | None, steps: int, format_: str, options: ClipOptions
 ) -> None:
-    """Prints how fast a codec fits or decodes."""
-    import json
-
-    from ..report import tables
+    """Prints the speed of a codec's training (`fit`) or of its decoding."""
     from .bench import bench
 
     report = bench(what, single_job(name, clip, label, options), steps)
@@ -154,10 +155,6 @@ def bench_codec(
 
 
 def _encode_job(job: Job, output: Path) -> None:
-    import tempfile
-
-    from . import worker
-
     console = Console(stderr=True)
     lines = Lines(console, job.name)
     with tempfile.TemporaryDirectory() as scratch, task_bars(console) as bars:
@@ -169,7 +166,7 @@ def _encode_job(job: Job, output: Path) -> None:
 
         partial = Path(scratch) / "bitstream"
         result = worker.encode(job, partial, Path(scratch), progress)
-        _place(partial, output)
+        _copy_to(partial, output)
         write_checksum(output)
     fmt = job.video_format
     bits = 8 * output.stat().st_size
@@ -177,9 +174,7 @@ def _encode_job(job: Job, output: Path) -> None:
     print(f"{output}: {bits // 8} bytes, {bpp:.4f} bpp, {job.frames} frames, {result['seconds']:.1f} s")
 
 
-def _place(partial: Path, output: Path) -> None:
-    import shutil
-
+def _copy_to(partial: Path, output: Path) -> None:
     with writable(output):
         shutil.copyfile(partial, output.with_name(output.name + ".partial"))
         output.with_name(output.name + ".partial").replace(output)
@@ -187,7 +182,7 @@ def _place(partial: Path, output: Path) -> None:
 
 @contextmanager
 def writable(output: Path) -> Iterator[None]:
-    """Turns what goes wrong while `output` is written into a sentence; a partial file does not stay."""
+    """Turns an OSError inside the block into an RdbenchError that names `output`, and removes the partial file."""
     try:
         yield
     except OSError as error:
@@ -201,12 +196,7 @@ def decode_clip(
     ffmpeg: str | None,
 ) -> None:  # fmt: skip
     """Decodes a bitstream, or the frames first:end of it, to y4m."""
-    import tempfile
-
-    from ..codec import Host, Workspace
-    from ..registry import create, parse_specs, sniff
     from ..video.readers import write_y4m
-    from .worker import resolve_device
 
     try:
         head = bitstream.open("rb").read(64)
@@ -216,7 +206,7 @@ def decode_clip(
     spec = parse_specs(codec or sniff(head))[0]
     name, chosen = spec.name, create(spec)
     with tempfile.TemporaryDirectory() as scratch:
-        device = resolve_device(device, name)
+        device = worker.resolve_device(device, name)
         workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg, chosen.programs))
         video = chosen.decode(bitstream, workspace)
         partial = output.with_name(output.name + ".partial")
@@ -226,33 +216,36 @@ def decode_clip(
     print(f"{output}: {count} frames of {video.format.width}x{video.format.height}, decoded by {spec.label}")
 
 
-def _span(video: Any, text: str | None) -> Any:
-    """The frames first:end of a video, in y4m's color space."""
-    from ..video import BATCH, Frames, Video, VideoFormat
-    from ..video.color import convert
+class _Span(Video):
+    """The frames `first` to `end` - 1 of a video; RGB becomes 4:4:4, which y4m can hold. Raises UsageError for none."""
 
+    def __init__(self, video: Video, first: int, end: int) -> None:
+        source = video.format
+        self.format, self.frames = replace(source, chroma="444") if source.chroma == "rgb" else source, None
+        self._video, self._first, self._end = video, first, end
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The converted frames."""
+        from ..video.color import convert
+
+        source, target = self._video.format, self.format
+        part = None
+        for part in self._video.span(self._first, self._end, size):
+            yield convert(part, source, target) if target != source else part
+        if part is None:
+            count = sum(len(batch) for batch in self._video.batches())
+            raise UsageError(f"--frames {self._first}:{self._end} begins after the last frame; there are {count}.")
+
+
+def _span(video: Video, text: str | None) -> Video:
+    """The frames `first:end` of a video. Raises UsageError."""
     try:
         first, end = (int(part) for part in text.split(":")) if text else (0, sys.maxsize)
     except ValueError as error:
         raise UsageError(f"--frames {text} is not of the form first:end, as in --frames 100:110.") from error
     if not 0 <= first < end:
         raise UsageError(f"--frames {text} holds no frame; give first:end with first below end.")
-    source: VideoFormat = video.format
-    target = replace(source, chroma="444") if source.chroma == "rgb" else source
-
-    class Span(Video):
-        format = target
-        frames = None
-
-        def batches(self, size: int = BATCH) -> Iterator[Frames]:
-            part = None
-            for part in video.span(first, end, size):
-                yield convert(part, source, target) if target != source else part
-            if part is None:
-                count = sum(len(batch) for batch in video.batches())
-                raise UsageError(f"--frames {text} begins after the last frame; there are {count}.")
-
-    return Span()
+    return _Span(video, first, end)
 
 
 def measure_clips(
@@ -260,31 +253,20 @@ def measure_clips(
     data_root: str | None, ffmpeg: str | None,
 ) -> None:  # fmt: skip
     """Prints the quality of one clip against another."""
-    import pandas as pd
-
-    from ..clips import dataset
     from ..measure import metrics as scoring
-    from ..report import tables
-    from ..video.conditions import find_conditions
     from ..video.readers import open_video
 
-    sequences = dataset.resolve(reference, Path(data_root) if data_root else None, ffmpeg)
-    if len(sequences) != 1:
-        raise UsageError(f"{reference} is {len(sequences)} sequences; name one, as in {reference}:{sequences[0].name}.")
-    ruler = find_conditions(conditions)
-    scores = scoring.compare(
-        sequences[0].open(ffmpeg), open_video(test, ffmpeg), ruler, tuple(metrics.split(",")), ffmpeg
-    )
+    sequence = _single_sequence(reference, Path(data_root) if data_root else None, ffmpeg)
+    chosen = find_conditions(conditions)
+    scores = scoring.compare(sequence.open(ffmpeg), open_video(test, ffmpeg), chosen, tuple(metrics.split(",")), ffmpeg)
     if frames_csv:
         scoring.write_frames_csv(frames_csv, scores)
     values = {key: value for key, value in asdict(scoring.summarize(scores)).items() if value is not None}
-    print(tables.render(pd.DataFrame([{"conditions": ruler.stamp, "frames": len(scores), **values}]), format_))
+    print(tables.render(pd.DataFrame([{"conditions": chosen.stamp, "frames": len(scores), **values}]), format_))
 
 
 def fetch_dataset(name: str, data_root: Path | None) -> None:
     """Downloads a dataset with a progress bar."""
-    from ..clips.fetch import fetch
-
     console = Console()
     with Progress(console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}

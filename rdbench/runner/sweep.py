@@ -1,10 +1,9 @@
-"""A sweep: codecs x sequences x rate points -> jobs with stable ids, and what they will cost."""
+"""A sweep: codecs x sequences x rate points -> jobs with stable ids and estimated times."""
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +11,19 @@ from .. import registry
 from ..clips import dataset
 from ..codec import Clip, Codec, Host, RatePoint
 from ..errors import UsageError
+from ..measure import DEFAULT_METRICS, METRICS
 from ..registry import CodecSpec
 from ..video import VideoFormat
 from ..video.conditions import find_conditions
 from ..video.pipe import format_from_dict, format_to_dict
+from .options import Sweep
 
-METRICS = ("psnr", "ms_ssim", "vmaf")
 PRESETS = ("paper", "quick", "tiny")
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """What the user asked for, on the command line or in a TOML file with these names."""
-
-    codecs: str
-    dataset: str
-    frames: int | None = None
-    rate_points: str | None = None
-    preset: str | None = None
-    set: tuple[str, ...] = ()
-    conditions: str = "rgb601"
-    metrics: str = "psnr,ms_ssim"
-    seed: int = 0
-    device: str = "auto"
-    threads: int = 1
-    timeout: float | None = None
-    data_root: str | None = None
-    ffmpeg: str | None = None
-
-
-@dataclass(frozen=True)
 class Job:
-    """One rate point of one codec on one sequence: a pure description that any machine can run."""
+    """A description of one rate point of one codec on one sequence, complete enough for any machine to run it."""
 
     codec: str
     name: str
@@ -59,27 +39,27 @@ class Job:
     conditions: str
     seed: int
     command: str
-    metrics: tuple[str, ...] = ("psnr", "ms_ssim")
+    metrics: tuple[str, ...] = DEFAULT_METRICS
     device: str = "auto"
     threads: int = 1
     timeout: float | None = None
     ffmpeg: str | None = None
     programs: dict[str, str] = field(default_factory=dict)
-    """Paths on this machine that the codec's settings name."""
+    """Paths on this machine from the codec's settings, as `Codec.programs` gives them."""
     estimate: float | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
-        """Twelve hex digits of all that decides the result."""
-        return _digest({**self._decisive, "point": self.point_settings})
+        """Twelve hex digits of a hash of everything that decides the result."""
+        return _digest({**self._identity, "point": self.point_settings})
 
     @property
     def family(self) -> str:
-        """The same for all rate points of a codec on a clip."""
-        return _digest(self._decisive)
+        """A hash like `id`, the same for all rate points of a codec on a clip."""
+        return _digest(self._identity)
 
     @property
-    def _decisive(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         return {
             "codec": self.codec,
             "version": self.codec_version,
@@ -112,23 +92,8 @@ class Job:
         return cls(**values)
 
 
-def _digest(decisive: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def read_sweep(path: Path) -> dict[str, Any]:
-    """The options written down in a TOML file. Raises UsageError."""
-    try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"The sweep {path} cannot be read: {error}.") from error
-    known = {f.name for f in fields(Sweep)} | {"out", "jobs", "executor"}
-    for key, value in values.items():
-        if key.replace("-", "_") not in known:
-            raise UsageError(f"The sweep {path} has an unknown key {key!r}; known: {', '.join(sorted(known))}.")
-        if key in ("codecs", "dataset", "rate_points", "metrics") and isinstance(value, list):
-            values[key] = ",".join(str(v) for v in value)
-    return {key.replace("-", "_"): value for key, value in values.items()}
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def plan(sweep: Sweep, command: str) -> list[Job]:
@@ -148,15 +113,15 @@ def plan(sweep: Sweep, command: str) -> list[Job]:
 
 
 def _check_labels(sweep: Sweep, jobs: Sequence[Job]) -> None:
-    """Every label asked for must be a rate point of some codec, and every codec must have one of them."""
+    """Raises UsageError for a label that no codec has, or a codec that has none of the labels."""
     if sweep.rate_points is None or sweep.rate_points.isdigit():
         return
     used = {job.point.lower() for job in jobs}
     for label in (label.strip() for label in sweep.rate_points.split(",")):
         if label.lower() not in used:
             raise UsageError(f"No codec of {sweep.codecs} has a rate point {label!r}; see rdbench codecs.")
-    if idle := [str(spec) for spec in _specs(sweep) if str(_named(spec)) not in {job.name for job in jobs}]:
-        raise UsageError(f"{idle[0]} has none of the rate points {sweep.rate_points}; see rdbench codecs.")
+    if without := [str(spec) for spec in _specs(sweep) if str(_named(spec)) not in {job.name for job in jobs}]:
+        raise UsageError(f"{without[0]} has none of the rate points {sweep.rate_points}; see rdbench codecs.")
 
 
 def _check(sweep: Sweep) -> None:
@@ -183,7 +148,7 @@ def _specs(sweep: Sweep) -> list[CodecSpec]:
 
 
 def _named(spec: CodecSpec) -> CodecSpec:
-    """The codec as records show it: without the options that say where something lies on this machine."""
+    """The codec as records show it: without the options that are paths on this machine."""
     fields = registry.load_codec(spec.name).Settings.model_fields
     return spec.without([name for name, field in fields.items() if field.exclude])
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +27,28 @@ from ..video.pipe import PipedVideo, send_video
 from .sweep import Job
 
 PROGRESS_SECONDS = 0.2
+BITSTREAM = "bitstream.bin"
+"""Name of a job's bitstream, in its folder and in the working folder of a decoding process."""
+
+
+@dataclass(frozen=True)
+class DecoderOptions:
+    """What a decoder gets besides the bitstream."""
+
+    device: str
+    threads: int
+    ffmpeg: str | None
+    programs: dict[str, str]
+    """Paths on this machine, as `Codec.programs` gives them."""
+
+    @classmethod
+    def of(cls, job: Job) -> "DecoderOptions":
+        """The options of a job's decoder."""
+        return cls(job.device, job.threads, job.ffmpeg, job.programs)
+
+    def workspace(self, folder: Path, device: str) -> Workspace:
+        """A workspace with these options; `device` is the resolved one."""
+        return Workspace(folder, device, self.threads, host=Host(self.ffmpeg, self.programs))
 
 
 class Events:
@@ -50,7 +72,7 @@ class Events:
 
 
 class ReportingVideo(Video):
-    """A video that tells how far it has been read."""
+    """A video that reports its progress as it is read."""
 
     def __init__(self, video: Video, total: int, events: Events) -> None:
         self.format, self.frames = video.format, video.frames
@@ -81,7 +103,7 @@ def resolve_device(device: str, codec: str) -> str:
 
 
 def prepare(codec: str, device: str, threads: int) -> str:
-    """Gives torch its threads where the codec computes with it; returns the device that it computes on."""
+    """Sets torch's number of threads for codecs that use it; returns the device (see `resolve_device`)."""
     if find_card(codec).kind != "conventional":
         import torch
 
@@ -92,7 +114,7 @@ def prepare(codec: str, device: str, threads: int) -> str:
 def open_job(
     job: Job, folder: Path, progress: Progress, shared: Path | None = None
 ) -> tuple[Codec, Source, RatePoint, Workspace]:
-    """What an encoder is given: the codec with its settings, the clip, the rate point, and a workspace in `folder`."""
+    """The inputs of an encoder: the codec with its settings, the clip, the rate point, and a workspace in `folder`."""
     from ..video.readers import RgbVideo
 
     cls = load_codec(job.codec)
@@ -107,9 +129,9 @@ def open_job(
 
 
 def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: Path | None = None) -> dict[str, Any]:
-    """Encodes the job's clip; the clock runs from the frames being readable to the bitstream being closed.
+    """Encodes the job's clip; timed from the frames being readable to the bitstream being closed.
 
-    What earlier processes did of it counts too.
+    The time includes the work of earlier processes that this one reuses (`Stopwatch.borrowed`).
     """
     codec, source, point, workspace = open_job(job, folder, progress, shared)
     start = time.perf_counter()
@@ -124,14 +146,12 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: 
     }
 
 
-def decode_timed(
-    codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, programs: dict[str, str]
-) -> dict[str, Any]:
-    """Decodes and throws the frames away; the clock stops when the last one is in host memory."""
+def decode_timed(codec: str, bitstream: Path, options: DecoderOptions) -> dict[str, Any]:
+    """Decodes and discards the frames; timed until the last one is in host memory."""
     cls = load_codec(codec)
-    device = prepare(codec, device, threads)
+    device = prepare(codec, options.device, options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg, programs))
+        workspace = options.workspace(Path(scratch), device)
         frames, first = 0, None
         start = time.perf_counter()
         for batch in cls.decode(bitstream, workspace).batches():
@@ -153,37 +173,39 @@ def decode_timed(
 
 
 def _seek_seconds(codec: str, bitstream: Path, workspace: Workspace, frame: int) -> float:
-    """From the start of `decode` to one frame in host memory, which the codec reaches as fast as it can."""
+    """Seconds from the start of `decode` to one frame in host memory, by the codec's `span`."""
     start = time.perf_counter()
     for _ in load_codec(codec).decode(bitstream, workspace).span(frame, frame + 1, 1):
         pass
     return time.perf_counter() - start
 
 
-def send_frames(
-    codec: str, bitstream: Path, device: str, threads: int, ffmpeg: str | None, programs: dict[str, str], out: IO[bytes]
-) -> int:
+def send_frames(codec: str, bitstream: Path, options: DecoderOptions, out: IO[bytes]) -> int:
     """Decodes the bitstream and writes its frames for a PipedVideo; returns their number."""
     cls = load_codec(codec)
-    device = prepare(codec, device, threads)
+    device = prepare(codec, options.device, options.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        workspace = Workspace(Path(scratch), device, threads, host=Host(ffmpeg, programs))
+        workspace = options.workspace(Path(scratch), device)
         return send_video(cls.decode(bitstream, workspace), out)
 
 
+def worker_command(verb: str, *arguments: str) -> list[str]:
+    """The command line of a worker process."""
+    return [sys.executable, "-m", "rdbench.runner.worker", verb, *arguments]
+
+
 def decoder_command(verb: str, job: Job) -> list[str]:
-    """The command line of a decoding process; the bitstream is `bitstream.bin` in its working folder."""
-    options = {"device": job.device, "threads": job.threads, "ffmpeg": job.ffmpeg, "programs": job.programs}
-    return [sys.executable, "-m", "rdbench.runner.worker", verb, job.codec, json.dumps(options)]
+    """The command line of a decoding process; the bitstream is BITSTREAM in its working folder."""
+    return worker_command(verb, job.codec, json.dumps(asdict(DecoderOptions.of(job))))
 
 
 def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
-    """Scores what a fresh process decodes from a copy of the bitstream, alone in an empty folder."""
+    """Scores the frames that a fresh process decodes from a copy of the bitstream in an otherwise empty folder."""
     from ..measure import metrics
 
     reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
     with tempfile.TemporaryDirectory() as empty:
-        shutil.copyfile(bitstream, Path(empty) / "bitstream.bin")
+        shutil.copyfile(bitstream, Path(empty) / BITSTREAM)
         command = decoder_command("send", job)
         with subprocess.Popen(command, cwd=empty, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
@@ -199,7 +221,7 @@ def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str
                 process.kill()
                 raise
         if process.returncode != 0:
-            raise MediaError(f"The decoder ended with exit status {process.returncode}; its log says why.")
+            raise MediaError(f"The decoder ended with exit status {process.returncode}; see the reason in its log.")
     metrics.write_frames_csv(folder / "frames.csv", scores)
     return {"summary": asdict(metrics.summarize(scores))}
 
@@ -209,14 +231,14 @@ def _peak_memory_mb(device: str) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**20
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     scale = 2**20 if sys.platform == "darwin" else 2**10
-    return max(own, children) / scale
+    return max(process, children) / scale
 
 
 def _claim_stdout() -> IO[bytes]:
-    """The original standard output for events and frames; prints go to the log from here on."""
+    """The original standard output, for events and frames; from here on, prints go to the log."""
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return stream
@@ -230,10 +252,10 @@ def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[s
         if verb == "encode":
             return encode(job, bitstream, folder, events.progress, Path(rest[3]))
         return measure(job, bitstream, folder, events)
-    codec, options = rest[0], json.loads(rest[1])
+    codec, options = rest[0], DecoderOptions(**json.loads(rest[1]))
     if verb == "decode":
-        return decode_timed(codec, Path("bitstream.bin"), **options)
-    send_frames(codec, Path("bitstream.bin"), **options, out=stream)
+        return decode_timed(codec, Path(BITSTREAM), options)
+    send_frames(codec, Path(BITSTREAM), options, stream)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Video in and out: files, planes, color, test conditions, ffmpeg. What plugins import is here: `Video`, its parts."""
+"""Video in and out: files, planes, color, test conditions, ffmpeg. Plugins import `Video` and its parts from here."""
 
 from .video import BATCH, Chroma, Frames, Plane, Video, VideoFormat
 

@@ -42,7 +42,7 @@ def rgb_integer(planes: list[torch.Tensor], full_range: bool = False) -> tuple[t
     """8-bit YUV planes -> R, G, B by the integer arithmetic of ffmpeg's default path; chroma is replicated.
 
     Limited-range 4:2:0 is what the INR papers trained on, to the bit. Full range uses the same arithmetic with
-    full-range constants, and 4:2:2 and 4:4:4 replicate what they must (our choice).
+    full-range constants, and 4:2:2 and 4:4:4 replicate chroma only where it is subsampled (our choice).
     """
     cy, rv, gu, gv, bu = _INTEGER["bt601", full_range]
     height, width = planes[0].shape[-2:]
@@ -138,7 +138,7 @@ def convert(frames: Frames, fmt: VideoFormat, target: VideoFormat, matrix: str =
 
 def _subsample(frames: Frames, fmt: VideoFormat, target: VideoFormat) -> Frames:
     if fmt.chroma not in ("444", "422") or target.chroma not in ("422", "420"):
-        raise MediaError(f"{fmt.chroma} frames are not brought to {target.chroma}; use a source of that chroma.")
+        raise MediaError(f"{fmt.chroma} frames cannot be converted to {target.chroma}; use a source of that chroma.")
     planes = [frames.planes[0]]
     for plane, (height, width) in zip(frames.planes[1:], target.plane_shapes[1:], strict=True):
         boxed = _box(torch.from_numpy(plane.astype(np.float64)), height, width)
@@ -165,7 +165,7 @@ def _to_8_bit(frames: Frames, depth: int) -> Frames:
 
 
 def _typed(samples: npt.NDArray[Any], dtype: np.dtype[Any]) -> Plane:
-    """The samples, which fit, in the type of a plane."""
+    """The samples, already in range, in the type of a plane."""
     plane: Plane = samples.astype(dtype)
     return plane
 

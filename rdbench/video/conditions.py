@@ -10,14 +10,14 @@ from ..errors import UsageError, did_you_mean
 
 @dataclass(frozen=True)
 class Conditions:
-    """The ruler: in which color space the frames are compared, and how they are brought there."""
+    """The color space in which frames are compared, and the conversion to it."""
 
     name: str
     domain: Literal["rgb", "yuv"]
-    """Where quality is measured."""
+    """Kind of planes in which quality is measured."""
     matrix: Literal["bt601", "bt709"]
     conversion: str
-    """How planes become RGB, in words that change whenever the arithmetic changes."""
+    """The conversion of planes to RGB, in words that `digest` covers: they change only when the arithmetic does."""
 
     @property
     def digest(self) -> str:
@@ -26,7 +26,7 @@ class Conditions:
 
     @property
     def stamp(self) -> str:
-        """`name/digest`, as records carry it."""
+        """`name/digest`, the value in records."""
         return f"{self.name}/{self.digest}"
 
 

@@ -1,4 +1,4 @@
-"""ffmpeg: find it, ask what is in a file, read frames through it."""
+"""ffmpeg: finds the program, probes files, reads frames through it."""
 
 import os
 import re
@@ -29,10 +29,10 @@ def find_ffmpeg(path: str | None = None) -> str:
     """The ffmpeg to use: the one given, RDBENCH_FFMPEG, or the one of imageio-ffmpeg. Raises MediaError."""
     wanted = path or os.environ.get("RDBENCH_FFMPEG")
     if wanted:
-        found = shutil.which(wanted)
-        if found is None:
+        program = shutil.which(wanted)
+        if program is None:
             raise MediaError(f"There is no ffmpeg at {wanted}; give its path with --ffmpeg, or leave the option out.")
-        return found
+        return program
     import imageio_ffmpeg
 
     try:
@@ -43,19 +43,19 @@ def find_ffmpeg(path: str | None = None) -> str:
 
 @lru_cache(maxsize=8)
 def ffmpeg_version(path: str) -> str:
-    """The version that an ffmpeg tells of itself, as `9.0.2`."""
-    words = _ask(path, "-version").split()
+    """The version of an ffmpeg, as `9.0.2`."""
+    words = _query(path, "-version").split()
     return words[2] if words[:2] == ["ffmpeg", "version"] else "unknown"
 
 
 @lru_cache(maxsize=8)
 def ffmpeg_encoders(path: str) -> frozenset[str]:
     """The names of the encoders that an ffmpeg was built with."""
-    lines = (line.split() for line in _ask(path, "-encoders").splitlines())
+    lines = (line.split() for line in _query(path, "-encoders").splitlines())
     return frozenset(words[1] for words in lines if len(words) > 1 and re.fullmatch(r"[VASFXBD.]{6}", words[0]))
 
 
-def _ask(path: str, option: str) -> str:
+def _query(path: str, option: str) -> str:
     try:
         return subprocess.run(
             [path, "-hide_banner", option] if option != "-version" else [path, option],
@@ -67,20 +67,20 @@ def _ask(path: str, option: str) -> str:
 
 @dataclass(frozen=True)
 class VideoStream:
-    """One video stream of a file: its format, and ffmpeg's name of the pixel format to ask frames in."""
+    """One video stream of a file: its format, and ffmpeg's name of the planar pixel format to read frames in."""
 
     format: VideoFormat
     pix_fmt: str
 
 
 def probe(path: Path, ffmpeg: str | None = None, stream: int = 0, arguments: tuple[str, ...] = ()) -> VideoStream:
-    """What the given video stream holds (0: the first). Raises MediaError for what is no video."""
+    """The format of a video stream of the file (0: the first). Raises MediaError for a file without one."""
     program = find_ffmpeg(ffmpeg)
     command = [program, "-hide_banner", "-nostdin", *arguments, "-i", str(path)]
-    told = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace")
-    lines = [m[1] for line in told.splitlines() if (m := _VIDEO_LINE.search(line)) and "attached pic" not in line]
+    printed = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace")
+    lines = [m[1] for line in printed.splitlines() if (m := _VIDEO_LINE.search(line)) and "attached pic" not in line]
     if not lines:
-        reason = next((line for line in reversed(told.splitlines()) if line.strip()), "no answer").strip()
+        reason = next((line for line in reversed(printed.splitlines()) if line.strip()), "no answer").strip()
         raise MediaError(f"{path} is no video that ffmpeg can read ({reason}); check the file.")
     if stream >= len(lines):
         raise MediaError(f"{path} has {len(lines)} video streams; there is no number {stream}.")
@@ -128,7 +128,7 @@ def read_frames(
 ) -> Iterator[Frames]:
     """Frames from an ffmpeg that writes raw planar video to its standard output; gbrp is reordered to R, G, B.
 
-    Raises `error` when ffmpeg fails, complains, or ends inside a frame.
+    Raises `error` when ffmpeg fails, prints any message, or ends inside a frame.
     """
     with tempfile.TemporaryFile() as log, subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
@@ -146,9 +146,9 @@ def read_frames(
             raise
         status = process.wait()
         log.seek(0)
-        complaint = log.read().decode(errors="replace").strip().splitlines()
-        if status != 0 or complaint:
-            last = complaint[-1].strip() if complaint else f"exit status {status}"
+        messages = log.read().decode(errors="replace").strip().splitlines()
+        if status != 0 or messages:
+            last = messages[-1].strip() if messages else f"exit status {status}"
             raise error(f"{what} cannot be read to its end ({last}); it is damaged or cut short.")
 
 

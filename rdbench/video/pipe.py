@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -38,13 +37,13 @@ def send_video(video: Video, stream: IO[bytes]) -> int:
 
 
 class PipedVideo(Video):
-    """The frames that `send_video` writes at the other end; they can be read once."""
+    """The frames that `send_video` writes in another process; they can be read once."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         header = stream.readline(4096)
         if not header.endswith(b"\n"):
-            raise MediaError("The decoder ended before its first frame; its log says why.")
+            raise MediaError("The decoder ended before its first frame; see the reason in its log.")
         self.format = format_from_dict(json.loads(header))
         self.frames = None
 
@@ -62,7 +61,7 @@ class PipedVideo(Video):
         if waiting:
             yield self._join(waiting)
         if mark != b"E":
-            raise MediaError("The decoder ended before its last frame; its log says why.")
+            raise MediaError("The decoder ended before its last frame; see the reason in its log.")
 
     def _join(self, raw: list[bytes]) -> Frames:
         return split_planes(np.frombuffer(b"".join(raw), self.format.dtype).reshape(len(raw), -1), self.format)
@@ -75,13 +74,3 @@ def split_planes(samples: "np.ndarray[Any, Any]", fmt: VideoFormat) -> Frames:
         planes.append(samples[:, offset : offset + h * w].reshape(-1, h, w))
         offset += h * w
     return Frames(tuple(planes))
-
-
-def read_log_tail(path: Path, lines: int = 8) -> str:
-    """The last lines of a log, for an error sentence."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - 8192))
-        text = log.read().decode(errors="replace")
-    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())

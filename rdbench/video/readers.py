@@ -1,4 +1,4 @@
-"""Videos from files and folders, and videos made from videos: cut, cropped, scaled, brought to RGB."""
+"""Videos from files and folders, and videos made from videos: cut, cropped, scaled, converted."""
 
 import hashlib
 import re
@@ -18,8 +18,11 @@ from .pipe import split_planes
 from .video import BATCH, Chroma, Frames, Plane, Video, VideoFormat
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm")
+"""Endings of the names of image files, in lower case."""
 HEADER_LIMIT = 4096
+"""Longest line of a y4m header in bytes (our choice)."""
 MAX_SIDE = 1 << 15
+"""Largest width or height that a y4m header may give (our choice)."""
 
 
 def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> Video:
@@ -44,14 +47,14 @@ class FfmpegVideo(Video):
         error: type[Exception] = MediaError, strict: bool = False,
     ) -> None:  # fmt: skip
         arguments = ("-f", demuxer) if demuxer else ()
-        found = probe(path, ffmpeg, stream, arguments)
-        self.format, self.frames = found.format, None
+        probed = probe(path, ffmpeg, stream, arguments)
+        self.format, self.frames = probed.format, None
         self._path, self._error = path, error
         options: dict[str, str | None] = {"format": demuxer} if demuxer else {}
         if strict:
             options |= {"err_detect": "explode", "xerror": None}
         source = ffmpeg_python.input(str(path), noautorotate=None, **options)[f"v:{stream}"]
-        self._command = raw_output(source, found.pix_fmt, find_ffmpeg(ffmpeg))
+        self._command = raw_output(source, probed.pix_fmt, find_ffmpeg(ffmpeg))
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The frames in display order. Raises MediaError for a damaged file or one without frames."""
@@ -82,8 +85,8 @@ class ImageFolder(Video):
             yield Frames(tuple(np.concatenate(planes) for planes in zip(*(f.planes for f in read), strict=True)))
 
     def _read(self, file: Path) -> Frames:
-        found = probe(file, self._ffmpeg)
-        if replace(found.format, frame_rate=self.format.frame_rate) != self.format:
+        probed = probe(file, self._ffmpeg)
+        if replace(probed.format, frame_rate=self.format.frame_rate) != self.format:
             raise MediaError(f"{file} differs in size or pixel format from {self._files[0].name}; make them alike.")
         command = raw_output(ffmpeg_python.input(str(file)), self._first.pix_fmt, find_ffmpeg(self._ffmpeg))
         (frames,) = read_frames(command, self.format, str(file), 1)
@@ -159,7 +162,7 @@ def _parse_y4m(line: str, path: Path) -> VideoFormat:
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise MediaError(f"{path} has a y4m header without a proper size or rate; it is damaged.") from error
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise MediaError(f"{path} says it is {width}x{height}, which no video is; it is damaged.")
+        raise MediaError(f"{path} gives a size of {width}x{height}, which no video has; it is damaged.")
     chroma, depth = _y4m_chroma(tags.get("C", "420"), path)
     return VideoFormat(width, height, chroma, depth, rate, "XCOLORRANGE=FULL" in line)
 
@@ -204,7 +207,7 @@ def write_raw(path: Path, video: Video) -> int:
 
 
 class MemoryVideo(Video):
-    """Frames that are in memory already."""
+    """Frames in memory."""
 
     def __init__(self, format: VideoFormat, content: Frames) -> None:
         self.format, self.frames = format, len(content)
@@ -217,32 +220,32 @@ class MemoryVideo(Video):
 
 
 class Cut(Video):
-    """The first `frames` frames. Raises MediaError where there are fewer."""
+    """The first `frames` frames of a video. Raises MediaError where there are fewer."""
 
     def __init__(self, video: Video, frames: int) -> None:
         self.format, self.frames = video.format, frames
-        self._video, self._wanted = video, frames
+        self._video, self._count = video, frames
         if video.frames is not None and video.frames < frames:
-            raise MediaError(f"The clip has {video.frames} frames, not {frames}; ask for fewer.")
+            raise MediaError(f"The clip has {video.frames} frames, not {frames}; set fewer frames.")
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The frames up to the cut; nothing after it is read."""
-        missing = self._wanted
+        missing = self._count
         for batch in self._video.batches(size):
             yield Frames(tuple(plane[:missing] for plane in batch.planes))
             missing -= min(missing, len(batch))
             if missing == 0:
                 return
-        raise MediaError(f"The clip has {self._wanted - missing} frames, not {self._wanted}; ask for fewer.")
+        raise MediaError(f"The clip has {self._count - missing} frames, not {self._count}; set fewer frames.")
 
 
 class Cropped(Video):
-    """A window of each frame; with subsampled chroma its corner is even."""
+    """A window of each frame; with subsampled chroma its top left corner is at even coordinates."""
 
     def __init__(self, video: Video, x: int, y: int, width: int, height: int) -> None:
         fmt = video.format
         if x < 0 or y < 0 or x + width > fmt.width or y + height > fmt.height or min(width, height) < 1:
-            raise MediaError(f"A crop of {width}x{height} at ({x}, {y}) does not lie inside {fmt.width}x{fmt.height}.")
+            raise MediaError(f"A crop of {width}x{height} at ({x}, {y}) is not inside {fmt.width}x{fmt.height}.")
         if (x % 2 and fmt.chroma in ("420", "422")) or (y % 2 and fmt.chroma == "420"):
             raise MediaError(f"A crop at ({x}, {y}) splits a chroma sample; use an even corner.")
         self.format, self.frames = replace(fmt, width=width, height=height), video.frames
@@ -261,7 +264,7 @@ class Cropped(Video):
 
 
 class Scaled(Video):
-    """Scaled down by whole factors: the mean over each box of samples, plane by plane, rounded half up."""
+    """A video scaled down by whole factors: the mean over each box of samples, plane by plane, rounded half up."""
 
     def __init__(self, video: Video, width: int, height: int) -> None:
         fmt = video.format
@@ -270,7 +273,7 @@ class Scaled(Video):
         for (h, w), (small_h, small_w) in zip(fmt.plane_shapes, self.format.plane_shapes, strict=True):
             if small_h < 1 or small_w < 1 or h % small_h or w % small_w:
                 raise MediaError(
-                    f"{fmt.width}x{fmt.height} is not scaled to {width}x{height}: only whole factors are exact; "
+                    f"{fmt.width}x{fmt.height} cannot be scaled to {width}x{height}: only whole factors are exact; "
                     "crop first, or scale the file yourself."
                 )
 

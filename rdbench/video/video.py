@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -13,7 +13,7 @@ Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Chroma = Literal["420", "422", "444", "rgb", "gray"]
 
 BATCH = 8
-"""Frames in a batch where nobody asks for another number (our choice): 50 MB of 1080p RGB."""
+"""Default number of frames in a batch (our choice): 50 MB of 1080p RGB."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,21 @@ class VideoFormat:
         return ((h, w), (ch, cw), (ch, cw))
 
     @property
+    def cuts_chroma(self) -> bool:
+        """Whether the size is odd in a direction in which chroma is subsampled."""
+        return bool((self.width % 2 and self.chroma in ("420", "422")) or (self.height % 2 and self.chroma == "420"))
+
+    def with_planes(self, chroma: Chroma, bit_depth: int) -> "VideoFormat":
+        """The format after conversion to other YUV planes; RGB, which is always of full range, becomes limited."""
+        full_range = self.full_range and self.chroma != "rgb"
+        return replace(self, chroma=chroma, bit_depth=bit_depth, full_range=full_range)
+
+    @property
+    def whole_frame_rate(self) -> int:
+        """The frame rate rounded to whole frames per second, at least 1."""
+        return max(1, round(self.frame_rate))
+
+    @property
     def frame_bytes(self) -> int:
         """Bytes of one frame as planar raw video."""
         return sum(h * w for h, w in self.plane_shapes) * self.dtype.itemsize
@@ -68,16 +83,16 @@ class Video(ABC):
 
     format: VideoFormat
     frames: int | None
-    """Number of frames; None where only reading to the end tells."""
+    """Number of frames; None where it is only known after reading to the end."""
 
     @abstractmethod
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The frames in display order, `size` at a time (the last batch may be shorter)."""
 
     def span(self, first: int, end: int, size: int = BATCH) -> Iterator[Frames]:
-        """Those of the frames first to end - 1 that there are, in batches of up to `size`.
+        """The existing frames among `first` to `end` - 1, in batches of up to `size`.
 
-        Here by reading from the start and skipping; a video that can begin anywhere overrides it.
+        This implementation reads from the start and skips; a video with random access overrides it.
         """
         position = 0
         for batch in self.batches(size):

@@ -21,14 +21,14 @@ DATA = bytes(range(256)) * 9
 
 @dataclass
 class Behavior:
-    """What the server does, and what it was asked."""
+    """Behavior of the server, and the requests that it received."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
     cut_at: int | None = None
-    """Ends the first answer after so many bytes."""
+    """Number of bytes after which the first response ends."""
     statuses: list[int] = field(default_factory=list)
-    """Answers these first."""
+    """Statuses of the first responses."""
     asked: list[str | None] = field(default_factory=list)
     url: str = ""
 
@@ -110,7 +110,7 @@ def test_a_cut_connection_is_resumed(server: Behavior, tmp_path: Path, ranges: b
     assert server.asked == [None, second]
 
 
-def test_a_part_of_an_earlier_run_is_resumed_or_just_settled(server: Behavior, tmp_path: Path) -> None:
+def test_a_part_of_an_earlier_run_is_resumed_or_moved_into_place(server: Behavior, tmp_path: Path) -> None:
     server.files["/one.yuv"] = DATA
     spec = _manifest(tmp_path, f'url="{server.url}/one.yuv"')
     folder = tmp_path / "root" / "own"
@@ -126,7 +126,7 @@ def test_a_part_of_an_earlier_run_is_resumed_or_just_settled(server: Behavior, t
     assert server.asked == ["bytes=7-", "bytes=2304-", "bytes=2312-", None]
 
 
-def test_a_busy_server_is_asked_again(server: Behavior, tmp_path: Path) -> None:
+def test_a_busy_server_gets_another_request(server: Behavior, tmp_path: Path) -> None:
     server.files["/one.yuv"], server.statuses = DATA, [503, 500]
     assert fetch.fetch(_manifest(tmp_path, f'url="{server.url}/one.yuv"'), tmp_path / "root")
     assert len(server.asked) == 3

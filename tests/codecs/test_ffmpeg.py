@@ -56,7 +56,7 @@ def code(codec: FfmpegCodec, video: Video, folder: Path, label: str, name: str =
 
 
 def psnr(video: Waves, decoded: Frames, depth: int) -> float:
-    """Over all planes together, at 8 bit."""
+    """PSNR over all planes together, at 8 bit."""
     first = np.concatenate([p.ravel() / video.format.peak for p in video.planes])
     second = np.concatenate([p.ravel() / (1 << depth) * 256 / 255 for p in decoded.planes])
     return float(-10 * np.log10(np.mean((first - second) ** 2)))
@@ -170,7 +170,7 @@ def test_damage_is_found(cls: type[FfmpegCodec], tmp_path: Path) -> None:
         with pytest.raises(BitstreamError):
             decode(cls, path)
     path.write_bytes(data[: len(data) // 2])
-    if cls is X265Codec:  # the decoder conceals the cut slice: the number of frames tells
+    if cls is X265Codec:  # the decoder conceals the cut slice: only the number of frames shows it
         assert len(decode(cls, path)[1]) < 5
     else:
         with pytest.raises(BitstreamError):

@@ -41,7 +41,7 @@ def planes(video: Video) -> list[np.ndarray[Any, Any]]:
 
 
 def psnr(video: Video, decoded: list[np.ndarray[Any, Any]], depth: int) -> float:
-    """Of luma, at 8 bit."""
+    """PSNR of luma, at 8 bit."""
     scale = 1 << (depth - 8)
     reference = planes(video)[0] / (1 << (video.format.bit_depth - 8))
     return float(10 * np.log10(255**2 / np.mean((reference - decoded[0] / scale) ** 2)))

@@ -17,7 +17,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-def test_codecs_tells_the_version_or_the_way(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_codecs_prints_the_version_or_the_remedy(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lines = cli("codecs").stdout.splitlines()
     after = {line.split()[0]: following for line, following in pairwise(lines)}
     for name, variable in (("hm", "RDBENCH_HM"), ("vtm", "RDBENCH_VTM")):

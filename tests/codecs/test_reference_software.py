@@ -113,7 +113,7 @@ def test_damaged_streams(tmp_path: Path) -> None:
         decode(path, workspace)
     units = split_units(data)
     path.write_bytes(b"".join(unit.start_code + unit.data for unit in units[:-4]))
-    assert len(decode(path, workspace)[0]) == 3  # whole pictures are missing: their number tells the job
+    assert len(decode(path, workspace)[0]) == 3  # whole pictures are missing: the job notices by their number
 
 
 def test_where_the_programs_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plots: what is drawn, and what is refused."""
+"""Plots: what is plotted, and what is refused."""
 
 import re
 from pathlib import Path
@@ -100,15 +100,15 @@ def test_refusals(tmp_path: Path) -> None:
         rd_plot(frame, tmp_path / "absent" / "rd.png")
 
 
-def test_fits_are_drawn_over_time_where_a_panel_shows_one_sequence(tmp_path: Path) -> None:
+def test_training_curves_are_plotted_over_time_where_a_panel_shows_one_sequence(tmp_path: Path) -> None:
     one = make("nerv").assign(id=["a", "b", "c", "d"])
-    fits = {"b": pd.DataFrame({"stage": "fit", "epoch": [1, 2], "seconds": [0.5, 1.5], "psnr": [20.0, 28.0]})}
+    curves = {"b": pd.DataFrame({"stage": "fit", "epoch": [1, 2], "seconds": [0.5, 1.5], "psnr": [20.0, 28.0]})}
 
     def lines(frame: pd.DataFrame, x: str) -> int:
-        rd_plot(frame, tmp_path / "p.svg", x=x, fits=fits)
+        rd_plot(frame, tmp_path / "p.svg", x=x, training_curves=curves)
         return len(re.findall(r"stroke-opacity: 0\.6; stroke-width: 0\.8", (tmp_path / "p.svg").read_text()))
 
-    drawn = lines(one, "encode_seconds")
-    assert drawn == lines(one, "bpp") + 1
+    plotted = lines(one, "encode_seconds")
+    assert plotted == lines(one, "bpp") + 1
     both = pd.concat([one, make("nerv", "B")])
-    assert lines(both, "encode_seconds") == drawn - 1
+    assert lines(both, "encode_seconds") == plotted - 1

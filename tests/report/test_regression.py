@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from rdbench.errors import RdbenchError
-from rdbench.report.regression import CheckReport, check, make_baseline, read_baseline, save_baseline
+from rdbench.report.regression import (
+    CheckReport,
+    CodecLimits,
+    check,
+    kept_limits,
+    make_baseline,
+    read_baseline,
+    save_baseline,
+)
 from rdbench.report.results import Record, to_frame
 
 POINTS = {"a": (0.1, 30.0), "b": (0.2, 33.0), "c": (0.4, 36.0), "d": (0.8, 39.0)}
@@ -34,7 +42,7 @@ def test_the_same_results_pass() -> None:
     report = against(make())
     assert report.ok
     assert report.lines()[-1] == "check: no regression"
-    assert any("BD-rate +0.00 %" in line for line in report.moved)
+    assert any("BD-rate +0.00 %" in line for line in report.changes)
 
 
 def test_more_bits_at_the_same_quality() -> None:
@@ -43,13 +51,40 @@ def test_more_bits_at_the_same_quality() -> None:
     assert len(report.regressions) == 1
     assert "BD-rate +5.00 % is above 2 %" in report.regressions[0]
     assert against(more, max_bd_rate=6).ok
-    assert any("0.1000 -> 0.1050 bpp" in line for line in report.moved)
+    assert any("0.1000 -> 0.1050 bpp" in line for line in report.changes)
 
 
-def test_fewer_bits_pass_and_are_told() -> None:
+def test_fewer_bits_pass_and_are_reported() -> None:
     report = against(make({label: (bpp * 0.9, psnr) for label, (bpp, psnr) in POINTS.items()}))
     assert report.ok
-    assert any("BD-rate -10.00 %" in line for line in report.moved)
+    assert any("BD-rate -10.00 %" in line for line in report.changes)
+
+
+def test_an_exact_codec_may_not_change_at_all_for_the_better_either() -> None:
+    better = make(POINTS | {"b": (0.2, 33.001)})
+    assert against(better).ok
+    report = check(better, make_baseline(make(), {"x265": CodecLimits(exact=True)}))
+    assert len(report.regressions) == 1
+    assert "x265 bunny bunny rgb601/1a2b3c4d b: 0.2000 -> 0.2000 bpp, 33.000 -> 33.001 dB" in report.regressions[0]
+    assert check(make(), make_baseline(make(), {"x265": CodecLimits(exact=True)})).ok
+    assert check(better, make_baseline(make(), {"x264": CodecLimits(exact=True)})).ok
+
+
+def test_a_codecs_own_limits_replace_those_of_the_command_line() -> None:
+    worse = make({label: (bpp * 1.05, psnr - 0.2) for label, (bpp, psnr) in POINTS.items()})
+    loose = make_baseline(make(), {"x265": CodecLimits(bd_rate=20, psnr_drop=0.3)})
+    assert check(worse, loose).ok
+    assert not check(worse, loose.model_copy(update={"limits": {}})).ok
+    tight = make_baseline(make(), {"x265": CodecLimits(psnr_drop=0.1)})
+    assert any("fell by 0.200 dB" in line for line in check(worse, tight, 50, 50).regressions)
+
+
+def test_a_renewed_baseline_keeps_the_limits(tmp_path: Path) -> None:
+    path, limits = tmp_path / "b.json", {"x265": CodecLimits(exact=True), "nerv": CodecLimits(bd_rate=1.0)}
+    save_baseline(path, make_baseline(make(), limits))
+    assert read_baseline(path).limits == kept_limits(path) == limits
+    path.write_text("damaged")
+    assert kept_limits(path) == kept_limits(tmp_path / "none") == {}
 
 
 def test_a_drop_at_one_rate_point() -> None:
@@ -87,7 +122,7 @@ def test_other_conditions_and_clips_are_named() -> None:
 def test_new_curves_are_no_regression() -> None:
     report = against(pd.concat([make(), make(codec="x264")]))
     assert report.ok
-    assert "x264 bunny bunny rgb601/1a2b3c4d: not in the baseline" in report.moved
+    assert "x264 bunny bunny rgb601/1a2b3c4d: not in the baseline" in report.changes
 
 
 def test_the_later_of_two_records_counts() -> None:

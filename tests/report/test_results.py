@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from rdbench.errors import RdbenchError
-from rdbench.report.results import COLUMNS, Record, load, load_fits, read_record, to_frame, write_record
+from rdbench.report.results import COLUMNS, Record, load, load_training_curves, read_record, to_frame, write_record
 
 DESIGN = """
 codec dataset sequence rate_point settings conditions width height frames frame_rate bit_depth bits bpp kbps
@@ -92,13 +92,13 @@ def test_frame_keeps_values() -> None:
     assert frame["settings"].iloc[0] == {"crf": 28}
 
 
-def test_fits_are_found_by_their_records(tmp_path: Path) -> None:
+def test_training_curves_are_loaded_by_the_ids_of_their_records(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_record(tmp_path / name / "record.json", make(id=name))
     (tmp_path / "a" / "fit.csv").write_text("stage,epoch,seconds,psnr\nfit,1,0.5,20.0\nfit,2,1.0,21.5\n")
-    fits = load_fits([tmp_path])
-    assert list(fits) == ["a"]
-    assert fits["a"]["psnr"].tolist() == [20.0, 21.5]
+    curves = load_training_curves([tmp_path])
+    assert list(curves) == ["a"]
+    assert curves["a"]["psnr"].tolist() == [20.0, 21.5]
     (tmp_path / "b" / "fit.csv").write_text("stage,epoch\nfit,1\n")
     with pytest.raises(RdbenchError, match=r"b.fit\.csv is damaged"):
-        load_fits([tmp_path])
+        load_training_curves([tmp_path])

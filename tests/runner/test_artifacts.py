@@ -49,7 +49,7 @@ def test_a_process_that_waits_takes_over_from_one_that_is_killed(tmp_path: Path)
     os.kill(first.pid, signal.SIGKILL)
     assert second.communicate(timeout=60)[0] == "made\n"
     assert first.wait() == -signal.SIGKILL
-    assert steps.read_text() == "xx"  # it found what the first one left
+    assert steps.read_text() == "xx"  # the second call continued from the files of the first
     first.communicate()
 
 

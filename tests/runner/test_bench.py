@@ -11,11 +11,10 @@ from rdbench.cli import app
 from rdbench.codec import Timing
 from rdbench.errors import UsageError
 from rdbench.runner.bench import bench, measure_peak
+from rdbench.runner.options import ClipOptions
 from rdbench.runner.session import single_job
 
-OPTIONS = {
-    "preset": "tiny", "frames": 4, "seed": 0, "device": "cpu", "threads": 1, "data_root": None, "ffmpeg": None,
-}  # fmt: skip
+OPTIONS = ClipOptions(preset="tiny", frames=4, seed=0, device="cpu", threads=1)
 
 
 def times(what: str, codec: str, steps: int = 3) -> dict[str, Timing]:

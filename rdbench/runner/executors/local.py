@@ -9,12 +9,13 @@ from pathlib import Path
 
 from ...codec import Progress
 from ...report.results import Record
-from ..job import Stopped, run_job
+from ..job import run_job
+from ..stage import Stopped
 from ..sweep import Job
 
 
 def count_gpus() -> int:
-    """The number of NVIDIA GPUs, asked from the driver's own tool so that torch need not be imported."""
+    """The number of NVIDIA GPUs, from the driver's own tool so that torch need not be imported."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return 0

@@ -6,37 +6,39 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...codec import Progress
+from ...codec import FIT_CURVE, Progress
 from ...errors import UsageError
 from ...registry import find_card
-from ...report.results import Record, read_record
+from ...report.results import RECORD, Record, read_record
+from ..checksum import checksum_path
 from ..job import fail, job_folder, run_job
 from ..sweep import Job
+from ..worker import BITSTREAM
 
-KEPT = ("bitstream.bin", "bitstream.bin.sha256", "encode.json", "fit.csv", "frames.csv", "log.txt", "record.json")
+FILES = (BITSTREAM, checksum_path(Path(BITSTREAM)).name, "encode.json", FIT_CURVE, "frames.csv", "log.txt", RECORD)
 GPU_SHARE = 0.25
-"""Jobs of a codec that computes on a GPU share one four ways (our choice)."""
+"""Share of a GPU for a job of a codec that computes on one: four jobs per GPU (our choice)."""
 
 
 def run_remotely(description: str) -> dict[str, bytes]:
-    """Runs one job in a scratch folder of the machine at hand; returns its files by name."""
+    """Runs one job in a scratch folder of the executing machine; returns its files by name."""
     job = Job.from_json(description)
     with tempfile.TemporaryDirectory() as scratch:
         run_job(job, Path(scratch), lambda done, total, text: None, threading.Event())
         folder = job_folder(Path(scratch), job)
-        return {name: (folder / name).read_bytes() for name in KEPT if (folder / name).exists()}
+        return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
 
 
 def keep_files(job: Job, out: Path, files: dict[str, bytes]) -> Record:
     """Writes a job's files below `out`, the record last."""
     folder = job_folder(out, job)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
+    for name in FILES:
         if name in files:
             partial = folder / f"{name}.partial"
             partial.write_bytes(files[name])
             partial.replace(folder / name)
-    return read_record(folder / "record.json")
+    return read_record(folder / RECORD)
 
 
 def run_jobs(
@@ -61,7 +63,7 @@ def run_jobs(
                 job = waiting.pop(reference)
                 try:
                     yield job, keep_files(job, out, ray.get(reference))
-                except ray.exceptions.RayError as error:  # the machine went away, or ran out of memory
+                except ray.exceptions.RayError as error:  # the machine is gone or ran out of memory
                     folder = job_folder(out, job)
                     folder.mkdir(parents=True, exist_ok=True)
                     yield job, fail(job, out, f"Ray lost the job ({type(error).__name__}); run the sweep again.")

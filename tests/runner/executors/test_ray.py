@@ -17,11 +17,11 @@ def test_a_sweep_on_ray_gives_the_records_of_a_local_one(cli: Cli, small_clip: P
         done = cli(*common, "--executor", executor, "--out", executor, timeout=300)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
-    told: list[dict[str, tuple[object, ...]]] = []
+    outcomes: list[dict[str, tuple[object, ...]]] = []
     for executor in ("local", "ray"):
         records = [json.loads(path.read_text()) for path in (tmp_path / executor).rglob("record.json")]
-        told.append({r["codec"]: (r["status"], r["bits"], r["psnr_rgb"], r["error"], r["id"]) for r in records})
+        outcomes.append({r["codec"]: (r["status"], r["bits"], r["psnr_rgb"], r["error"], r["id"]) for r in records})
         assert len(list((tmp_path / executor).rglob("bitstream.bin"))) == 2
-    assert told[0] == told[1]
-    assert told[1]["toy"][0] == "ok"
-    assert "the toy broke" in str(told[1]["toy[crash=true]"][3])
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[1]["toy"][0] == "ok"
+    assert "the toy broke" in str(outcomes[1]["toy[crash=true]"][3])

@@ -136,6 +136,13 @@ def test_records_of_other_compressions_do_not_name_what_they_do_not_read() -> No
     assert make("hinerv[compression=nvrc,log_lr_scale=3]").settings.model_dump()["log_lr_scale"] == 3
 
 
+def test_the_former_name_of_log_lr_scale_works_and_says_so() -> None:
+    with pytest.warns(FutureWarning, match="pace is now log_lr_scale"):
+        codec = make("nvrc[pace=3]")
+    assert codec.settings.log_lr_scale == 3
+    assert "pace" not in codec.settings.model_dump()
+
+
 @pytest.mark.parametrize("borrower", ["hinerv", "tenerv"])
 def test_other_codecs_borrow_the_scheme_and_their_grids_are_coded_as_grids(borrower: str) -> None:
     codec, clip = make(f"{borrower}[compression=nvrc,grids=context]"), ClipHeader(64, 48, 9, 25, 1)
