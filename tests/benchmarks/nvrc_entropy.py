@@ -1,6 +1,6 @@
-"""Seconds that NVRC's coder of grids takes for the paper's S2: 1.9 million values in 2,236 lanes of 1,024 voxels.
+"""Benchmark of NVRC's coder of grids at the paper's S2: 1.9 million values in 2,236 lanes of 1,024 voxels.
 
-    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python benchmarks/nvrc_entropy.py
+    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE python tests/benchmarks/nvrc_entropy.py
 
 The paper: 22.9 s to encode, 37.0 s to decode, all parameters, on an RTX 4090. Grids and context models are random, with
 deviations from a fraction of a step to some steps. Prints wall clock and CPU seconds of each direction.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from rdbench.codecs.inr.compression.nvrc.context_coder import Level, walk
+from rdbench.codecs.inr.compression.nvrc.context_coder import FixedPointModel, walk
 from rdbench.codecs.inr.compression.nvrc.context_model import Blocks, ContextModel
 from rdbench.codecs.inr.compression.nvrc.lanes import Lanes, Mask, Place, by_place
 from rdbench.codecs.inr.entropy.exact import Floats
@@ -23,17 +23,17 @@ SHAPES = {f"level {n}": (2 << n, 200 >> n, 45 >> n, 80 >> n) for n in range(4)}
 STEP, MEAN_LOG_SCALE = float(np.exp(-6.0)), -5.5
 
 
-def model(channels: int) -> ContextModel:
-    """Means near zero, log scales that vary by about one."""
-    made = ContextModel(channels).double()
+def random_model(channels: int) -> ContextModel:
+    """A random model whose means are near zero and whose log scales vary by about one."""
+    model = ContextModel(channels).double()
     with torch.no_grad():
-        made.third.weight.view(channels, 2, -1).mul_(torch.tensor([0.003, 1.5]).view(2, 1))
-        made.third.bias.view(channels, 2)[:, 1] = MEAN_LOG_SCALE
-    return made
+        model.third.weight.view(channels, 2, -1).mul_(torch.tensor([0.003, 1.5]).view(2, 1))
+        model.third.bias.view(channels, 2)[:, 1] = MEAN_LOG_SCALE
+    return model
 
 
-def encode(levels: Sequence[Level], own: Lanes, truth: Floats) -> bytes:
-    """The symbols of all lanes."""
+def encode(models: Sequence[FixedPointModel], lanes: Lanes, truth: Floats) -> bytes:
+    """The bytes of all lanes' symbols."""
     writer = SymbolWriter(ScaleTables())
 
     def visit(place: Place, mean: Floats, scale: Floats) -> Floats:
@@ -42,43 +42,43 @@ def encode(levels: Sequence[Level], own: Lanes, truth: Floats) -> bytes:
             writer.add(values, mean[inside] / STEP, scale[inside] / STEP)
             return values
 
-        return own.take(place, code)
+        return lanes.take(place, code)
 
-    walk(levels, visit)
+    walk(models, visit)
     return writer.finish()
 
 
-def decode(levels: Sequence[Level], own: Lanes, data: bytes) -> dict[str, Floats]:
+def decode(models: Sequence[FixedPointModel], lanes: Lanes, data: bytes) -> dict[str, Floats]:
     """The values of all grids."""
     reader = SymbolReader(ScaleTables(), data)
 
     def visit(place: Place, mean: Floats, scale: Floats) -> Floats:
-        return own.take(place, lambda inside, _: reader.read(mean[inside] / STEP, scale[inside] / STEP))
+        return lanes.take(place, lambda inside, _: reader.read(mean[inside] / STEP, scale[inside] / STEP))
 
-    walk(levels, visit)
+    walk(models, visit)
     reader.finish()
-    return own.values
+    return lanes.values
 
 
 def main() -> None:
-    """Encodes, decodes, compares."""
+    """Encodes and decodes the grids, compares them, and prints sizes and times."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
     blocks = {name: Blocks(shape) for name, shape in SHAPES.items()}
     symbols = {
-        name: np.rint(own.split(torch.randn(own.shape) * torch.rand(own.shape[0], 1, 1, 1) * 2).double().numpy())
-        for name, own in blocks.items()
+        name: np.rint(grid.split(torch.randn(grid.shape) * torch.rand(grid.shape[0], 1, 1, 1) * 2).double().numpy())
+        for name, grid in blocks.items()
     }
-    levels = [Level(model(own.shape[0]), own.inside()) for own in blocks.values()]
+    models = [FixedPointModel(random_model(grid.shape[0]), grid.inside()) for grid in blocks.values()]
     steps, truth = np.full((1, 1, 1, 1, 1), STEP), by_place(symbols)
 
     def lanes() -> Lanes:
-        return Lanes({name: (own.inside(), steps, own.shape[0]) for name, own in blocks.items()})
+        return Lanes({name: (grid.inside(), steps, grid.shape[0]) for name, grid in blocks.items()})
 
     before = time.perf_counter(), time.process_time()
-    data = encode(levels, lanes(), truth)
+    data = encode(models, lanes(), truth)
     middle = time.perf_counter(), time.process_time()
-    values = decode(levels, lanes(), data)
+    values = decode(models, lanes(), data)
     after = time.perf_counter(), time.process_time()
     assert all(np.array_equal(values[name], symbols[name] * STEP) for name in SHAPES)
     count = sum(int(np.prod(shape)) for shape in SHAPES.values())

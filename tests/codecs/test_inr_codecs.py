@@ -137,7 +137,7 @@ def test_one_seed_gives_one_bitstream_that_names_its_codec(
     assert sniff(bitstream[:64]) == name.partition("[")[0]
 
 
-def test_a_killed_fit_ends_as_one_never_stopped(
+def test_a_killed_training_ends_as_one_never_stopped(
     coded: tuple[str, bytes], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, bitstream = coded

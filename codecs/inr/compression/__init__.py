@@ -1,1 +1,1 @@
-"""Compression schemes and the entropy coder."""
+"""Compression schemes: quantization, pruning and rate models of network parameters."""

@@ -1,8 +1,8 @@
-"""HNeRV's quantizer: one range for a tensor, or one for each line along an axis, whichever errs least.
+"""HNeRV's quantizer: one range for a tensor, or one for each index of an axis, whichever has the smallest error.
 
-After its pruning and fine-tuning; embeddings have bits of their own. From the paper's code: the candidates, float32
-for a whole tensor's range and float16 for the others. Our choice: pruned weights are a symbol of their own (as in
-the supplement's table 16), and embeddings and weights each have a table, where the paper has one Huffman table.
+It follows pruning and fine-tuning; embeddings have their own number of bits. From the paper's code: the candidates,
+float32 for a whole tensor's range and float16 for the others. Our choice: pruned weights are a symbol of their own (as
+in the supplement's table 16), and embeddings and weights each have a table, where the paper has one Huffman table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,46 +18,49 @@ from rdbench.errors import BitstreamError, RdbenchError
 from ..bitstream import pack_integers, unpack_integers
 from ..entropy.ans import CODERS, Symbols
 from ..networks.network import Network, allocate_parameters
-from .post_training import LARGEST_WEIGHT, MISFIT, MOST_BITS, Array, PostTraining, refuse_bloat
+from .float16 import Array
+from .limits import DAMAGED_SECTIONS, DAMAGED_SETTINGS, DIVERGED, LARGEST_WEIGHT, check_network_size
+from .post_training import MOST_BITS, PostTraining
 
 LARGEST_OVERHEAD = 0.02
-"""An axis is no candidate where it needs more ranges than this share of the tensor's elements (HNeRV's code)."""
+"""Largest number of ranges along an axis, as a share of the tensor's elements (HNeRV's code)."""
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A tensor as symbols (0: exactly zero; q + 1 else), and the ranges along an axis: 0 none, else 1 + the axis."""
+    """A tensor as symbols (0: exactly zero; q + 1 else), and the ranges along an axis."""
 
     symbols: Symbols
     axis: int
+    """0 for one range of the whole tensor, else 1 + the axis."""
     low: Array
     scale: Array
 
     @property
     def ranges(self) -> bytes:
-        """The pairs (min, scale), as they travel."""
+        """The pairs (min, scale), as they are stored in the bitstream."""
         pairs: bytes = np.stack([self.low, self.scale], axis=1).astype(number_type(self.axis)).tobytes()
         return pairs
 
 
 def number_type(axis: int) -> str:
-    """Of the ranges along an axis."""
+    """The number format of the ranges along an axis, as numpy names it."""
     return "<f2" if axis else "<f4"
 
 
 def axes_for(shape: Sequence[int]) -> list[int]:
-    """The candidates for a tensor of this shape."""
+    """The candidate axes of a tensor of this shape, as in `Quantized.axis`."""
     return [0, *(1 + axis for axis, length in enumerate(shape) if length * LARGEST_OVERHEAD > 1)]
 
 
 def lines(values: Array, axis: int) -> Array:
-    """`[members, ranges]`: each column shares a range."""
+    """The values as `[elements, ranges]`, where the elements of a column share a range."""
     rows = values.reshape(-1, 1) if axis == 0 else np.moveaxis(values, axis - 1, 0)
     return rows.reshape(rows.shape[0], -1)
 
 
 def quantize_along(values: Array, axis: int, bits: int) -> tuple[Quantized, float]:
-    """q = round((w - min) / scale) in 0..2^bits - 1, scale = (max - min) / (2^bits - 1), and the mean error."""
+    """q = round((w - min) / scale) in 0..2^bits - 1, with scale = (max - min) / (2^bits - 1); and the mean error."""
     columns = lines(values, axis)
     zero = columns == 0
     low = np.where(zero, np.inf, columns).min(axis=0)
@@ -73,10 +76,10 @@ def quantize_along(values: Array, axis: int, bits: int) -> tuple[Quantized, floa
 
 
 def quantize(tensor: Tensor, bits: int) -> Quantized:
-    """By the axis with the smallest error. Raises RdbenchError for weights beyond LARGEST_WEIGHT."""
+    """The tensor along the axis with the smallest error. Raises RdbenchError for weights beyond LARGEST_WEIGHT."""
     values = tensor.detach().cpu().double().numpy()
     if not np.abs(values).max() <= LARGEST_WEIGHT:
-        raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
+        raise RdbenchError(DIVERGED)
     candidates = [quantize_along(values, axis, bits) for axis in axes_for(tensor.shape)]
     return min(candidates, key=lambda candidate: candidate[1])[0]
 
@@ -96,7 +99,7 @@ def _values(symbols: Symbols, low: Array, scale: Array) -> Array:
 
 
 class AxisQuantization(PostTraining):
-    """Weights held at zero while fine-tuning, then HNeRV's quantizer and entropy coding."""
+    """Pruning with fine-tuning, then HNeRV's quantizer and entropy coding."""
 
     sections = frozenset({"axes", "ranges", "table", "weights", "latent_table", "latents"})
 
@@ -112,11 +115,11 @@ class AxisQuantization(PostTraining):
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
         if len(numbers) != 3 or not all(2 <= bits <= MOST_BITS for bits in numbers[:2]) or numbers[2] >= len(CODERS):
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+            raise BitstreamError(DAMAGED_SETTINGS)
         return cls(numbers[0], numbers[1], list(CODERS)[numbers[2]])
 
     def write(self, network: Network) -> dict[str, bytes]:
-        """All parameters in their order."""
+        """Axes, ranges, tables and symbols of all parameters in their order, weights and latents apart."""
         encode, _ = CODERS[self.coder]
         coded = {n: quantize(p, self._bits(network, n)) for n, p in network.named_parameters()}
         sections = {
@@ -129,9 +132,9 @@ class AxisQuantization(PostTraining):
         return sections
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Weights of the sections. Raises BitstreamError."""
+        """Sets the weights to those of the sections. Raises BitstreamError."""
         parameters = dict(network.named_parameters())
-        refuse_bloat(network, sections)
+        check_network_size(network, sections)
         ranges = _read_ranges(parameters, sections)
         _, decode = CODERS[self.coder]
         symbols: dict[str, Symbols] = {}
@@ -157,17 +160,17 @@ def _read_ranges(
     """Axis, mins and scales by name. Raises BitstreamError."""
     axes, data, at = unpack_integers(sections["axes"]), sections["ranges"], 0
     if len(axes) != len(parameters):
-        raise BitstreamError(MISFIT)
+        raise BitstreamError(DAMAGED_SECTIONS)
     ranges = {}
     for (name, parameter), axis in zip(parameters.items(), axes, strict=True):
         if axis not in axes_for(parameter.shape):
-            raise BitstreamError(MISFIT)
+            raise BitstreamError(DAMAGED_SECTIONS)
         count = parameter.numel() // parameter.shape[axis - 1] if axis else 1
         end = at + 2 * count * np.dtype(number_type(axis)).itemsize
         if end > len(data):
-            raise BitstreamError(MISFIT)
+            raise BitstreamError(DAMAGED_SECTIONS)
         pairs = np.frombuffer(data[at:end], number_type(axis)).reshape(-1, 2)
         ranges[name], at = (axis, pairs[:, 0], pairs[:, 1]), end
     if at != len(data) or not all(np.isfinite(part).all() for _, *pair in ranges.values() for part in pair):
-        raise BitstreamError(MISFIT)
+        raise BitstreamError(DAMAGED_SECTIONS)
     return ranges

@@ -1,10 +1,10 @@
-"""Entropy-constrained fitting: L = D + lambda R (C-NeRV, Gomes et al., CVPR 2023; T-NeRV, CVPR 2024, section 4.4).
+"""Entropy-constrained training: L = D + lambda R (C-NeRV, Gomes et al., CVPR 2023; T-NeRV, CVPR 2024, section 4.4).
 
-Every tensor has a learned scale and offset, a frame's embedding its own; what the forward pass sees is rounded,
-straight through for the gradient. Learned densities (`density.py`) give the bits of every rounded symbol, and the
-tables of the range coder come from them, so the rate in the loss is that of the file. Our choice: the gradient of the
-rate is the expectation of the one under uniform noise (the papers' surrogate) in closed form; tensors too small for a
-table of their own share a density, as all frames do (T-NeRV); scales are learned as logarithms, offsets in symbols.
+Every tensor, and every frame's embedding, has a learned scale and offset; the forward pass uses rounded values, with a
+straight-through gradient. Learned densities (`density.py`) give the bits of every rounded symbol, and the tables of
+the entropy coder come from them, so the rate in the loss is that of the file. Our choice: the gradient of the rate is
+the expectation of the gradient under uniform noise (the papers' surrogate) in closed form; tensors too small for their
+own table share a density, as all frames do (T-NeRV); scales are learned as logarithms, offsets in symbols.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,31 +15,35 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..entropy.density import LARGEST, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
+from ..entropy.density import LARGEST_SYMBOL, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
 from ..entropy.tensor_models import Model, Values, decode_under, encode_under
 from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
 from .entropy_minimization import with_gradient
-from .post_training import MISFIT, refuse_bloat
+from .limits import DAMAGED_SECTIONS, DIVERGED, check_network_size
 from .scheme import Scheme
 
 LEVELS = 63
-"""Of a tensor when its quantization begins."""
-PACE = 0.01
-PACE_OF_AN_EPOCH = 0.2
-"""The mean learning rate of densities and of the logarithms of scales: the latter where so few epochs are fitted that
-they would not arrive otherwise (our choice)."""
+"""Levels that span a tensor's range when its quantization begins."""
+LOG_LEARNING_RATE = 0.01
+"""Least mean learning rate of densities and of the logarithms of scales (our choice)."""
+LOG_LEARNING_RATE_EPOCHS = 0.2
+"""Least product of that mean learning rate and the epochs of the stage, so that densities and scales converge in short
+stages too (our choice)."""
 SMALL = 1024
-"""Tensors of fewer elements share a density (our choice)."""
+"""Number of elements below which tensors share a density (our choice)."""
 WARMUP_STEPS = 100
-"""Steps in which the densities meet the first symbols."""
+"""Warm-up steps that train the densities on the initial symbols."""
 WARMUP_RATE = 0.04
+"""Learning rate of the warm-up steps."""
 SHARED = "shared"
+"""Key of the density that small tensors share."""
 PAYLOADS = ("weights", "grids", "embeddings")
+"""Sections with symbols."""
 
 
 class EntropyConstrained(Scheme):
-    """Acts in the stages that weigh the rate; before, nothing is quantized."""
+    """Scheme that adds lambda * R to the training stages with a `rate_weight`; earlier stages quantize nothing."""
 
     sections = frozenset({"scales", "ranges", "table_model", "tables", *PAYLOADS})
 
@@ -52,10 +56,10 @@ class EntropyConstrained(Scheme):
         self._gain, self._log_lr_scale = 1.0, 1.0
 
     def enter(self, network: Network, stage: Stage) -> None:
-        """Sets up quantizers and densities when the rate begins to count."""
+        """Initializes quantizers and densities for a stage with a `rate_weight`."""
         if stage.rate_weight:
-            log_lr_scale = max(PACE, PACE_OF_AN_EPOCH / stage.epochs)
-            self._set_up(network, stage.batch, log_lr_scale / stage.mean_learning_rate)
+            learning_rate = max(LOG_LEARNING_RATE, LOG_LEARNING_RATE_EPOCHS / stage.epochs)
+            self._set_up(network, stage.batch, learning_rate / stage.mean_learning_rate)
 
     def _set_up(self, network: Network, batch: int = 1, log_lr_scale: float = 1.0) -> None:
         self._log_lr_scale = log_lr_scale
@@ -63,14 +67,14 @@ class EntropyConstrained(Scheme):
         self._rows, self._groups = rows_of(network), list(groups_of(network))
         peaks = torch.cat([(part.amax(1) - part.amin(1)) / LEVELS for part in self._parts(tensors)])
         whole = torch.cat([(t.amax() - t.amin()).expand(n) / LEVELS for t, n in self._counted(tensors)])
-        # an embedding that is flat so far begins with the scale of all
+        # an embedding that is still constant gets a tenth of the scale for all frames together
         self._scales = nn.Parameter(torch.maximum(peaks, 0.1 * whole).clamp(min=1e-8).log() / log_lr_scale)
         self._offsets = nn.Parameter(torch.zeros_like(self._scales))
         counts = [t.numel() for t in tensors.values()]
         self._sizes = torch.tensor(counts, device=peaks.device)
-        # an encoder makes `batch` of all embeddings in a step; the gradient of their rate stands for all
+        # an encoder computes `batch` embeddings per step; the gradient of their rate is scaled up to all frames
         self._gain = max((self._rows[name] for name in network.per_frame), default=1) / batch
-        self._settle(tensors)
+        self._initialize_densities(tensors)
 
     def _counted(self, tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, int]]:
         return [(tensors[name], rows) for name, rows in self._rows.items()]
@@ -79,13 +83,13 @@ class EntropyConstrained(Scheme):
         """Each tensor as `[rows, elements]`, a quantizer for each row."""
         return [tensor.reshape(rows, -1) for tensor, rows in self._counted(tensors)]
 
-    def _settle(self, tensors: Mapping[str, Tensor]) -> None:
-        """Densities that fit the first symbols."""
+    def _initialize_densities(self, tensors: Mapping[str, Tensor]) -> None:
+        """Trains densities on the initial symbols."""
         with torch.no_grad():
             codes = self._codes(tensors)
             places = self._places(codes.round())
             counts = torch.bincount(places, minlength=self._models * SYMBOLS).view(-1, SYMBOLS).float()
-        symbols = torch.arange(SYMBOLS, device=codes.device) - LARGEST
+        symbols = torch.arange(SYMBOLS, device=codes.device) - LARGEST_SYMBOL
         deviations = ((counts * symbols**2).sum(1) / counts.sum(1)).sqrt()
         self._densities = Densities(deviations, self._log_lr_scale).to(codes.device)
         optimizer = torch.optim.Adam(self._densities.parameters(), lr=WARMUP_RATE / self._log_lr_scale)
@@ -99,7 +103,7 @@ class EntropyConstrained(Scheme):
         return max(self._groups) + 1
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """Scales, offsets and densities, once the rate counts."""
+        """Scales, offsets and densities, from the first stage with a `rate_weight` on."""
         return [self._scales, self._offsets, *self._densities.parameters()] if self._densities is not None else []
 
     def state(self) -> dict[str, Tensor]:
@@ -107,7 +111,7 @@ class EntropyConstrained(Scheme):
         return {str(number): parameter.detach() for number, parameter in enumerate(self.parameters())}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Those of a checkpoint."""
+        """Restores scales, offsets and densities of a checkpoint."""
         with torch.no_grad():
             for number, parameter in enumerate(self.parameters()):
                 parameter.copy_(state[str(number)])
@@ -118,13 +122,13 @@ class EntropyConstrained(Scheme):
         return (self._scales * self._log_lr_scale).exp()[:, None].split(rows), self._offsets[:, None].split(rows)
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Everything quantized."""
+        """All tensors, quantized."""
         if self._densities is None:
             return {}
         quantized = {}
         for name, part, scale, offset in zip(self._rows, self._parts(tensors), *self._quantizers(), strict=True):
             codes = part / scale + offset
-            symbols = codes + (codes.round().clamp(-LARGEST, LARGEST) - codes).detach()
+            symbols = codes + (codes.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL) - codes).detach()
             quantized[name] = ((symbols - offset) * scale).view_as(tensors[name])
         return quantized
 
@@ -134,15 +138,15 @@ class EntropyConstrained(Scheme):
         return torch.cat([(part / scale + offset).flatten() for part, scale, offset in parts])
 
     def _places(self, rounded: Tensor) -> Tensor:
-        """Where the tables of all densities, one after the other, hold these symbols."""
-        groups = torch.tensor(self._groups, device=rounded.device) * SYMBOLS + LARGEST
-        return rounded.clamp(-LARGEST, LARGEST).long() + groups.repeat_interleave(self._sizes)
+        """Indices of these symbols in the tables of all densities, one after the other."""
+        groups = torch.tensor(self._groups, device=rounded.device) * SYMBOLS + LARGEST_SYMBOL
+        return rounded.clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL).long() + groups.repeat_interleave(self._sizes)
 
     def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
         """The bits of all rounded symbols under the densities.
 
-        As a function of the code x the bits are taken as linear between symbols; under noise in plus and minus 1/2
-        the expected gradient is then their slopes on both sides of x, blended by its distance from the symbol.
+        The bits are taken as linear in the code x between symbols. Under uniform noise in -1/2..1/2 the expected
+        gradient is then a mean of their slopes on both sides of x, weighted by its distance from the symbol.
         """
         if self._densities is None:
             return None
@@ -163,29 +167,29 @@ class EntropyConstrained(Scheme):
         return (counts * (bits + inside.log2())).sum() + (slope * (codes - codes.detach())).sum()
 
     def estimate(self, network: Network) -> float:
-        """The bits of the network as the loss sees them."""
+        """The bits of the network as in the loss."""
         with torch.no_grad():
             bits = self.rate(dict(network.named_parameters()))
         return 0.0 if bits is None else float(bits)
 
     @torch.no_grad()
     def write(self, network: Network) -> dict[str, bytes]:
-        """Scales and offsets, tables, and the symbols of weights, grids and embeddings."""
+        """Scales and offsets as float32, tables, and the symbols of weights, grids and embeddings."""
         if self._densities is None:
             self._set_up(network)
         assert self._densities is not None
         tensors = dict(network.named_parameters())
         codes = self._codes(tensors).cpu()
         if not bool(codes.isfinite().all()):
-            raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
-        rounded = codes.round().clamp(-LARGEST, LARGEST).to(torch.int32)
+            raise RdbenchError(DIVERGED)
+        rounded = codes.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL).to(torch.int32)
         symbols = [part.numpy() for part in rounded.split(self._sizes.tolist())]
         bits = self._densities.bits().double().cpu().numpy()
         tables = []
-        for group, own in enumerate(bits):
-            of_group = [part for part, its in zip(symbols, self._groups, strict=True) if its == group]
-            low, high = min(int(part.min()) for part in of_group), max(int(part.max()) for part in of_group)
-            tables.append((low, table_of(own, low, high)))
+        for number, group_bits in enumerate(bits):
+            members = [part for part, group in zip(symbols, self._groups, strict=True) if group == number]
+            low, high = min(int(part.min()) for part in members), max(int(part.max()) for part in members)
+            tables.append((low, table_of(group_bits, low, high)))
         sections = {"scales": self._scale_bytes(), **pack_tables(tables)}
         models = list(unpack_tables(sections, len(tables)))
         for payload, places in payloads_of(network).items():
@@ -198,13 +202,13 @@ class EntropyConstrained(Scheme):
         return torch.stack([scales, self._offsets]).cpu().numpy().astype("<f4").tobytes()
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Weights of the sections. Raises BitstreamError."""
-        refuse_bloat(network, sections)
+        """Sets the weights to those of the sections. Raises BitstreamError."""
+        check_network_size(network, sections)
         rows, groups = rows_of(network), list(groups_of(network))
         count = sum(rows.values())
         scales = np.frombuffer(sections["scales"] if len(sections["scales"]) == 8 * count else b"", "<f4")
         if len(scales) != 2 * count or not np.isfinite(scales).all():
-            raise BitstreamError(MISFIT)
+            raise BitstreamError(DAMAGED_SECTIONS)
         models = list(unpack_tables(sections, max(groups) + 1))
         shapes = [parameter.shape for parameter in network.parameters()]
         symbols: dict[int, Values] = {}
@@ -215,19 +219,19 @@ class EntropyConstrained(Scheme):
         at = 0
         with torch.no_grad():
             for place, (parameter, n) in enumerate(zip(network.parameters(), rows.values(), strict=True)):
-                own, shift = scales[at : at + n, None], scales[count + at : count + at + n, None]
-                values = (symbols[place].reshape(n, -1).astype(np.float32) - shift) * own
+                scale, shift = scales[at : at + n, None], scales[count + at : count + at + n, None]
+                values = (symbols[place].reshape(n, -1).astype(np.float32) - shift) * scale
                 parameter.copy_(torch.from_numpy(values).view(parameter.shape))
                 at += n
 
 
 def rows_of(network: Network) -> dict[str, int]:
-    """How many quantizers each tensor has: one, or one for each frame."""
+    """The number of each tensor's quantizers, by its name: one, or one for each frame."""
     return {name: len(p) if name in network.per_frame else 1 for name, p in network.named_parameters()}
 
 
 def groups_of(network: Network) -> Sequence[int]:
-    """The number of each tensor's density: small ones share one, embeddings have one for all frames of a name."""
+    """The index of each tensor's density: small tensors share one; a tensor of embeddings has one for all frames."""
     numbers: dict[str, int] = {}
     keys = [
         SHARED if parameter.numel() < SMALL and name not in network.per_frame else name
@@ -237,7 +241,7 @@ def groups_of(network: Network) -> Sequence[int]:
 
 
 def payloads_of(network: Network) -> dict[str, list[int]]:
-    """The places of the tensors in each payload."""
+    """The indices of the tensors in each payload, in the network's order."""
     payloads: dict[str, list[int]] = {name: [] for name in PAYLOADS}
     for place, (name, _) in enumerate(network.named_parameters()):
         kind = "embeddings" if name in network.per_frame else "grids" if name in network.latents else "weights"

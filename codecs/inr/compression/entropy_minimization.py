@@ -1,10 +1,10 @@
 """Consistent entropy minimization: quantizers and rate in the loss, under Gaussians that need no training.
 
 HNeRV-Boost's scheme (X. Zhang et al., CVPR 2024, section 3.4). Every tensor has a learned step; the codes of a
-tensor, and of each frame's embedding, are modeled by a Gaussian of their own mean and deviation, while fitting as in
-the bitstream. The rate counts only above a target. Our choice: steps are learned as logarithms, so that none becomes
-zero; quantizers of embeddings begin with the range of all frames; means and deviations travel as float16, tables are
-built in one way everywhere (`gaussian.py`).
+tensor, and of each frame's embedding, are modeled by a Gaussian of their own mean and deviation, in training as in the
+bitstream. The rate is part of the loss only above a target. Our choice: steps are learned as logarithms, so that none
+becomes zero; quantizers of embeddings are initialized from the range of all frames; means and deviations are stored as
+float16, and tables are the same on any machine (`gaussian.py`).
 """
 
 import math
@@ -19,18 +19,19 @@ from rdbench.errors import BitstreamError
 from ..entropy.gaussian import Floats, Gaussian, decode, encode, model_of, pack_models, unpack_models
 from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
-from .post_training import MISFIT, refuse_bloat
+from .limits import DAMAGED_SECTIONS, check_network_size
 from .scheme import Scheme
 
 INITIAL_LEVELS = 255
-PACE = 10.0
-"""Logarithms of steps move so much faster than the optimizer's rate (our choice)."""
+"""Steps that span a tensor's range when its quantization begins."""
+LOG_LR_SCALE = 10.0
+"""Learning rate of the logarithms of steps, relative to the optimizer's (our choice)."""
 LEAST_PROBABILITY = 1e-5
 LEAST_DEVIATION = 1e-5
 
 
 def gaussian_bits(symbols: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Bits of each symbol, in units of which the Gaussian is given."""
+    """Bits of each symbol under a Gaussian integrated over a unit, with mean and deviation in symbols."""
     centered, scale = symbols - mean, deviation.clamp(min=LEAST_DEVIATION)
     upper = torch.special.ndtr((centered + 0.5) / scale)
     lower = torch.special.ndtr((centered - 0.5) / scale)
@@ -39,43 +40,43 @@ def gaussian_bits(symbols: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 def rounded(codes: Tensor) -> Tensor:
-    """To integers, straight through for the gradient."""
+    """The codes rounded to integers, with a straight-through gradient."""
     return codes + (codes.round() - codes).detach()
 
 
 def with_gradient(tensor: Tensor, factor: float) -> Tensor:
-    """The same values with a gradient so many times as large."""
+    """The same values with their gradient multiplied by `factor`."""
     return tensor * factor - (tensor * (factor - 1)).detach()
 
 
 class EntropyMinimization(Scheme):
-    """Acts in the stages that weigh the rate; before, nothing is quantized."""
+    """Scheme that adds lambda * R to the training stages with a `rate_weight`; earlier stages quantize nothing."""
 
     sections = frozenset({"steps", "models", "ranges", "weights", "latents"})
 
     def __init__(self, target: float = 4.0) -> None:
         self.target = target
-        """Bits for each parameter below which the rate costs nothing."""
+        """Bits per parameter below which the rate is zero."""
         self._names: list[str] = []
         self._frames: dict[str, int] = {}
         self._steps, self._offsets = nn.Parameter(torch.zeros(0)), nn.Parameter(torch.zeros(0))
         self._gain = 1.0
 
     def enter(self, network: Network, stage: Stage) -> None:
-        """Sets up the quantizers when the rate begins to count."""
+        """Initializes the quantizers for a stage with a `rate_weight`."""
         if not stage.rate_weight:
             return
         tensors = {name: parameter.detach() for name, parameter in network.named_parameters()}
         self._names, self._frames = list(tensors), {name: len(tensors[name]) for name in sorted(network.per_frame)}
         spans = torch.stack([(t.max() - t.min()).clamp(min=1e-6) / INITIAL_LEVELS for t in tensors.values()])
-        self._steps = nn.Parameter(spans.log() / PACE)
+        self._steps = nn.Parameter(spans.log() / LOG_LR_SCALE)
         lowest = [tensors[name].min() for name in self._frames]
         self._offsets = nn.Parameter(torch.stack(lowest) if lowest else spans.new_zeros(0))
-        # an encoder makes `batch` of all embeddings in a step; the gradient of their rate stands for all
+        # an encoder computes `batch` embeddings per step; the gradient of their rate is scaled up to all frames
         self._gain = max(self._frames.values(), default=1) / stage.batch
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """Steps and offsets, once the rate counts."""
+        """Steps and offsets, from the first stage with a `rate_weight` on."""
         return [self._steps, self._offsets] if self._names else []
 
     def state(self) -> dict[str, Tensor]:
@@ -83,17 +84,17 @@ class EntropyMinimization(Scheme):
         return {"steps": self._steps.detach(), "offsets": self._offsets.detach()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Those of a checkpoint."""
+        """Restores steps and offsets of a checkpoint."""
         if self._names:
             with torch.no_grad():
                 self._steps.copy_(state["steps"])
                 self._offsets.copy_(state["offsets"])
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Everything quantized."""
+        """All tensors, quantized."""
         if not self._names:
             return {}
-        steps = dict(zip(self._names, (self._steps * PACE).exp(), strict=True))
+        steps = dict(zip(self._names, (self._steps * LOG_LR_SCALE).exp(), strict=True))
         offsets = dict(zip(self._frames, self._offsets, strict=True))
         quantized = {}
         for name in self._names:
@@ -105,7 +106,7 @@ class EntropyMinimization(Scheme):
         return quantized
 
     def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
-        """The bits with noise in place of rounding, zero below the target."""
+        """The bits, with uniform noise in place of rounding; zero below the target."""
         if not self._names:
             return None
         amplified = {name: with_gradient(tensors[name], self._gain) for name in self._frames}
@@ -114,12 +115,12 @@ class EntropyMinimization(Scheme):
         return bits * (bits.detach() > self.target * count)
 
     def estimate(self, network: Network) -> float:
-        """The bits that the model gives the rounded codes."""
+        """The bits of the rounded codes under the model."""
         with torch.no_grad():
             return float(self._bits(dict(network.named_parameters()), noisy=False))
 
     def _bits(self, tensors: Mapping[str, Tensor], noisy: bool) -> Tensor:
-        steps = dict(zip(self._names, (self._steps * PACE).exp(), strict=True))
+        steps = dict(zip(self._names, (self._steps * LOG_LR_SCALE).exp(), strict=True))
         flat = [name for name in self._names if name not in self._frames]
         sizes = torch.tensor([tensors[name].numel() for name in flat], device=self._steps.device)
         codes = torch.cat([(tensors[name] / steps[name]).flatten() for name in flat])
@@ -137,8 +138,8 @@ class EntropyMinimization(Scheme):
         return bits
 
     def write(self, network: Network) -> dict[str, bytes]:
-        """Steps, offsets, models and ranges, and the codes of weights and of latents."""
-        steps = (self._steps.detach().cpu() * PACE).exp().numpy()
+        """Steps and offsets as float32, models and ranges, and the codes of weights and of latents."""
+        steps = (self._steps.detach().cpu() * LOG_LR_SCALE).exp().numpy()
         offsets = self._offsets.detach().cpu().numpy()
         codes: dict[str, list[Floats]] = {}
         for name, step in zip(self._names, steps, strict=True):
@@ -154,14 +155,15 @@ class EntropyMinimization(Scheme):
         return {**sections, "ranges": ranges}
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Weights of the sections. Raises BitstreamError."""
-        refuse_bloat(network, sections)
+        """Sets the weights to those of the sections. Raises BitstreamError."""
+        check_network_size(network, sections)
         shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
         rows = {name: shape[0] if name in network.per_frame else 1 for name, shape in shapes.items()}
-        numbers = np.frombuffer(sections["steps"][: 4 * (len(shapes) + len(network.per_frame))], "<f4")
-        expected = 4 * (len(shapes) + len(network.per_frame))
-        if len(sections["steps"]) != expected or not np.isfinite(numbers).all():
-            raise BitstreamError(MISFIT)
+        if len(sections["steps"]) != 4 * (len(shapes) + len(network.per_frame)):
+            raise BitstreamError(DAMAGED_SECTIONS)
+        numbers = np.frombuffer(sections["steps"], "<f4")
+        if not np.isfinite(numbers).all():
+            raise BitstreamError(DAMAGED_SECTIONS)
         steps = dict(zip(shapes, numbers, strict=False))
         offsets = dict(zip(sorted(network.per_frame), numbers[len(shapes) :], strict=True))
         models = iter(unpack_models(sections["models"], sections["ranges"], sum(rows.values())))

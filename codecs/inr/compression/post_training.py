@@ -1,41 +1,22 @@
 """NeRV's compression after training: global pruning, per-channel quantization, entropy coding (NeRV, section 3.3)."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
 from ..entropy.ans import CODERS, Symbols
-from ..networks.network import Network, allocate_parameters
+from ..networks.network import Network, allocate_parameters, count_parameters
 from ..recipes.stage import Stage
-from .pruning import Masks, PruningScheme, drop_smallest
+from .float16 import Array, float16_above, read_float16
+from .limits import DAMAGED_SETTINGS, DIVERGED, LARGEST_WEIGHT, check_network_size
+from .pruning import PruningScheme, masks_by_magnitude
 
-Array = npt.NDArray[Any]
 MOST_BITS = 12
-LARGEST_WEIGHT = 30_000.0
-DENSEST = 1024
-"""Weights that one byte may stand for; keeps a small malicious file from asking for much memory (our choice)."""
-FREE_WEIGHTS = 1 << 20
-"""So many weights are allowed whatever the size of the file."""
-MISFIT = "The bitstream's sections do not fit its network; encode the clip again."
-
-
-def refuse_bloat(network: nn.Module, sections: Mapping[str, bytes]) -> None:
-    """Raises BitstreamError for a network that is far too large for the bytes that hold it."""
-    total = sum(p.numel() for p in network.parameters())
-    if total > max(FREE_WEIGHTS, DENSEST * sum(len(data) for data in sections.values())):
-        raise BitstreamError(MISFIT)
-
-
-def prune_masks(network: nn.Module, names: Iterable[str], sparsity: float) -> Masks:
-    """Masks that drop the share `sparsity` of smallest magnitude over all the named weights together."""
-    scores = {name: network.get_parameter(name).detach().abs() for name in names}
-    return drop_smallest(scores, int(sparsity * sum(score.numel() for score in scores.values())))
 
 
 def quantize(weight: Tensor, bits: int) -> tuple[Symbols, Array]:
@@ -52,18 +33,13 @@ def quantize(weight: Tensor, bits: int) -> tuple[Symbols, Array]:
     high = np.where(zero, -np.inf, rows).max(axis=1)
     low, high = np.where(np.isfinite(low), low, 0), np.where(np.isfinite(high), high, 0)
     if max(-low.min(), high.max()) > LARGEST_WEIGHT:
-        raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
-    low16 = -_float16_above(-low)
-    scale16 = _float16_above((high - low16) / (1 << bits))
+        raise RdbenchError(DIVERGED)
+    low16 = -float16_above(-low)
+    scale16 = float16_above((high - low16) / (1 << bits))
     step = np.where(scale16 > 0, scale16, 1).astype(np.float64)
     q = np.rint((rows - low16.astype(np.float64)[:, None]) / step[:, None]).clip(0, 1 << bits)
     symbols = np.where(zero, 0, q + 1).astype(np.int32)
     return symbols.reshape(-1), np.stack([low16, scale16], axis=1)
-
-
-def _float16_above(values: Array) -> Array:
-    rounded = values.astype("<f2")
-    return np.where(rounded < values, np.nextafter(rounded, np.float16(np.inf)), rounded).astype("<f2")
 
 
 def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
@@ -74,20 +50,20 @@ def dequantize(symbols: Symbols, ranges: Array, shape: torch.Size) -> Tensor:
     return torch.from_numpy(values.reshape(tuple(shape)))
 
 
-def read_choices(numbers: Sequence[int], most_bits: int) -> tuple[int, str]:
-    """Bits, and the coder by its number, as they travel. Raises BitstreamError, also above `most_bits`."""
+def read_bits_and_coder(numbers: Sequence[int], most_bits: int) -> tuple[int, str]:
+    """Bits and the name of the coder from their transmitted numbers. Raises BitstreamError."""
     if len(numbers) != 2 or not 2 <= numbers[0] <= most_bits or numbers[1] >= len(CODERS):
-        raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+        raise BitstreamError(DAMAGED_SETTINGS)
     return numbers[0], list(CODERS)[numbers[1]]
 
 
 class PostTraining(PruningScheme):
-    """Weights held at zero while fine-tuning, then uniform quantization of each channel and entropy coding."""
+    """Pruning with fine-tuning, then uniform quantization of each channel and entropy coding."""
 
     sections = frozenset({"ranges", "table", "weights"})
 
     def __init__(self, bits: int = 8, coder: str = "arithmetic", prunable: str = ".*") -> None:
-        super().__init__(prunable)
+        super().__init__(prunable, masks_by_magnitude)
         self.bits, self.coder = bits, coder
 
     def numbers(self) -> list[int]:
@@ -97,18 +73,14 @@ class PostTraining(PruningScheme):
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
-        return cls(*read_choices(numbers, MOST_BITS))
+        return cls(*read_bits_and_coder(numbers, MOST_BITS))
 
     def enter(self, network: Network, stage: Stage) -> None:
         """Prunes to the stage's sparsity."""
         self.prune(network, stage.sparsity)
 
-    def masks(self, network: Network, names: list[str], sparsity: float) -> Masks:
-        """By magnitude."""
-        return prune_masks(network, names, sparsity)
-
     def write(self, network: Network) -> dict[str, bytes]:
-        """All parameters in their order, one table for all of them."""
+        """Ranges and symbols of all parameters in their order, with one table for all."""
         quantized = [quantize(parameter, self.bits) for parameter in network.parameters()]
         encode, _ = CODERS[self.coder]
         table, payload = encode(np.concatenate([symbols for symbols, _ in quantized]), alphabet(self.bits))
@@ -116,16 +88,12 @@ class PostTraining(PruningScheme):
         return {"ranges": ranges, "table": table, "weights": payload}
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Weights of the sections, exact, so the same everywhere. Raises BitstreamError."""
-        total, channels = sum(p.numel() for p in network.parameters()), _channels(network)
-        if len(sections["ranges"]) != 4 * sum(channels):
-            raise BitstreamError(MISFIT)
-        refuse_bloat(network, sections)
-        ranges = np.frombuffer(sections["ranges"], "<f2").reshape(-1, 2)
-        if not np.isfinite(ranges).all():
-            raise BitstreamError(MISFIT)
+        """Sets the weights to those of the sections, exact, so the same everywhere. Raises BitstreamError."""
+        channels = _channels(network)
+        ranges = read_float16(sections["ranges"], 2 * sum(channels)).reshape(-1, 2)
+        check_network_size(network, sections)
         _, decode = CODERS[self.coder]
-        symbols = decode(sections["table"], sections["weights"], total, alphabet(self.bits))
+        symbols = decode(sections["table"], sections["weights"], count_parameters(network), alphabet(self.bits))
         allocate_parameters(network)
         first = row = 0
         with torch.no_grad():
@@ -141,4 +109,5 @@ def alphabet(bits: int) -> int:
 
 
 def _channels(network: nn.Module) -> list[int]:
+    """The number of ranges of each parameter."""
     return [p.shape[0] if p.dim() > 1 else 1 for p in network.parameters()]

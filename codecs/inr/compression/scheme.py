@@ -1,4 +1,4 @@
-"""A compression scheme: how the weights of a network become bytes, and what it does while they are fitted."""
+"""The interface of a compression scheme: how a network's weights become bytes, and its part in their training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,62 +10,66 @@ from rdbench.errors import BitstreamError
 
 from ..networks.network import Network
 from ..recipes.stage import Stage
+from .limits import DAMAGED_SETTINGS
 
 
 class Scheme(ABC):
-    """One of the ways to compress; the engine calls it at every stage and step of the fit.
+    """A way to compress a network; the trainer calls it at every stage and step of training.
 
-    Post-training schemes only hold masks and write at the end. Quantization-aware ones `substitute` the weights that
-    the forward pass sees; entropy-constrained ones have `parameters` of their own and a `rate` for the loss.
+    Post-training schemes only hold masks, and write at the end. Quantization-aware ones `substitute` the weights in
+    the forward pass; entropy-constrained ones have trainable `parameters` of their own and a `rate` for the loss.
     """
 
     sections: ClassVar[frozenset[str]]
-    """The names of the sections that `write` gives and `read` needs."""
+    """Names of the sections that `write` returns and `read` needs."""
 
     def enter(self, network: Network, stage: Stage) -> None:
-        """A stage begins, with these weights."""
+        """Prepares for a training stage, which begins with these weights."""
         return
 
     def advance(self, progress: float) -> None:
-        """A step begins, after this share of its stage."""
+        """Prepares for a training step; `progress` is the share of the stage that has passed, in 0..1."""
         return
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """What the scheme itself learns."""
+        """The scheme's own trainable parameters."""
         return ()
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What the forward pass sees in place of these tensors, all that travel by name; those not named stay."""
+        """Substitutes for tensors in the forward pass; those that it does not name are used as they are.
+
+        `tensors`: all transmitted tensors by name.
+        """
         return {}
 
     def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
-        """The bits that these tensors, all that travel, take under the scheme's model; None where it models none.
+        """The bits that all transmitted tensors take under the scheme's model; None where it models no rate.
 
         Called right after `substitute`, with the same tensors.
         """
         return None
 
     def after_step(self, network: Network) -> None:
-        """The optimizer has changed the weights."""
+        """Acts on the weights after a step of the optimizer."""
         return
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps."""
+        """The scheme's part of a checkpoint."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """What `state` gave."""
+        """Restores what `state` returned."""
         return
 
     def numbers(self) -> list[int]:
-        """The scheme's choices as integers, which `from_numbers` reads; they travel. Here there are none."""
+        """The scheme's settings as integers, which are transmitted and read by `from_numbers`; none by default."""
         return []
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
-        """The scheme with these choices. Raises BitstreamError for what is none."""
+        """The scheme with these settings. Raises BitstreamError for settings that do not exist."""
         if numbers:
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+            raise BitstreamError(DAMAGED_SETTINGS)
         return cls()
 
     @abstractmethod
@@ -74,7 +78,7 @@ class Scheme(ABC):
 
     @abstractmethod
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Gives the network, still on the meta device, memory on the CPU and the weights of the sections.
+        """Allocates the parameters of a network on the meta device on the CPU, and sets them to the sections' weights.
 
-        Raises BitstreamError where they do not fit it, before memory for the weights is taken.
+        Raises BitstreamError for sections that do not fit the network, before it allocates them.
         """

@@ -1,8 +1,8 @@
 """FFNeRV's quantization-aware training: every parameter passes a tanh and a uniform quantizer from the first step.
 
-u = tanh(p), n = 2^(b-1) - 1, value = sign(u) floor(|u| n) / n: no scale travels, and zero has twice the room. The
-rounding is passed straight through by the gradient, the tanh is not. Our choice: grids and weights each have a table,
-where the paper has one Huffman table for all.
+u = tanh(p), n = 2^(b-1) - 1, value = sign(u) floor(abs(u) n) / n: no scale is transmitted, and the interval of zero
+is twice as wide as the others. The gradient of the rounding is straight-through, that of the tanh is its own. Our
+choice: grids and weights each have a table, where the paper has one Huffman table for all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..entropy.ans import CODERS, Symbols
 from ..networks.network import Network, allocate_parameters
-from .post_training import Array, read_choices, refuse_bloat
+from .float16 import Array
+from .limits import check_network_size
+from .post_training import read_bits_and_coder
 from .scheme import Scheme
 
 MOST_BITS = 8
@@ -22,17 +24,17 @@ MOST_BITS = 8
 
 def levels(tensor: Tensor, bits: int) -> Tensor:
     """The integers -n..n that stand for a tensor, as floats."""
-    n = top(bits)
+    n = largest_level(bits)
     return (tensor.tanh() * n).trunc()
 
 
-def top(bits: int) -> int:
-    """n: no value is larger than n / n."""
+def largest_level(bits: int) -> int:
+    """n = 2^(bits-1) - 1: the level of the largest value, 1."""
     return (1 << (bits - 1)) - 1
 
 
 class TanhQuantization(Scheme):
-    """Quantized while being fitted (FFNeRV, section 3.4), then entropy coding."""
+    """Quantization in every training step (FFNeRV, section 3.4), then entropy coding."""
 
     sections = frozenset({"table", "weights", "latent_table", "latents"})
 
@@ -46,30 +48,31 @@ class TanhQuantization(Scheme):
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these numbers. Raises BitstreamError."""
-        return cls(*read_choices(numbers, MOST_BITS))
+        return cls(*read_bits_and_coder(numbers, MOST_BITS))
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """All tensors quantized."""
-        n = top(self.bits)
+        """All tensors, quantized."""
+        n = largest_level(self.bits)
         squashed = {name: tensor.tanh() for name, tensor in tensors.items()}
         return {name: u + ((u * n).trunc() / n - u).detach() for name, u in squashed.items()}
 
     def write(self, network: Network) -> dict[str, bytes]:
-        """All parameters in their order, weights and latents apart."""
+        """Tables and symbols of all parameters in their order, weights and latents apart."""
         encode, _ = CODERS[self.coder]
+        n = largest_level(self.bits)
         sections = {}
         for (table, payload), names in network.parts().items():
             tensors = [network.get_parameter(name).detach().cpu() for name in names]
-            symbols = [levels(tensor, self.bits).int().numpy().reshape(-1) + top(self.bits) for tensor in tensors]
+            symbols = [levels(tensor, self.bits).int().numpy().reshape(-1) + n for tensor in tensors]
             joined: Symbols = np.concatenate([np.zeros(0, np.int32), *symbols])
-            sections[table], sections[payload] = encode(joined, 2 * top(self.bits) + 1)
+            sections[table], sections[payload] = encode(joined, 2 * n + 1)
         return sections
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Weights of the sections. Raises BitstreamError."""
-        refuse_bloat(network, sections)
+        """Sets the weights to those of the sections. Raises BitstreamError."""
+        check_network_size(network, sections)
         _, decode = CODERS[self.coder]
-        n = top(self.bits)
+        n = largest_level(self.bits)
         values: dict[str, Array] = {}
         for (table, payload), names in network.parts().items():
             counts = [network.get_parameter(name).numel() for name in names]

@@ -1,1 +1,1 @@
-"""Entropy coding: probability models, exact arithmetic, and the range coder."""
+"""Entropy coding: probability models, arithmetic that is exact on any machine, and the coders."""

@@ -1,7 +1,7 @@
-"""Entropy coding of integer symbols with `constriction`: arithmetic (asymmetric numeral systems) or Huffman.
+"""Entropy coding of integer symbols: asymmetric numeral systems (ANS) or Huffman codes.
 
-The table travels as integers; both sides derive the same probabilities from them by one division, so any machine
-decodes the same symbols.
+The only module that uses `constriction`. A model is a table of integer frequencies, from which encoder and decoder
+compute the same probabilities by one division, so any machine decodes the same symbols.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,38 +19,85 @@ Symbols = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
 Encode = Callable[[Symbols, int], tuple[bytes, bytes]]
 Decode = Callable[[bytes, bytes, int, int], Symbols]
-PRECISION = 1 << 16
-"""Counts are scaled to about this total before they travel."""
+TABLE_TOTAL = 1 << 16
+"""Approximate sum of the frequencies in a transmitted table."""
+DAMAGED_SYMBOLS = "The bitstream's weights do not fit their table; encode the clip again."
 
 
-DAMAGED = "The bitstream's weights do not fit their table; encode the clip again."
+class CoderModel:
+    """Probabilities of the symbols 0 to n - 1, proportional to integer frequencies; a single symbol takes no bits."""
+
+    __slots__ = ("categorical",)
+
+    def __init__(self, frequencies: Counts) -> None:
+        several = len(frequencies) > 1
+        self.categorical = (
+            constriction.stream.model.Categorical(_probabilities(frequencies), perfect=False) if several else None
+        )
+        """The coder's own form of the model; None for a single symbol."""
+
+
+class AnsEncoder:
+    """Encodes symbols under any number of models into one payload; it is a stack, so the last call is decoded first."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.stack.AnsCoder()
+
+    def push(self, symbols: Symbols, model: CoderModel) -> None:
+        """Adds symbols that are decoded in their own order, and before those of earlier calls."""
+        if model.categorical is not None and symbols.size:
+            self._coder.encode_reverse(symbols, model.categorical)
+
+    def finish(self) -> bytes:
+        """The payload: little-endian words of 32 bits."""
+        return bytes(self._coder.get_compressed().astype("<u4").tobytes())
+
+
+class AnsDecoder:
+    """Decodes a payload of `AnsEncoder`. Raises BitstreamError for one that it cannot have written."""
+
+    def __init__(self, payload: bytes) -> None:
+        words = _read_words(payload)
+        if words.size and words[-1] == 0:  # the encoder never writes a zero at the end
+            raise BitstreamError(DAMAGED_SYMBOLS)
+        self._coder = constriction.stream.stack.AnsCoder(words)
+
+    def pop(self, count: int, model: CoderModel) -> Symbols:
+        """The next `count` symbols."""
+        if model.categorical is None or not count:
+            return np.zeros(count, np.int32)
+        symbols: Symbols = self._coder.decode(model.categorical, count)
+        return symbols
+
+    def finish(self) -> None:
+        """Raises BitstreamError unless the payload ends here."""
+        if not self._coder.is_empty():
+            raise BitstreamError(DAMAGED_SYMBOLS)
 
 
 def make_table(symbols: Symbols, alphabet: int) -> Counts:
-    """Scaled counts of the symbols 0 to alphabet - 1; what occurs has at least 1."""
+    """Frequencies of the symbols 0 to alphabet - 1, scaled to TABLE_TOTAL; at least 1 for a symbol that occurs."""
     counts = np.bincount(symbols, minlength=alphabet)
-    shares = np.rint(counts * (PRECISION / max(1, symbols.size)))
+    shares = np.rint(counts * (TABLE_TOTAL / max(1, symbols.size)))
     table: Counts = np.where(counts > 0, np.maximum(1, shares), 0).astype(np.int64)
     return table
 
 
 def read_table(data: bytes, count: int, alphabet: int) -> Counts:
-    """The counts that travelled. Raises BitstreamError."""
+    """The transmitted table of `count` symbols. Raises BitstreamError."""
     table = np.array(unpack_integers(data), dtype=np.int64)
-    if table.size != alphabet or table.any() != (count > 0) or (table > 2 * PRECISION).any():
+    if table.size != alphabet or table.any() != (count > 0) or (table > 2 * TABLE_TOTAL).any():
         raise BitstreamError("The bitstream's probability table is damaged; encode the clip again.")
     return table
 
 
 def encode_arithmetic(symbols: Symbols, alphabet: int) -> tuple[bytes, bytes]:
-    """The table and the payload for symbols 0 to alphabet - 1."""
+    """The table and the payload of symbols 0 to alphabet - 1."""
     table = make_table(symbols, alphabet)
     used = np.flatnonzero(table)
-    if used.size < 2:  # nothing to tell apart
-        return pack_integers(table.tolist()), b""
-    coder = constriction.stream.stack.AnsCoder()
-    coder.encode_reverse(np.searchsorted(used, symbols).astype(np.int32), _model(table[used]))
-    return pack_integers(table.tolist()), coder.get_compressed().astype("<u4").tobytes()
+    encoder = AnsEncoder()
+    encoder.push(np.searchsorted(used, symbols).astype(np.int32), CoderModel(table[used]))
+    return pack_integers(table.tolist()), encoder.finish()
 
 
 def decode_arithmetic(table: bytes, payload: bytes, count: int, alphabet: int) -> Symbols:
@@ -59,31 +106,25 @@ def decode_arithmetic(table: bytes, payload: bytes, count: int, alphabet: int) -
     used = np.flatnonzero(counts)
     if used.size < 2:
         return _constant(used, payload, count)
-    words = _words(payload)
-    if words.size == 0 or words[-1] == 0:  # a zero at the end is never written
-        raise BitstreamError(DAMAGED)
-    coder = constriction.stream.stack.AnsCoder(words)
-    ranks = coder.decode(_model(counts[used]), count)
-    if not coder.is_empty():
-        raise BitstreamError(DAMAGED)
+    if not payload:
+        raise BitstreamError(DAMAGED_SYMBOLS)
+    decoder = AnsDecoder(payload)
+    ranks = decoder.pop(count, CoderModel(counts[used]))
+    decoder.finish()
     symbols: Symbols = used[ranks].astype(np.int32)
     return symbols
 
 
-def _model(counts: Counts) -> constriction.stream.model.Categorical:
-    return constriction.stream.model.Categorical(_shares(counts), perfect=False)
-
-
 def encode_huffman(symbols: Symbols, alphabet: int) -> tuple[bytes, bytes]:
-    """As `encode_arithmetic`, with the code that NeRV's paper uses: whole bits for each symbol."""
+    """Like `encode_arithmetic`, with the code of NeRV's paper: a whole number of bits for each symbol."""
     table = make_table(symbols, alphabet)
     used = np.flatnonzero(table)
     if used.size < 2:
         return pack_integers(table.tolist()), b""
-    book = constriction.symbol.huffman.EncoderHuffmanTree(_shares(table[used]))
+    tree = constriction.symbol.huffman.EncoderHuffmanTree(_probabilities(table[used]))
     coder = constriction.symbol.QueueEncoder()
     for rank in np.searchsorted(used, symbols).tolist():
-        coder.encode_symbol(rank, book)
+        coder.encode_symbol(rank, tree)
     words, _ = coder.get_compressed()
     return pack_integers(table.tolist()), words.astype("<u4").tobytes()
 
@@ -94,33 +135,34 @@ def decode_huffman(table: bytes, payload: bytes, count: int, alphabet: int) -> S
     used = np.flatnonzero(counts)
     if used.size < 2:
         return _constant(used, payload, count)
-    book = constriction.symbol.huffman.DecoderHuffmanTree(_shares(counts[used]))
-    coder = constriction.symbol.QueueDecoder(_words(payload))
+    tree = constriction.symbol.huffman.DecoderHuffmanTree(_probabilities(counts[used]))
+    coder = constriction.symbol.QueueDecoder(_read_words(payload))
     try:
-        ranks = [coder.decode_symbol(book) for _ in range(count)]
+        ranks = [coder.decode_symbol(tree) for _ in range(count)]
     except ValueError as error:
-        raise BitstreamError(DAMAGED) from error
+        raise BitstreamError(DAMAGED_SYMBOLS) from error
     symbols: Symbols = used[ranks].astype(np.int32)
     return symbols
 
 
-def _shares(counts: Counts) -> npt.NDArray[np.float64]:
-    return counts.astype(np.float64) / float(counts.sum())
+def _probabilities(frequencies: Counts) -> npt.NDArray[np.float64]:
+    return frequencies.astype(np.float64) / float(frequencies.sum())
 
 
 def _constant(used: npt.NDArray[np.intp], payload: bytes, count: int) -> Symbols:
+    """`count` times the only symbol in use, which takes no payload. Raises BitstreamError."""
     if payload:
-        raise BitstreamError(DAMAGED)
+        raise BitstreamError(DAMAGED_SYMBOLS)
     return np.full(count, used[0] if used.size else 0, dtype=np.int32)
 
 
-def _words(payload: bytes) -> npt.NDArray[np.uint32]:
+def _read_words(payload: bytes) -> npt.NDArray[np.uint32]:
     if len(payload) % 4:
-        raise BitstreamError(DAMAGED)
+        raise BitstreamError(DAMAGED_SYMBOLS)
     return np.frombuffer(payload, "<u4").astype(np.uint32)
 
 
 CODERS: Mapping[str, tuple[Encode, Decode]] = MappingProxyType(
     {"arithmetic": (encode_arithmetic, decode_arithmetic), "huffman": (encode_huffman, decode_huffman)}
 )
-"""By the name that settings use; a bitstream holds the place in this order."""
+"""Encoders and decoders by the name that settings use; a bitstream stores the position in this order."""

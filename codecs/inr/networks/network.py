@@ -94,7 +94,7 @@ class Network(nn.Module, ABC):
         return [(1.0, self(at))]
 
     def one_pass(self, at: Patches) -> None:
-        """Everything computed for these patches alone, without what is reused from other calls; for counting its cost."""
+        """Computes what belongs to these patches alone, without what other calls share; for counting its cost."""
         self(at)
 
     def parts(self) -> dict[tuple[str, str], list[str]]:
@@ -255,7 +255,7 @@ def count_macs(network: Network, frames: int = 1) -> int:
 
     Counted by torch's FlopCounterMode (two operations each): convolutions of any kind, matrix products, attention.
     Biases, norms, activations, interpolation and the weighted sums of grids are left out, as in the papers' own counts
-    with fvcore or thop; these leave out E-NeRV's attention products too, which are 0.01 % of its total.
+    with fvcore or thop; these leave out E-NeRV's attention products too, which are 0.02 % of its total at 720p.
     """
     device = next(network.parameters()).device
     at = Patches.of_frames(torch.zeros(frames, dtype=torch.long, device=device), network.frame_grid)

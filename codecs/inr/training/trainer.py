@@ -96,7 +96,7 @@ class Trainer:
         self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
         self.encoder, self._called = encoder, TrainingOutputs(network)
         if encoder is not None and any(stage.by_patches for stage in stages):
-            raise ValueError("An encoder network sees whole frames; its stages cannot take patches.")
+            raise ValueError("An encoder network takes whole frames; its stages cannot take patches.")
         self.samples = Samples(frames, network)
         self.device = frames.device
         self.curve, self._seconds = Curve(), 0.0

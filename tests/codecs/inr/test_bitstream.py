@@ -103,7 +103,7 @@ def test_symbols_that_do_not_fit_their_table_are_refused(coder: str, payload: by
     encode, decode = CODERS[coder]
     table, _ = encode(np.array([0, 1, 2, 1] * 20, dtype=np.int32), 3)
     if coder == "huffman" and payload == b"abcd" * 50:
-        return  # any bits are a message of this code; the container's checksum tells
+        return  # any bits are a message of this code; the container's checksum catches it
     with pytest.raises(BitstreamError):
         decode(table, payload, 80, 3)
 

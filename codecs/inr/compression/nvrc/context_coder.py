@@ -1,13 +1,13 @@
-"""Coding the blocks of grids under their context models, evaluated in integers: the same symbols on any machine.
+"""Evaluation of the context models in integers, voxel by voxel, so that any machine decodes the same symbols.
 
-All blocks and channels of all grids are lanes that go side by side, one voxel after the other in raster order. For a
-row of eight voxels, what the rows before it contribute to a convolution is a few matrix products per channel; the taps
-inside the row follow voxel by voxel.
+All channels of all blocks of all grids are lanes that are coded side by side, one voxel after the other in raster
+order. For a row of eight voxels, the contribution of the rows before it to a convolution is a few matrix products per
+channel; the taps inside the row follow voxel by voxel.
 
-What exactness costs: nothing that can be seen. 13,840 grid values of a short fit (Bunny at 160x90, 8 frames, 40K) take
-61,598 bits under the model in floating point, 61,588 under these integers, and 60,960 in the file; layers take
-80,136, 80,124 and 80,224 (measured once). That the file's grids take fewer may be because its tables make outliers
-cheaper: a guess that nobody has tested. S2's 1.9 million values: `benchmarks/`.
+Exactness has no measurable cost. 13,840 grid values of a short training (Bunny at 160x90, 8 frames, 40K) take 61,598
+bits under the model in floating point, 61,588 under these integers, and 60,960 in the file; layers take 80,136, 80,124
+and 80,224 (measured once). Why the file's grids take fewer: cause not investigated. For S2's 1.9 million values see
+`tests/benchmarks/nvrc_entropy.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,33 +33,40 @@ from ...entropy.exact import (
 from .context_model import BEFORE, BLOCK, KERNEL, OUTPUTS, TAPS, WIDTH, ContextModel
 
 INPUT_BITS = 16
+"""Fractional bits of a grid's value."""
 LARGEST_INPUT = 16.0
 LOG_SCALES = (-20.0, 10.0)
+"""Bounds of log scales."""
 _, ROWS, COLUMNS = BLOCK
 HALF = KERNEL // 2
+"""Taps of a kernel on either side of its center, along one axis."""
 
 
 @dataclass(frozen=True)
 class RowConv:
-    """A masked convolution of fixed-point numbers, split into the rows before the current one and its own taps."""
+    """A masked convolution in fixed point, split into the taps of earlier rows and those of the current row.
 
-    lines: tuple[Tensor, ...]
-    """`[C, 5 * 8 * before, 8 * after]` of each frame before and `[C, 2 * 8 * before, 8 * after]` of the rows before
-    the current one, to all of the row."""
-    own: Tensor
-    """`[C, 3 * before, after]`: two voxels to the left, and the current one where the convolution sees it."""
+    `before` and `after` are its numbers of input and output features for each of C channels.
+    """
+
+    earlier_rows: tuple[Tensor, ...]
+    """Weights from earlier rows to all voxels of the current row: `[C, 5 * 8 * before, 8 * after]` for each earlier
+    frame, and `[C, 2 * 8 * before, 8 * after]` for the current frame."""
+    current_row: Tensor
+    """Weights of the two voxels to the left and of the current one (zero where it is masked),
+    `[C, 3 * before, after]`."""
     bias: Tensor
-    """`[C, 1, 8 * after]`"""
+    """Bias for all voxels of a row, `[C, 1, 8 * after]`."""
     shift: float
-    """What brings a sum to the bits of an activation."""
+    """Factor from a sum's fractional bits to those of an activation."""
 
 
 def row_conv(weight: Tensor, bias: Tensor, channels: int, input_bits: int) -> RowConv:
-    """Of weights `[C after, before, taps]`, whose values are the same everywhere."""
+    """The convolution with weights `[C after, before, taps]`, which must be the same on any machine."""
     integers = fixed(weight, WEIGHT_BITS, LARGEST_WEIGHT)
     kernel = functional.pad(integers, (0, TAPS - weight.shape[2])).view(channels, -1, weight.shape[1], TAPS)
     kernel = kernel.permute(0, 3, 2, 1)  # [C, taps, before, after]
-    own = kernel[:, BEFORE - HALF : BEFORE + 1]
+    current_row = kernel[:, BEFORE - HALF : BEFORE + 1]
     lines = kernel[:, : BEFORE - HALF].unflatten(1, (-1, KERNEL))  # [C, 12, 5, before, after]
     wide = lines.new_zeros(channels, lines.shape[1], COLUMNS, weight.shape[1], COLUMNS, lines.shape[-1])
     for to in range(COLUMNS):
@@ -70,18 +77,19 @@ def row_conv(weight: Tensor, bias: Tensor, channels: int, input_bits: int) -> Ro
     bits = input_bits + WEIGHT_BITS
     parts = wide.flatten(4, 5).flatten(2, 3).split(KERNEL, dim=1)
     return RowConv(
-        tuple(part.flatten(1, 2) for part in parts), own.flatten(1, 2),
+        tuple(part.flatten(1, 2) for part in parts), current_row.flatten(1, 2),
         fixed(bias, bits, LARGEST_WEIGHT).view(channels, 1, -1).repeat(1, 1, COLUMNS), 2.0 ** (ACTIVATION_BITS - bits),
     )  # fmt: skip
 
 
-class Level:
-    """A grid's context model, in integers, and which voxels its blocks have."""
+class FixedPointModel:
+    """A grid's context model in fixed point, and the voxels that its blocks have."""
 
     def __init__(self, model: ContextModel, inside: Tensor) -> None:
-        """Parameters as they travel; `inside` `[n, 1, 16, 8, 8]`."""
+        """`model` has the parameters of the bitstream; `inside` is `Blocks.inside` of the grid, `[n, 1, 16, 8, 8]`."""
         channels = model.channels
         self.lanes = (channels, len(inside))
+        """Numbers of channels and of blocks."""
         self.convs = [
             row_conv(conv.weight.detach(), conv.bias.detach(), channels, bits)
             for conv, bits in ((model.first, INPUT_BITS), (model.second, FEATURE_BITS), (model.third, FEATURE_BITS))
@@ -90,17 +98,17 @@ class Level:
             [part.detach().double().view(channels, WIDTH).repeat_interleave(len(inside), 0) for part in pair]
             for pair in model.gains_and_shifts
         ]
-        """Gains and shifts of every lane."""
+        """Gains and shifts of each norm for every lane, `[lanes, 8]`."""
         self.inside = inside.transpose(0, 1).expand(channels, -1, -1, -1, -1).flatten(0, 1)
-        """`[lanes, 16, 8, 8]`"""
+        """Mask of the voxels that lie inside the grid, `[lanes, 16, 8, 8]`."""
 
     def view(self, lanes: Tensor) -> Tensor:
         """`[lanes, F]` -> `[C, n, F]`."""
         return lanes.view(*self.lanes, -1)
 
 
-class Feature:
-    """Of all lanes: the last three frames, with the rows around them that are zero, and the current row."""
+class FeatureWindow:
+    """A convolution's input in all lanes: the last three frames, padded with rows of zeros, and the current row."""
 
     def __init__(self, lanes: int, width: int, device: torch.device) -> None:
         def zeros(*shape: int) -> Tensor:
@@ -111,110 +119,112 @@ class Feature:
         self.row = zeros((HALF + COLUMNS) * width)
 
     def next_frame(self) -> None:
-        """The oldest frame goes."""
+        """Replaces the oldest frame by an empty one."""
         oldest, *others = self.frames
         self.frames = [*others, oldest.zero_()]
 
-    def before(self, row: int) -> list[Tensor]:
-        """What a convolution sees of the frames and of the rows before this one, `[lanes, lines * 8 * F]` each."""
+    def earlier_rows(self, row: int) -> list[Tensor]:
+        """The kernel's rows of each earlier frame, and those before this row, `[lanes, rows * 8 * F]` each."""
         *earlier, current = self.frames
-        seen = [frame[:, row : row + KERNEL] for frame in earlier]
-        return [lines.flatten(1) for lines in (*seen, current[:, row : row + HALF])]
+        lines = [frame[:, row : row + KERNEL] for frame in earlier]
+        return [part.flatten(1) for part in (*lines, current[:, row : row + HALF])]
 
-    def near(self, column: int) -> Tensor:
+    def current_row(self, column: int) -> Tensor:
         """The two voxels before this one in its row, and itself, `[lanes, 3 * F]`."""
         return self.row[:, column * self.width : (column + HALF + 1) * self.width]
 
     def put(self, column: int, values: Tensor) -> None:
-        """Of the row's voxel in every lane, `[lanes, F]`."""
+        """Sets the features of a voxel of the current row in every lane, `[lanes, F]`."""
         self.row[:, (HALF + column) * self.width : (HALF + column + 1) * self.width] = values
 
     def finish_row(self, row: int) -> None:
-        """The row is complete."""
+        """Stores the complete row in the current frame and clears it."""
         self.frames[-1][:, row + HALF] = self.row[:, HALF * self.width :]
         self.row.zero_()
 
 
-class Walker:
-    """All lanes of all levels, level by level, channel by channel, block by block, at one voxel."""
+class LanePredictor:
+    """Predictions for one voxel at a time in all lanes: grid by grid, channel by channel, block by block."""
 
-    def __init__(self, levels: Sequence[Level]) -> None:
-        self._levels = levels
-        counts = [channels * number for channels, number in (level.lanes for level in levels)]
+    def __init__(self, models: Sequence[FixedPointModel]) -> None:
+        self._models = models
+        counts = [channels * number for channels, number in (model.lanes for model in models)]
         ends = [sum(counts[: at + 1]) for at in range(len(counts))]
         self._parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-        inside = torch.cat([level.inside for level in levels])
+        inside = torch.cat([model.inside for model in models])
         self.extent = [int(inside.any(0).sum(axis).max()) for axis in range(3)]
         """Voxels of the largest block along each axis."""
         self._inside = inside.permute(1, 2, 3, 0).double().contiguous()[..., None]
-        self._norms = [[torch.cat(parts) for parts in zip(*pairs, strict=True)] for pairs in self._gathered()]
-        self._features = [Feature(ends[-1], width, inside.device) for width in (1, WIDTH, WIDTH)]
+        self._norms = [[torch.cat(parts) for parts in zip(*pairs, strict=True)] for pairs in self._norms_by_number()]
+        self._windows = [FeatureWindow(ends[-1], width, inside.device) for width in (1, WIDTH, WIDTH)]
         self._sums = [inside.new_empty(ends[-1], width, dtype=torch.float64) for width in (WIDTH, WIDTH, OUTPUTS)]
-        self._far = [inside.new_empty(ends[-1], COLUMNS * own.shape[1], dtype=torch.float64) for own in self._sums]
+        self._row_sums = [x.new_empty(ends[-1], COLUMNS * x.shape[1]) for x in self._sums]
+        """Contributions of the earlier rows to each convolution, for all voxels of the current row."""
         self._table = gelu_table().to(inside.device)
 
-    def _gathered(self) -> list[list[list[Tensor]]]:
-        """Gains and shifts of each norm, level by level."""
-        return [[level.norms[number] for level in self._levels] for number in range(len(self._levels[0].norms))]
+    def _norms_by_number(self) -> list[list[list[Tensor]]]:
+        """Gains and shifts of each norm, grid by grid."""
+        return [[model.norms[number] for model in self._models] for number in range(len(self._models[0].norms))]
 
     def start_frame(self) -> None:
-        """The next frame of the blocks begins."""
-        for feature in self._features:
-            feature.next_frame()
+        """Prepares for the next time step of the blocks."""
+        for window in self._windows:
+            window.next_frame()
 
     def start_row(self, row: int) -> None:
-        """What the rows before it contribute to the row."""
-        for number, (feature, far) in enumerate(zip(self._features, self._far, strict=True)):
-            before = feature.before(row)
-            for level, part in zip(self._levels, self._parts, strict=True):
-                conv, total = level.convs[number], level.view(far[part])
+        """Computes the contributions of the earlier rows to this row."""
+        for number, (window, row_sums) in enumerate(zip(self._windows, self._row_sums, strict=True)):
+            earlier_rows = window.earlier_rows(row)
+            for model, part in zip(self._models, self._parts, strict=True):
+                conv, total = model.convs[number], model.view(row_sums[part])
                 total.copy_(conv.bias.expand_as(total))
-                for lines, weight in zip(before, conv.lines, strict=True):
-                    total.baddbmm_(level.view(lines[part]), weight)
+                for lines, weight in zip(earlier_rows, conv.earlier_rows, strict=True):
+                    total.baddbmm_(model.view(lines[part]), weight)
 
     def predict(self, time: int, row: int, column: int) -> Tensor:
         """Mean and log scale of the voxel in every lane, `[lanes, 2]`."""
         for number, (gain, shift) in enumerate(self._norms):
-            x = self._sum(number, column).mul_(self._levels[0].convs[number].shift).round_()
+            x = self._sum(number, column).mul_(self._models[0].convs[number].shift).round_()
             x = exact_norm(exact_gelu(x, self._table), gain, shift)
-            self._features[number + 1].put(column, x.mul_(self._inside[time, row, column]))
+            self._windows[number + 1].put(column, x.mul_(self._inside[time, row, column]))
         return self._sum(len(self._norms), column) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)
 
     def _sum(self, number: int, column: int) -> Tensor:
-        total, near = self._sums[number], self._features[number].near(column)
+        """A convolution's result at this column of the current row, in every lane."""
+        total, current_row = self._sums[number], self._windows[number].current_row(column)
         after = total.shape[1]
-        far = self._far[number][:, column * after : (column + 1) * after]
-        for level, part in zip(self._levels, self._parts, strict=True):
-            own = [level.view(x[part]) for x in (far, near, total)]
-            torch.baddbmm(own[0], own[1], level.convs[number].own, out=own[2])
+        earlier = self._row_sums[number][:, column * after : (column + 1) * after]
+        for model, part in zip(self._models, self._parts, strict=True):
+            bias, x, out = (model.view(lanes[part]) for lanes in (earlier, current_row, total))
+            torch.baddbmm(bias, x, model.convs[number].current_row, out=out)
         return total
 
     def place(self, column: int, values: Tensor) -> None:
-        """The voxel of every lane is known, `[lanes]`, in the grid's units."""
-        self._features[0].put(column, fixed(values[:, None], INPUT_BITS, LARGEST_INPUT))
+        """Sets the decoded voxel of every lane, `[lanes]`, in the grid's units."""
+        self._windows[0].put(column, fixed(values[:, None], INPUT_BITS, LARGEST_INPUT))
 
     def finish_row(self, row: int) -> None:
-        """Its voxels are all known."""
-        for feature in self._features:
-            feature.finish_row(row)
+        """Stores the row, all of whose voxels are decoded."""
+        for window in self._windows:
+            window.finish_row(row)
 
 
 Visit = Callable[[tuple[int, int, int], Floats, Floats], Floats]
-"""Gets a place in the blocks and means and scales of all lanes there; gives their values, zero outside."""
+"""Gets a voxel's place and the means and deviations of all lanes there; returns their values, zero outside the grid."""
 
 
 @torch.no_grad()
-def walk(levels: Sequence[Level], visit: Visit) -> None:
-    """Visits the voxels of all blocks of all levels side by side, in raster order, but not where no block has any."""
-    walker = Walker(levels)
-    times, rows, columns = (range(length) for length in walker.extent)
+def walk(models: Sequence[FixedPointModel], visit: Visit) -> None:
+    """Visits the voxels of all blocks of all grids side by side, in raster order, within the largest block."""
+    predictor = LanePredictor(models)
+    times, rows, columns = (range(length) for length in predictor.extent)
     for time in times:
-        walker.start_frame()
+        predictor.start_frame()
         for row in rows:
-            walker.start_row(row)
+            predictor.start_row(row)
             for column in columns:
-                found = walker.predict(time, row, column)
-                mean, scale = found.T.contiguous().cpu().numpy()
-                values = visit((time, row, column), mean, exact_exp(np.clip(scale, *LOG_SCALES)))
-                walker.place(column, torch.from_numpy(values).to(found.device))
-            walker.finish_row(row)
+                prediction = predictor.predict(time, row, column)
+                mean, log_scale = prediction.T.contiguous().cpu().numpy()
+                values = visit((time, row, column), mean, exact_exp(np.clip(log_scale, *LOG_SCALES)))
+                predictor.place(column, torch.from_numpy(values).to(prediction.device))
+            predictor.finish_row(row)

@@ -1,8 +1,8 @@
 """The context model of feature grids (NVRC, section 3.3.1): three masked 3-D convolutions inside blocks of a grid.
 
-A block is 16x8x8 voxels (time, rows, columns); context never crosses its edge, so all blocks are decoded side by side.
-Channels are independent of each other, as the paper says (in its code they are coupled): each has its own
-convolutions of width 8 and its own norms over these 8, which leaves the number of parameters as it is.
+A block is 16x8x8 voxels (time, rows, columns); the context never crosses its edge, so all blocks are decoded side by
+side. Channels are independent of each other, as the paper says (in its code they are coupled): each has its own
+convolutions of width 8 and its own norms over these 8, which does not change the number of parameters.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,26 @@ from torch.nn import functional
 from ...entropy.exact import EPSILON
 
 BLOCK = (16, 8, 8)
+"""Time steps, rows and columns of a block."""
 WIDTH = 8
+"""Features of each channel."""
 KERNEL = 5
 TAPS = KERNEL**3
 BEFORE = TAPS // 2
 """Taps of a kernel before its center, in raster order."""
 OUTPUTS = 2
+"""Outputs for each channel: mean and log scale."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a grid `[C, T, h, w]` falls apart into blocks `[n, C, 16, 8, 8]`, zero beyond its far ends."""
+    """The split of a grid `[C, T, h, w]` into blocks `[n, C, 16, 8, 8]`, with zeros beyond its far ends."""
 
     shape: tuple[int, int, int, int]
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Of blocks along each axis."""
+        """Numbers of blocks along each axis."""
         time, rows, columns = (-(-side // block) for side, block in zip(self.shape[1:], BLOCK, strict=True))
         return time, rows, columns
 
@@ -42,7 +45,7 @@ class Blocks:
 
     @property
     def number(self) -> int:
-        """Of blocks."""
+        """The number of blocks."""
         time, rows, columns = self.counts
         return time * rows * columns
 
@@ -55,18 +58,18 @@ class Blocks:
         return parts.reshape(self.number, -1, t, h, w)
 
     def join(self, blocks: Tensor) -> Tensor:
-        """What `split` took apart."""
+        """The grid of the blocks; the inverse of `split`."""
         (a, b, c), (t, h, w) = self.counts, BLOCK
         grid = blocks.reshape(a, b, c, -1, t, h, w).permute(3, 0, 4, 1, 5, 2, 6).reshape(-1, a * t, b * h, c * w)
         return grid[:, : self.shape[1], : self.shape[2], : self.shape[3]]
 
     def inside(self, device: torch.device | None = None) -> Tensor:
-        """Which voxels the grid has, `[n, 1, 16, 8, 8]`."""
+        """Mask of the voxels that lie inside the grid, `[n, 1, 16, 8, 8]`."""
         return self.split(torch.ones(1, *self.shape[1:], device=device)) > 0
 
 
 class MaskedConv(nn.Module):
-    """A convolution that sees the voxels before the current one in raster order, and that one where `center`."""
+    """A convolution over the voxels before the current one in raster order, and over that one with `center`."""
 
     def __init__(self, channels: int, before: int, after: int, center: bool) -> None:
         super().__init__()
@@ -78,8 +81,8 @@ class MaskedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[n, C before, 16, 8, 8]` -> `[n, C after, 16, 8, 8]`."""
         kernel = functional.pad(self.weight, (0, TAPS - self.taps)).unflatten(2, (KERNEL,) * 3)
-        seen: Tensor = functional.conv3d(x, kernel, self.bias, padding=KERNEL // 2, groups=self.channels)
-        return seen
+        out: Tensor = functional.conv3d(x, kernel, self.bias, padding=KERNEL // 2, groups=self.channels)
+        return out
 
 
 class GroupNorm(nn.Module):
@@ -101,7 +104,7 @@ class GroupNorm(nn.Module):
 
 
 class ContextModel(nn.Module):
-    """Mean and log scale of every voxel from those before it."""
+    """Mean and log scale of every voxel, predicted from those before it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -113,11 +116,11 @@ class ContextModel(nn.Module):
 
     @property
     def gains_and_shifts(self) -> list[tuple[Tensor, Tensor]]:
-        """Of the norms."""
+        """Gains and shifts of the norms, in their order."""
         return [(norm.gain, norm.shift) for norm in self.norms if isinstance(norm, GroupNorm)]
 
     def forward(self, blocks: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """`[n, C, 16, 8, 8]` in the grid's units -> means and log scales of the same shape."""
+        """`[n, C, 16, 8, 8]` in the grid's units, and the mask of its voxels -> means and log scales of that shape."""
         x = self.norms[0](functional.gelu(self.first(blocks))) * inside
         x = self.norms[1](functional.gelu(self.second(x))) * inside
         mean, log_scale = self.third(x).unflatten(1, (-1, OUTPUTS)).unbind(2)

@@ -1,4 +1,4 @@
-"""Layers' weights in two axes (NVRC, section 3.3.2): steps, means and deviations of rows and of columns."""
+"""The dual-axis model of layers' weights (NVRC, section 3.3.2): steps, means and deviations of rows and columns."""
 
 from dataclasses import dataclass
 
@@ -8,39 +8,39 @@ from torch import Tensor
 
 from ...entropy.exact import Floats, exact_exp
 
-FEWEST = 128
-"""Weights that share a number of an axis; with fewer there is none along it."""
+LEAST_SHARED = 128
+"""Least number of weights that share a parameter; an axis with fewer for each has no parameters of its own."""
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Of a weight seen as rows (its first axis) and columns (the others together)."""
+    """The two axes of a weight: rows (its first axis) and columns (all other axes together)."""
 
     rows: int
     columns: int
 
     @classmethod
     def of(cls, shape: torch.Size) -> "Axes":
-        """Of a weight of this shape."""
+        """The axes of a weight of this shape."""
         return cls(shape[0], shape[1:].numel())
 
     def vectors(self, dual: bool = True) -> dict[str, tuple[int, int]]:
-        """The shapes of the numbers that weights share; a single one where both axes are short."""
-        found = {}
-        if dual and self.columns >= FEWEST:
-            found["row"] = (self.rows, 1)
-        if dual and self.rows >= FEWEST:
-            found["column"] = (1, self.columns)
-        return found or {"all": (1, 1)}
+        """Shapes of the vectors of parameters that weights share; a single parameter where both axes are short."""
+        shapes = {}
+        if dual and self.columns >= LEAST_SHARED:
+            shapes["row"] = (self.rows, 1)
+        if dual and self.rows >= LEAST_SHARED:
+            shapes["column"] = (1, self.columns)
+        return shapes or {"all": (1, 1)}
 
 
 def combined_log_step(vectors: dict[str, Tensor]) -> Tensor:
-    """The mean of both axes' log steps, as in the original's code; its paper has the sum."""
+    """The mean of both axes' log steps, as in NVRC's code; the paper has their sum."""
     return torch.stack(torch.broadcast_tensors(*vectors.values())).mean(0)
 
 
 def combined_normal(means: dict[str, Tensor], log_scales: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Means and deviations: with both axes m_row s_column + m_column, and s_row s_column."""
+    """Means m_row s_column + m_column and deviations s_row s_column; with one axis, its means and deviations."""
     if len(means) == 1:
         ((key, mean),) = means.items()
         return mean, log_scales[key].exp()

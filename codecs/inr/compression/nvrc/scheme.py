@@ -1,8 +1,9 @@
-"""Three levels of parameters, quantized and coded together with what they model (NVRC, section 3.3).
+"""NVRC's scheme: network parameters, quantized and coded with three levels of parameters (NVRC, section 3.3).
 
-First level: grids (`Network.feature_grids`) in blocks, with a step for each block and channel and a context model for
-each grid; layers with steps and Gaussians in two axes; vectors, which travel as float16 (the original's are float32).
-Second level: all of these steps, means, deviations and context models. Third: `second_level.py`.
+Level 1 (theta): feature grids (`Network.feature_grids`) in blocks, with a step for each block and channel and a context
+model for each grid; layers, with steps and Gaussians in two axes; vectors, stored as float16 (float32 in NVRC's code).
+Level 2 (phi): all of these steps, means, deviations and context models. Level 3 (psi): a step, a mean and a deviation
+for each tensor of level 2 (`quantizer_parameters.py`). The bitstream's sections call levels 2 and 3 second and third.
 """
 
 import math
@@ -17,13 +18,14 @@ from torch import Tensor, nn
 from rdbench.errors import BitstreamError, RdbenchError
 
 from ...entropy.exact import Floats, exact_exp
-from ...entropy.gaussian import FURTHEST
+from ...entropy.gaussian import LARGEST_SYMBOL
 from ...entropy.scale_tables import Integers, ScaleTables, SymbolReader, SymbolWriter
 from ...networks.network import Network, allocate_parameters
 from ...recipes.stage import Stage
-from ..post_training import MISFIT, refuse_bloat
+from ..float16 import read_float16
+from ..limits import DAMAGED_SETTINGS, DIVERGED, check_network_size
 from ..scheme import Scheme
-from .context_coder import LOG_SCALES, Level, walk
+from .context_coder import LOG_SCALES, FixedPointModel, walk
 from .context_model import Blocks, ContextModel
 from .lanes import Lanes, Mask, Place, by_place
 from .layer_model import Axes, combined_log_step, combined_normal, exact_normal, exact_steps
@@ -31,42 +33,45 @@ from .quantizer_parameters import QuantizerParameters, normal_bits
 from .soft_rounding import MixedRounding, SoftRounding
 
 INITIAL_LOG_STEPS = (-6.0, -2.0)
-"""The least and the largest; a tensor's follows from its range, as an option of the original has it."""
+"""Bounds of the initial log step, which follows from a tensor's range, as with an option of NVRC's code."""
 INITIAL_BITS = 6
-"""Of a tensor's range (our choice; HiNeRV's)."""
+"""Bits that the initial step spreads over a tensor's range (our choice; HiNeRV's bits)."""
 ALWAYS = 2
-WORTH = 2
-"""Grid values that a parameter of a context model needs to pay: S1 has 2.8, S2 11 (our choice)."""
+"""Value of `Parts.context` for context models whatever they cost."""
+VALUES_PER_PARAMETER = 2
+"""Least number of grid values per parameter of the context models that they are used for: S1 has 2.8, S2 11 (our
+choice)."""
 FIXED_LOG_STEP = -4.0
-"""Of grids whose steps are not learned (V5)."""
+"""Log step of grids whose steps are not learned (V5)."""
 STEP_BOUNDS = (-10.0, 0.0)
-LARGEST_HALF = 60_000.0
+"""Bounds of log steps."""
 Code = Callable[[Place, Mask, Floats, Floats], Integers]
 """Codes the symbols of the lanes that have a voxel, under their means and deviations in steps."""
 STEPS, MEANS, SCALES, CONTEXT = "steps", "means", "scales", "context"
+"""Beginnings of the names of level 2's tensors, which the name of their grid or layer follows."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of the scheme are used; those of the ablations (table 3)."""
+    """The parts of the scheme that are used; the paper's ablations switch them off (table 3)."""
 
     context: int = 1
-    """Context models for grids, else a Gaussian for each: 0 never, 1 where they pay, 2 always."""
+    """Context models for grids, else a Gaussian for each grid: 0 never, 1 where grids are large enough, 2 always."""
     dual: bool = True
-    """Gaussians of layers in two axes, else one for each tensor."""
+    """Whether layers have Gaussians in two axes; else each tensor has one."""
     coded: bool = True
-    """The second level quantized and coded, else as float16."""
+    """Whether level 2 is quantized and coded; else it is stored as float16."""
     grid_steps: bool = True
-    """Steps of grids learned."""
+    """Whether the steps of grids are learned."""
 
 
 class HierarchicalScheme(Scheme):
-    """NVRC's scheme; it acts in stages that have a proxy."""
+    """NVRC's scheme; it quantizes and adds the rate in training stages that have a proxy."""
 
     sections = frozenset({"third", "second", "grids", "layers", "vectors"})
 
     def __init__(self, parts: Parts = Parts(), log_lr_scale: float = 1.0) -> None:
-        """`log_lr_scale`: how many times faster than the optimizer's rate logarithms move."""
+        """`log_lr_scale`: learning rate of logarithms, relative to the optimizer's."""
         self.parts, self._log_lr_scale = parts, log_lr_scale
         self._second: QuantizerParameters | None = None
         self._shapes: dict[str, torch.Size] = {}
@@ -78,28 +83,28 @@ class HierarchicalScheme(Scheme):
         self._bits: Callable[[], Tensor] | None = None
 
     def numbers(self) -> list[int]:
-        """The parts."""
+        """The fields of `Parts`."""
         return [int(part) for part in astuple(self.parts)]
 
     @classmethod
     def from_numbers(cls, numbers: Sequence[int]) -> Self:
         """The scheme with these parts. Raises BitstreamError."""
         if len(numbers) != len(astuple(Parts())) or max(numbers[1:]) > 1 or numbers[0] > ALWAYS:
-            raise BitstreamError("The bitstream's quantization is damaged; encode the clip again.")
+            raise BitstreamError(DAMAGED_SETTINGS)
         return cls(Parts(numbers[0], *(bool(number) for number in numbers[1:])))
 
     def enter(self, network: Network, stage: Stage) -> None:
-        """Sets up the second and third level before the first stage."""
+        """Initializes levels 2 and 3 before the first stage that has a proxy."""
         self._proxy, self._progress = stage.proxy, 0.0
         if self._second is None and stage.proxy:
             self._set_up(network)
 
     def advance(self, progress: float) -> None:
-        """The schedules of the proxies follow it."""
+        """Sets the share of the stage that the proxy's schedule follows."""
         self._progress = progress
 
     def counts(self, network: Network) -> dict[str, int]:
-        """Values above the network's parameters: of layers, context models and grid steps, and of the third level."""
+        """Numbers of level 2, for layers, context models and other parameters of grids; and of level 3."""
         self._set_up(network)
         assert self._second is not None
         layers = sum(v.numel() for name, v in self._second.values.items() if name.split("/")[1] in self._layers)
@@ -108,25 +113,27 @@ class HierarchicalScheme(Scheme):
         return {"layers": layers, "context": context, "grids": second - layers - context, "third": third}
 
     def _set_up(self, network: Network) -> None:
-        """The levels above the network's parameters, which may be on the meta device."""
+        """Creates levels 2 and 3 for a network, which may be on the meta device."""
         values: dict[str, Tensor] = {}
         self._shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
         self._grids = {
             name: Blocks((self._shapes[name].numel() // math.prod(sides), *sides))
             for name, sides in network.feature_grids.items()
         }
-        self._with_context = self.parts.context == ALWAYS or bool(self.parts.context and pays(self._grids.values()))
+        self._with_context = self.parts.context == ALWAYS or (
+            self.parts.context > 0 and context_is_worthwhile(self._grids.values())
+        )
         for name, parameter in network.named_parameters():
             device = torch.device("cpu") if parameter.is_meta else parameter.device
             if name in self._grids:
-                values |= self._above_grid(name, parameter, device)
+                values |= self._initial_for_grid(name, parameter, device)
             elif parameter.dim() > 1:
-                values |= self._above_layer(name, parameter, device)
+                values |= self._initial_for_layer(name, parameter, device)
         self._second = QuantizerParameters(
             values, self.parts.coded, self._log_lr_scale, lambda name: name.startswith((STEPS, SCALES))
         )
 
-    def _above_grid(self, name: str, grid: Tensor, device: torch.device) -> dict[str, Tensor]:
+    def _initial_for_grid(self, name: str, grid: Tensor, device: torch.device) -> dict[str, Tensor]:
         blocks = self._grids[name]
         channels = blocks.shape[0]
         self._inside[name] = blocks.inside(device)
@@ -137,37 +144,37 @@ class HierarchicalScheme(Scheme):
             model = self._contexts[name] = ContextModel(channels).to(device)
             return values | {f"{CONTEXT}/{name}/{key}": value for key, value in model.named_parameters()}
         zero = torch.zeros(1, device=device)
-        spread = max(INITIAL_LOG_STEPS[0], log_deviation(grid))
-        return values | {f"{MEANS}/{name}": zero, f"{SCALES}/{name}": zero + spread}
+        log_scale = max(INITIAL_LOG_STEPS[0], log_deviation(grid))
+        return values | {f"{MEANS}/{name}": zero, f"{SCALES}/{name}": zero + log_scale}
 
-    def _above_layer(self, name: str, weight: Tensor, device: torch.device) -> dict[str, Tensor]:
+    def _initial_for_layer(self, name: str, weight: Tensor, device: torch.device) -> dict[str, Tensor]:
         axes = self._layers[name] = Axes.of(weight.shape)
-        own, normal = axes.vectors(), axes.vectors(self.parts.dual)
+        steps, normal = axes.vectors(), axes.vectors(self.parts.dual)
         step = initial_log_step(weight)
-        values = {f"{STEPS}/{name}/{key}": torch.full(s, step, device=device) for key, s in own.items()}
+        values = {f"{STEPS}/{name}/{key}": torch.full(s, step, device=device) for key, s in steps.items()}
         values |= {f"{MEANS}/{name}/{key}": torch.zeros(shape, device=device) for key, shape in normal.items()}
-        begin = log_deviation(weight) / len(normal)  # our choice: the weights' own spread instead of 1
-        return values | {f"{SCALES}/{name}/{key}": torch.full(s, begin, device=device) for key, s in normal.items()}
+        log_scale = log_deviation(weight) / len(normal)  # our choice: the weights' deviation instead of 1
+        return values | {f"{SCALES}/{name}/{key}": torch.full(s, log_scale, device=device) for key, s in normal.items()}
 
     def parameters(self) -> Sequence[nn.Parameter]:
-        """Of the second and the third level."""
+        """The parameters of levels 2 and 3."""
         return self._second.parameters() if self._second is not None else ()
 
     def state(self) -> dict[str, Tensor]:
-        """Both levels."""
+        """Levels 2 and 3."""
         return self._second.state() if self._second is not None else {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Those of a checkpoint."""
+        """Restores levels 2 and 3 of a checkpoint."""
         if self._second is not None:
             self._second.load_state(state)
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Grids and layers as their quantization shows them."""
+        """Grids and layers, quantized by the proxy of the stage."""
         if not self._proxy or self._second is None:
             return {}
         proxy = (SoftRounding if self._proxy == "soft" else MixedRounding).at(self._progress)
-        above, second_bits = self._second.seen(proxy)
+        above, level_2_bits = self._second.quantized(proxy)
         steps = {name: self._steps(name, above) for name in (*self._grids, *self._layers)}
         views = {name: self._view(name, tensors[name]) for name in steps}
         sizes = [view.numel() for view in views.values()]
@@ -177,16 +184,16 @@ class HierarchicalScheme(Scheme):
         }
 
         def bits() -> Tensor:
-            own = [self._grid_bits(name, codes[name], steps[name], above) for name in self._grids]
-            own += [self._layer_bits(name, codes[name], steps[name], above) for name in self._layers]
-            return torch.stack([second_bits(), *own]).sum()
+            level_1_bits = [self._grid_bits(name, codes[name], steps[name], above) for name in self._grids]
+            level_1_bits += [self._layer_bits(name, codes[name], steps[name], above) for name in self._layers]
+            return torch.stack([level_2_bits(), *level_1_bits]).sum()
 
         self._bits = bits
         values = {name: codes[name] * steps[name] for name in codes}
         return {name: self._stored(name, value) for name, value in values.items()}
 
     def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
-        """The bits of what `substitute` has shown; vectors and the third level take as many whatever they are."""
+        """The bits of what `substitute` returned, without vectors and level 3, whose sizes are constant."""
         return self._bits() if self._bits is not None else None
 
     def _view(self, name: str, tensor: Tensor) -> Tensor:
@@ -223,20 +230,20 @@ class HierarchicalScheme(Scheme):
         return normal_bits(codes, mean / steps, scale / steps).sum()
 
     def _grid_bits(self, name: str, codes: Tensor, steps: Tensor, above: Mapping[str, Tensor]) -> Tensor:
-        time, rows, columns = self._grids[name].largest  # what lies beyond it in a block is zero and costs nothing
+        time, rows, columns = self._grids[name].largest  # the rest of a block is zero and takes no bits
         inside = self._inside[name][..., :time, :rows, :columns]
         codes = codes[..., :time, :rows, :columns]
         if self._with_context:
             model = self._contexts[name]
-            own = {key: above[f"{CONTEXT}/{name}/{key}"] for key, _ in model.named_parameters()}
-            shown = codes * steps * inside
-            mean, log_scale = torch.func.functional_call(model, own, (shown, inside.to(shown.dtype)))
+            parameters = {key: above[f"{CONTEXT}/{name}/{key}"] for key, _ in model.named_parameters()}
+            values = codes * steps * inside
+            mean, log_scale = torch.func.functional_call(model, parameters, (values, inside.to(values.dtype)))
         else:
             mean, log_scale = above[f"{MEANS}/{name}"], above[f"{SCALES}/{name}"]
         return (normal_bits(codes, mean / steps, log_scale.clamp(*LOG_SCALES).exp() / steps) * inside).sum()
 
     def write(self, network: Network) -> dict[str, bytes]:
-        """The three levels."""
+        """The sections of the three levels."""
         if self._second is None:
             self._set_up(network)
         assert self._second is not None
@@ -246,8 +253,8 @@ class HierarchicalScheme(Scheme):
         codes = {}
         for name in (*self._grids, *self._layers):
             codes[name] = self._view(name, weights[name]).numpy() / self._exact_steps(name, above)
-            if not (np.abs(codes[name]) < FURTHEST).all():
-                raise RdbenchError("The fit gave weights beyond all bounds; try another --seed or a lower lr.")
+            if not (np.abs(codes[name]) < LARGEST_SYMBOL).all():
+                raise RdbenchError(DIVERGED)
         layers = SymbolWriter(tables)
         for name in self._layers:
             layers.add(np.rint(codes[name]).astype(np.int64).ravel(), *self._layer_models(name, above))
@@ -267,8 +274,8 @@ class HierarchicalScheme(Scheme):
         }  # fmt: skip
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
-        """Weights of the sections. Raises BitstreamError."""
-        refuse_bloat(network, sections)
+        """Sets the weights to those of the sections. Raises BitstreamError."""
+        check_network_size(network, sections)
         self._set_up(network)
         assert self._second is not None
         tables, values = ScaleTables(), dict[str, Tensor]()
@@ -308,7 +315,7 @@ class HierarchicalScheme(Scheme):
         return mean, scale
 
     def _walk(self, above: Mapping[str, Floats], code: Code) -> dict[str, Floats]:
-        """Visits all voxels of all grids; the values of their blocks `[n, C, 16, 8, 8]`."""
+        """Codes all voxels of all grids; returns the values of their blocks `[n, C, 16, 8, 8]`."""
         if not self._grids:
             return {}
         lanes = Lanes({
@@ -317,13 +324,13 @@ class HierarchicalScheme(Scheme):
         })  # fmt: skip
 
         def visit(place: Place, mean: Floats, scale: Floats) -> Floats:
-            def own(inside: Mask, steps: Floats) -> Integers:
+            def code_inside(inside: Mask, steps: Floats) -> Integers:
                 return code(place, inside, mean[inside] / steps, scale[inside] / steps)
 
-            return lanes.take(place, own)
+            return lanes.take(place, code_inside)
 
         if self._with_context:
-            walk([self._level(name, above) for name in self._grids], visit)
+            walk([self._fixed_point_model(name, above) for name in self._grids], visit)
         else:
             mean, scale = (lanes.spread([above[f"{kind}/{n}"][0] for n in self._grids]) for kind in (MEANS, SCALES))
             scale = exact_exp(np.clip(scale, *LOG_SCALES))
@@ -331,12 +338,12 @@ class HierarchicalScheme(Scheme):
                 visit(place, mean, scale)
         return lanes.values
 
-    def _level(self, name: str, above: Mapping[str, Floats]) -> Level:
+    def _fixed_point_model(self, name: str, above: Mapping[str, Floats]) -> FixedPointModel:
         model = ContextModel(self._grids[name].shape[0]).double()
         model.load_state_dict({
             key: torch.from_numpy(above[f"{CONTEXT}/{name}/{key}"]) for key, _ in model.named_parameters()
         })  # fmt: skip
-        return Level(model, self._inside[name].cpu())
+        return FixedPointModel(model, self._inside[name].cpu())
 
 
 def initial_log_step(tensor: Tensor) -> float:
@@ -353,19 +360,15 @@ def log_deviation(tensor: Tensor) -> float:
     return 0.0 if tensor.is_meta else float(tensor.detach().std(correction=0).clamp(min=1e-4).log())
 
 
-def pays(grids: Collection[Blocks]) -> bool:
+def context_is_worthwhile(grids: Collection[Blocks]) -> bool:
     """Whether grids are large enough for context models."""
     with torch.device("meta"):
-        cost = sum(p.numel() for grid in grids for p in ContextModel(grid.shape[0]).parameters())
-    return sum(math.prod(grid.shape) for grid in grids) >= WORTH * cost
+        parameters = sum(p.numel() for grid in grids for p in ContextModel(grid.shape[0]).parameters())
+    return sum(math.prod(grid.shape) for grid in grids) >= VALUES_PER_PARAMETER * parameters
 
 
 def _vectors(shapes: Mapping[str, torch.Size], data: bytes) -> dict[str, Tensor]:
     """float16 values of these shapes. Raises BitstreamError."""
     sizes = [shape.numel() for shape in shapes.values()]
-    if len(data) != 2 * sum(sizes):
-        raise BitstreamError(MISFIT)
-    values = torch.from_numpy(np.frombuffer(data, "<f2").astype(np.float32))
-    if not bool(values.isfinite().all()):
-        raise BitstreamError(MISFIT)
+    values = torch.from_numpy(read_float16(data, sum(sizes)).astype(np.float32))
     return {name: part.view(shapes[name]) for name, part in zip(shapes, values.split(sizes), strict=True)}

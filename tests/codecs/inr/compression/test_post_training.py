@@ -1,4 +1,4 @@
-"""Uniform quantization after the fit, and its way through the bitstream."""
+"""Uniform quantization after training, and decoded weights."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def line() -> Line:
 
 
 @pytest.mark.parametrize("bits", [2, 6, 8, 12])
-def test_quantization_keeps_zeros_and_errs_by_half_a_step(bits: int) -> None:
+def test_quantization_keeps_zeros_and_has_errors_of_half_a_step(bits: int) -> None:
     torch.manual_seed(1)
     weight = torch.randn(5, 7, 3, 3) * torch.tensor([1e-3, 0.1, 1.0, 30.0, 0.0]).view(5, 1, 1, 1)
     weight[weight.abs() < 0.02 * weight.abs().amax(dim=(1, 2, 3), keepdim=True)] = 0
@@ -45,7 +45,7 @@ def test_weights_beyond_float16_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("coder", ["arithmetic", "huffman"])
-def test_a_network_comes_back_the_same_with_any_number_of_threads(coder: str) -> None:
+def test_decoded_weights_are_the_same_with_any_number_of_threads(coder: str) -> None:
     sections = PostTraining(8, coder).write(line())
     restored = []
     for threads in (1, 2):

@@ -21,16 +21,16 @@ def encode(
 ) -> tuple[bytes, Workspace, list[str]]:
     folder.mkdir(exist_ok=True)
     video = open_video(make_y4m(folder / "c.y4m", 32, 18, 3))
-    source, told = Source(video, RgbVideo(video, find_conditions("rgb601"))), []
+    source, messages = Source(video, RgbVideo(video, find_conditions("rgb601"))), []
 
     def progress(done: float, total: float, text: str) -> None:
-        told.append(text)
-        if len(told) == stop_after:
+        messages.append(text)
+        if len(messages) == stop_after:
             raise KeyboardInterrupt
 
     workspace = Workspace(folder, progress=progress, shared=shared)
     codec.encode(source, codec.rate_point(label, Clip(video.format, 3)), folder / "b", workspace)
-    return (folder / "b").read_bytes(), workspace, told
+    return (folder / "b").read_bytes(), workspace, messages
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_lambdas_share_one_pretraining_and_pay_for_it_each(
     with pytest.raises(KeyboardInterrupt):
         encode(codec, tmp_path / "a", shared, labels[1], stop_after=2)
     results = [encode(codec, tmp_path / name, shared, label) for name, label in zip("ba", labels, strict=True)]
-    assert [sum(text.startswith(first) for text in told) for _, _, told in results] == [2, 0]
+    assert [sum(text.startswith(first) for text in messages) for _, _, messages in results] == [2, 0]
     for _, workspace, _ in results:  # of what is borrowed the first has done a half
         assert workspace.stopwatch.seconds["fit"] > workspace.stopwatch.borrowed > 0
     alone = [

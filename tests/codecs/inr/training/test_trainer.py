@@ -13,7 +13,8 @@ from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor, nn
 
 from rdbench.codec import Workspace
-from rdbench.codecs.inr.compression.post_training import PostTraining, prune_masks
+from rdbench.codecs.inr.compression.post_training import PostTraining
+from rdbench.codecs.inr.compression.pruning import masks_by_magnitude
 from rdbench.codecs.inr.compression.scheme import Scheme
 from rdbench.codecs.inr.networks.encoder import Encoder, FrameLookup
 from rdbench.codecs.inr.networks.network import Network, Patches, render, tile
@@ -47,7 +48,7 @@ def toy() -> Toy:
     return Toy()
 
 
-def fit(folder: Path, *stages: Stage, network: Toy | None = None, scheme: Scheme | None = None) -> Toy:
+def train(folder: Path, *stages: Stage, network: Toy | None = None, scheme: Scheme | None = None) -> Toy:
     network = network or toy()
     Trainer(network, scheme or PostTraining(), FRAMES, Workspace(folder), stages).run()
     return network
@@ -60,7 +61,7 @@ def test_the_schedule_is_the_papers() -> None:
     assert Stage("fit", 100, 1.0, floor=0.075).learning_rate(100) == pytest.approx(0.075)
 
 
-def test_a_fit_gets_better_and_says_so(tmp_path: Path) -> None:
+def test_training_gets_better_and_says_so(tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
     workspace = Workspace(tmp_path, progress=lambda done, total, text: seen.append((done, total)))
     Trainer(toy(), PostTraining(), FRAMES, workspace, [FIT]).run()
@@ -89,7 +90,7 @@ def test_patches_tile_to_frames_and_are_targets_of_their_place(tmp_path: Path) -
 
 @pytest.mark.parametrize("by_patches", [False, True])
 def test_frames_and_patches_lead_to_the_same_place(tmp_path: Path, by_patches: bool) -> None:
-    network = fit(tmp_path, replace(FIT, epochs=150, lr=0.3, by_patches=by_patches, batch=4))
+    network = train(tmp_path, replace(FIT, epochs=150, lr=0.3, by_patches=by_patches, batch=4))
     shown = render(network, torch.arange(4), network.grid, 12, 12)
     assert (shown - FRAMES.float() / 255).abs().mean() < 0.03
 
@@ -113,14 +114,14 @@ def test_losses_are_the_papers(mix: str, by_hand: object) -> None:
 def test_optimizers_go_downhill(tmp_path: Path, optimizer: str) -> None:
     betas = (0.98, 0.92, 0.99) if optimizer == "adan" else (0.9, 0.999)
     stage = replace(FIT, epochs=30, optimizer=optimizer, betas=betas)  # type: ignore[arg-type]
-    fit(tmp_path, stage)
+    train(tmp_path, stage)
     with (tmp_path / "fit.csv").open() as file:
         quality = [float(row["psnr"]) for row in csv.DictReader(file)]
     assert quality[-1] > quality[0] + 1
 
 
-def test_a_stage_fits_only_what_it_names(tmp_path: Path) -> None:
-    network = fit(tmp_path, replace(FIT, trainable=r"line\.bias"))
+def test_a_stage_trains_only_what_it_names(tmp_path: Path) -> None:
+    network = train(tmp_path, replace(FIT, trainable=r"line\.bias"))
     assert torch.equal(network.line.weight, toy().line.weight)
     assert not torch.equal(network.line.bias, toy().line.bias)
 
@@ -141,19 +142,19 @@ def test_the_moving_average_is_what_a_stage_ends_with(tmp_path: Path) -> None:
     before = network.line.weight.detach().clone()
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-    fit(tmp_path / "a", stage, network=network)
-    fit(tmp_path / "b", replace(stage, ema=None), network=shadow)
+    train(tmp_path / "a", stage, network=network)
+    train(tmp_path / "b", replace(stage, ema=None), network=shadow)
     assert torch.allclose(network.line.weight, before + 0.1 * (shadow.line.weight - before), atol=1e-6)
 
 
 def test_masked_weights_stay_zero(tmp_path: Path) -> None:
     network = toy()
-    kept = prune_masks(network, ["line.weight"], 0.4)["line.weight"].bool()
+    kept = masks_by_magnitude(network, ["line.weight"], 0.4)["line.weight"].bool()
     magnitudes = network.line.weight.detach().abs()
     assert (~kept).sum() == int(0.4 * kept.numel())
     assert magnitudes[kept].min() >= magnitudes[~kept].max()
     scheme = PostTraining(prunable=".*weight")
-    fit(tmp_path, replace(FIT, epochs=2, sparsity=0.4), network=network, scheme=scheme)
+    train(tmp_path, replace(FIT, epochs=2, sparsity=0.4), network=network, scheme=scheme)
     assert (network.line.weight[~kept] == 0).all()
     assert (network.line.weight[kept] != 0).all()
 
@@ -197,12 +198,12 @@ class Rounded(Scheme):
         return
 
 
-def test_a_scheme_can_quantize_and_constrain_the_rate_while_fitting(tmp_path: Path) -> None:
+def test_a_scheme_can_quantize_and_constrain_the_rate_while_training(tmp_path: Path) -> None:
     bits = {}
     for weight in (0.0, 1e-4, 1e-2):
         scheme, folder = Rounded(), tmp_path / str(weight)
         folder.mkdir()
-        network = fit(folder, replace(FIT, epochs=40, rate_weight=weight), scheme=scheme)
+        network = train(folder, replace(FIT, epochs=40, rate_weight=weight), scheme=scheme)
         bits[weight] = float(scheme.rate(dict(network.named_parameters())).detach())
         assert float(scheme.log_step.detach()) != -5.0
     assert bits[0.0] > bits[1e-4] > bits[1e-2]
@@ -234,7 +235,7 @@ class Pooling(Encoder):
         return {"codes": self.line(torch.cat(both, 1))}
 
 
-def test_an_encoder_is_fitted_and_the_network_ends_with_what_it_made(tmp_path: Path) -> None:
+def test_an_encoder_is_trained_and_the_network_ends_with_what_it_made(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, encoder = Codes(), Pooling()
     first = encoder.line.weight.detach().clone()
@@ -263,7 +264,7 @@ def test_a_stage_can_leave_the_encoder_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", [PostTraining, Rounded])
 @pytest.mark.parametrize("stop_after", [1, 4, 6, 9])
-def test_a_killed_fit_ends_as_one_never_stopped(
+def test_a_killed_training_ends_as_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: type[Scheme], stop_after: int
 ) -> None:
     monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
@@ -272,7 +273,7 @@ def test_a_killed_fit_ends_as_one_never_stopped(
         replace(FIT, name="again", epochs=6, sparsity=0.3, optimizer="adamw"),
     )
     (tmp_path / "whole").mkdir()
-    whole = fit(tmp_path / "whole", *stages, scheme=scheme())
+    whole = train(tmp_path / "whole", *stages, scheme=scheme())
     calls = 0
 
     def stop(done: float, total: float, text: str) -> None:
@@ -286,7 +287,7 @@ def test_a_killed_fit_ends_as_one_never_stopped(
     with pytest.raises(KeyboardInterrupt):
         engine.run()
     engine._checkpoint.wait()
-    resumed = fit(tmp_path / "cut", *stages, network=Toy(), scheme=scheme())
+    resumed = train(tmp_path / "cut", *stages, network=Toy(), scheme=scheme())
     for ours, theirs in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     curves = [
@@ -297,21 +298,21 @@ def test_a_killed_fit_ends_as_one_never_stopped(
     assert len(curves[0]) == 10
 
 
-def test_a_diverging_fit_is_an_error(tmp_path: Path) -> None:
+def test_a_diverging_training_is_an_error(tmp_path: Path) -> None:
     network = toy()
     with torch.no_grad():
         network.line.bias[0] = torch.nan
     with pytest.raises(RdbenchError, match=r"diverged.*--seed"):
-        fit(tmp_path, FIT, network=network)
+        train(tmp_path, FIT, network=network)
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(tmp_path: Path) -> None:
-    fit(tmp_path, FIT)
+    train(tmp_path, FIT)
     with pytest.raises(RdbenchError, match="another recipe"):
-        fit(tmp_path, replace(FIT, lr=0.01))
+        train(tmp_path, replace(FIT, lr=0.01))
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(RdbenchError, match="delete it"):
-        fit(tmp_path, FIT)
+        train(tmp_path, FIT)
 
 
 class Twin(Toy):

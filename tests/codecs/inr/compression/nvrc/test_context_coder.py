@@ -1,4 +1,4 @@
-"""The context model in integers: near the model in floating point, the same everywhere, and fast."""
+"""The context model in integers: near the model in floating point, and the same everywhere."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rdbench.codecs.inr.compression.nvrc.context_coder import Level, walk
+from rdbench.codecs.inr.compression.nvrc.context_coder import FixedPointModel, walk
 from rdbench.codecs.inr.compression.nvrc.context_model import BLOCK, Blocks, ContextModel
-from rdbench.codecs.inr.entropy.exact import Floats, exact_exp
-from rdbench.codecs.inr.entropy.scale_tables import ScaleTables, SymbolReader, SymbolWriter
+from rdbench.codecs.inr.entropy.exact import Floats
 
 SHAPES = ((1, 19, 11, 18), (2, 9, 5, 9))
 
@@ -36,12 +35,12 @@ def grids() -> list[torch.Tensor]:
 
 
 def predictions(order: list[int] | None = None, device: str = "cpu") -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """What the walk predicts where it is told the true values, level by level, `[n, C, 16, 8, 8]`."""
+    """Means and deviations that `walk` predicts from the true values, grid by grid, `[n, C, 16, 8, 8]`."""
     blocks = [Blocks(shape) for shape in SHAPES]
     parts = [block.split(grid) for block, grid in zip(blocks, grids(), strict=True)]
     picked = [torch.arange(len(part)) if order is None else torch.tensor(order) for part in parts]
-    levels = [
-        Level(model.to(device), block.inside()[pick].to(device))
+    fixed = [
+        FixedPointModel(model.to(device), block.inside()[pick].to(device))
         for model, block, pick in zip(models(), blocks, picked, strict=True)
     ]
     means = [torch.zeros(len(pick), shape[0], *BLOCK) for pick, shape in zip(picked, SHAPES, strict=True)]
@@ -50,15 +49,15 @@ def predictions(order: list[int] | None = None, device: str = "cpu") -> tuple[li
 
     def visit(place: tuple[int, int, int], mean: Floats, scale: Floats) -> Floats:
         at = 0
-        for own_means, own_scales in zip(means, scales, strict=True):
-            count = own_means.shape[0] * own_means.shape[1]
-            for store, found in ((own_means, mean), (own_scales, scale)):
-                values = torch.from_numpy(found[at : at + count]).view(own_means.shape[1], -1).T
+        for grid_means, grid_scales in zip(means, scales, strict=True):
+            count = grid_means.shape[0] * grid_means.shape[1]
+            for store, predicted in ((grid_means, mean), (grid_scales, scale)):
+                values = torch.from_numpy(predicted[at : at + count]).view(grid_means.shape[1], -1).T
                 store[(slice(None), slice(None), *place)] = values.float()
             at += count
         return np.concatenate([t[(slice(None), slice(None), *place)].T.flatten().double().numpy() for t in truth])
 
-    walk(levels, visit)
+    walk(fixed, visit)
     return means, scales
 
 
@@ -80,31 +79,10 @@ def test_the_prediction_is_the_same_for_other_threads_and_batches_of_blocks() ->
     one = predictions()
     torch.set_num_threads(2)
     two = predictions()
-    assert all(torch.equal(a, b) for own, other in zip(one, two, strict=True) for a, b in zip(own, other, strict=True))
+    assert all(torch.equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True))
     few = predictions([1])
-    for own, other in zip(one, few, strict=True):
-        assert all(torch.equal(a[1:2], b) for a, b in zip(own, other, strict=True))
-
-
-def test_symbols_come_back_escapes_too() -> None:
-    rng = np.random.default_rng(0)
-    writer, tables = SymbolWriter(ScaleTables()), ScaleTables()
-    parts = []
-    for count in (1, 5000, 300):
-        mean, scale = rng.normal(0, 5, count), np.exp(rng.normal(0, 2, count))
-        symbols = np.rint(mean + scale * rng.normal(size=count)).astype(np.int64)
-        symbols[::97] += 3000
-        writer.add(symbols, mean, scale)
-        parts.append((symbols, mean, scale))
-    reader = SymbolReader(tables, writer.finish())
-    for symbols, mean, scale in parts:
-        assert np.array_equal(reader.read(mean, scale), symbols)
-    reader.finish()
-
-
-def test_the_exponential_is_numpys() -> None:
-    x = np.linspace(-30, 30, 10001)
-    assert np.allclose(exact_exp(x), np.exp(x), rtol=1e-14, atol=0)
+    for x, y in zip(one, few, strict=True):
+        assert all(torch.equal(a[1:2], b) for a, b in zip(x, y, strict=True))
 
 
 @pytest.mark.cuda

@@ -1,4 +1,4 @@
-"""NVRC's compression: proxies of rounding, bits that the file really takes, weights that come back."""
+"""NVRC's scheme: proxies of rounding, the rate in the loss and in the file, decoded weights."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_noise_is_uniform_at_one_and_narrower_above(shape: float, deviation: flo
     assert float(noise.std()) == pytest.approx(deviation, rel=0.15 if shape > 1 else 0.01)
 
 
-def test_a_fitted_network_begins_with_six_bits_of_each_range_and_its_own_spread() -> None:
+def test_initial_steps_spread_six_bits_over_each_range_and_deviations_are_the_weights() -> None:
     """A code then takes log2(deviation sqrt(2 pi e) / step) bits, whatever its distribution."""
     for span, step in ((0.63, 0.01), (1e-4, math.exp(-6)), (50.0, math.exp(-2))):
         assert math.exp(initial_log_step(torch.linspace(-span / 3, 2 * span / 3, 9))) == pytest.approx(step)
@@ -55,7 +55,7 @@ def test_a_fitted_network_begins_with_six_bits_of_each_range_and_its_own_spread(
 
 
 @pytest.mark.parametrize("parts", [Parts(2), Parts(0), Parts(0, dual=False, coded=False, grid_steps=False)])
-def test_the_rate_is_what_the_file_takes_and_weights_come_back(parts: Parts) -> None:
+def test_the_rate_is_that_of_the_file_and_decoded_weights_are_the_quantized_ones(parts: Parts) -> None:
     torch.manual_seed(0)
     config = NVRCConfig(12, 20, (2, 2), 40, 160, 1, 9, 1, 2, coarser=1)
     network, scheme = NVRC(config, 20), HierarchicalScheme(parts)
@@ -65,7 +65,7 @@ def test_the_rate_is_what_the_file_takes_and_weights_come_back(parts: Parts) -> 
     scheme.enter(network, Stage("fit", 1, 1e-3, proxy="mixed"))
     scheme.advance(1.0)  # all rounded
     tensors = dict(network.named_parameters())
-    shown, bits = scheme.substitute(tensors), scheme.rate(tensors)
+    quantized, bits = scheme.substitute(tensors), scheme.rate(tensors)
     assert bits is not None
     sections = scheme.write(network)
     written = 8 * sum(len(sections[name]) for name in ("second", "grids", "layers"))
@@ -73,5 +73,5 @@ def test_the_rate_is_what_the_file_takes_and_weights_come_back(parts: Parts) -> 
     with torch.device("meta"):
         again = NVRC(config, 20)
     HierarchicalScheme.from_numbers(scheme.numbers()).read(again, sections)
-    for name, value in shown.items():
+    for name, value in quantized.items():
         assert torch.allclose(again.get_parameter(name), value, atol=1e-6, rtol=1e-2)

@@ -1,0 +1,60 @@
+"""The coders: symbols return, lone symbols are free, and damage is refused."""
+
+import numpy as np
+import pytest
+
+from rdbench.codecs.inr.entropy.ans import CODERS, AnsDecoder, AnsEncoder, CoderModel
+from rdbench.codecs.inr.entropy.integers import unzigzag, zigzag
+from rdbench.errors import BitstreamError
+
+WIDE, SINGLE = CoderModel(np.array([5, 3, 0, 1])), CoderModel(np.array([7]))
+
+
+def test_zigzag_numbers_all_integers() -> None:
+    assert [zigzag(value) for value in (0, -1, 1, -2, 2)] == [0, 1, 2, 3, 4]
+    assert [unzigzag(zigzag(value)) for value in range(-300, 300)] == list(range(-300, 300))
+
+
+def test_the_last_push_is_decoded_first() -> None:
+    encoder = AnsEncoder()
+    first, second = np.array([0, 3, 1, 0], np.int32), np.array([1, 1, 0], np.int32)
+    for symbols, model in ((second, WIDE), (np.zeros(9, np.int32), SINGLE), (first, WIDE)):
+        encoder.push(symbols, model)
+    decoder = AnsDecoder(encoder.finish())
+    assert decoder.pop(4, WIDE).tolist() == first.tolist()
+    assert decoder.pop(9, SINGLE).tolist() == [0] * 9
+    assert decoder.pop(3, WIDE).tolist() == second.tolist()
+    decoder.finish()
+
+
+def test_a_single_symbol_takes_no_bits() -> None:
+    encoder = AnsEncoder()
+    encoder.push(np.zeros(1000, np.int32), SINGLE)
+    assert encoder.finish() == b""
+
+
+def test_payloads_that_no_encoder_writes_are_refused() -> None:
+    for payload in (b"\1", b"\1\0\0", b"\1\0\0\0\0\0\0\0"):
+        with pytest.raises(BitstreamError):
+            AnsDecoder(payload)
+    encoder = AnsEncoder()
+    encoder.push(np.array([3, 1, 3], np.int32), WIDE)
+    decoder = AnsDecoder(encoder.finish())
+    decoder.pop(2, WIDE)
+    with pytest.raises(BitstreamError):
+        decoder.finish()
+
+
+@pytest.mark.parametrize("coder", CODERS)
+@pytest.mark.parametrize("used", [[], [4], [0, 4], [1, 2, 5]])
+def test_symbols_return(coder: str, used: list[int]) -> None:
+    encode, decode = CODERS[coder]
+    symbols = np.random.default_rng(0).choice(used, 200).astype(np.int32) if used else np.zeros(0, np.int32)
+    table, payload = encode(symbols, 6)
+    assert decode(table, payload, len(symbols), 6).tolist() == symbols.tolist()
+    assert (len(payload) > 0) == (len(used) > 1)
+    for bad in (payload + b"\0", b"" if payload else b"\1\0\0\0"):
+        with pytest.raises(BitstreamError):
+            decode(table, bad, len(symbols), 6)
+    with pytest.raises(BitstreamError):
+        decode(table[:-1], payload, len(symbols), 6)
