@@ -4,7 +4,7 @@ HNeRV-Boost's scheme (X. Zhang et al., CVPR 2024, section 3.4). Every tensor has
 tensor, and of each frame's embedding, are modeled by a Gaussian of their own mean and deviation, in training as in the
 bitstream. The rate is part of the loss only above a target. Our choice: steps are learned as logarithms, so that none
 becomes zero; quantizers of embeddings are initialized from the range of all frames; means and deviations are stored as
-float16, and tables are the same on any machine (`gaussian.py`).
+float16, and tables are the same on any machine (`entropy/gaussian.py`).
 """
 
 import math
