@@ -2,9 +2,9 @@
 
 Every tensor, and every frame's embedding, has a learned scale and offset; the forward pass uses rounded values, with a
 straight-through gradient. Learned densities (`entropy/density.py`) give the bits of every rounded symbol, and the
-tables of the entropy coder come from them, so the rate in the loss is that of the file. Our choice: the gradient of
-the rate is the expectation of the gradient under uniform noise (the papers' surrogate) in closed form; tensors too small for their
-own table share a density, as all frames do (T-NeRV); scales are learned as logarithms, offsets in symbols.
+tables of the entropy coder come from them, so the rate in the loss is that of the file. Our choice: the gradient of the
+rate is the expectation of the gradient under uniform noise (the papers' surrogate) in closed form; tensors too small
+for their own table share a density, as all frames do (T-NeRV); scales are learned as logarithms, offsets in symbols.
 """
 
 from collections.abc import Mapping, Sequence
