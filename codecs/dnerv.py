@@ -249,7 +249,7 @@ class DNeRVCodec(EmbeddingCodec):
         """Training, then fine-tuning of the pruned network, both with clipped gradients."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=BETAS, clip_norm=CLIP_NORM)
-        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, sparsity=s.prune)
 
 

@@ -19,8 +19,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rdbench.errors import UsageError
-
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
@@ -215,10 +213,7 @@ class FFNeRVCodec(InrCodec):
         tried = [candidate for share in shares for candidate in candidates(self.scaled(clip, share), size)]
         _, error, config = min(tried, key=lambda candidate: candidate[0])
         if error > LARGEST_ERROR * size:
-            raise UsageError(
-                f"{self.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
-                f"ask for at least {config.count()}."
-            )
+            raise self.size_error(clip, size, config.count())
         return config
 
     @classmethod

@@ -203,7 +203,7 @@ class HNeRVBoostCodec(EmbeddingCodec):
         """Training, then the stage that minimizes the entropy too."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss], optimizer="adan", betas=BETAS)
-        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, rate_weight=s.rate, rate_area="frame")
 
     def compression(self) -> Scheme:

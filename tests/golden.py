@@ -3,7 +3,7 @@
 A change of the format, of constriction, of ffmpeg or of rounding shows in `test_golden.py` the day it happens. After a
 deliberate change raise `revision` of the codecs concerned (`codecs/inr/codec.py` has the revision of all), then run
 
-    python tests/golden.py
+    .venv/bin/python tests/golden.py
 
 which keeps every stream that still decodes to its hashes under the same version, and encodes the others anew. It
 refuses a stream of an INR codec that changed under an unchanged version. Streams of conventional codecs have no such

@@ -157,6 +157,14 @@ class InrCodec(Codec):
         config = self._solved(clip, size)
         return self.build(config, clip), config
 
+    @classmethod
+    def size_error(cls, clip: ClipHeader, size: int, smallest: int) -> UsageError:
+        """The error for a clip whose smallest network has more parameters than the size."""
+        return UsageError(
+            f"{cls.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
+            f"ask for at least {smallest}."
+        )
+
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
         return solve_width(size, lambda share: self.scaled(clip, share), lambda c: self.build(c, clip), self.free_width)
 

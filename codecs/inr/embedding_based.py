@@ -16,8 +16,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from rdbench.errors import UsageError
-
 from .codec import ClipHeader, InrCodec
 from .compression.axis_quantization import AxisQuantization
 from .compression.post_training import MOST_BITS
@@ -136,10 +134,7 @@ class EmbeddingCodec(InrCodec):
         with torch.device("meta"):
             smallest = count_parameters(build(config))
         if smallest > LARGEST_EXCESS * size:
-            raise UsageError(
-                f"{self.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
-                f"ask for at least {smallest}."
-            )
+            raise self.size_error(clip, size, smallest)
         return config
 
     def embedding_channels(self, clip: ClipHeader, cells: int, size: int) -> int:
@@ -154,7 +149,7 @@ class EmbeddingCodec(InrCodec):
         """Training, then fine-tuning of the pruned network (HNeRV, section 4.1 and supplement)."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss])
-        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, sparsity=s.prune)
 
     def compression(self) -> Scheme:

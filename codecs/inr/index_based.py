@@ -55,7 +55,7 @@ class IndexCodec(InrCodec):
         """Training, then fine-tuning of the pruned network (NeRV, sections 3.2, 3.3 and 4.1)."""
         s = self.settings
         fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=BETAS)
-        finetune = replace(fit, name="finetune", epochs=s.finetune_epochs, lr=s.lr * s.finetune_lr, warmup=0.0)
+        finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, sparsity=s.prune)
 
     def compression(self) -> PostTraining:

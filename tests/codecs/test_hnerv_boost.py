@@ -1,6 +1,5 @@
 """HNeRV-Boost: published numbers of parameters, time in the decoder, and the estimated rate."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,10 @@ from torch import Tensor, nn
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.hnerv_boost import HNeRVBoost, HNeRVBoostCodec, HNeRVBoostConfig, HNeRVBoostSettings
 from rdbench.codecs.inr.compression.entropy_minimization import EntropyMinimization
-from rdbench.codecs.inr.entropy.gaussian import Gaussian, decode, encode, model_of, normal, pack_models, unpack_models
 from rdbench.codecs.inr.networks.network import Network, Patches, count_parameters
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
 from rdbench.codecs.inr.recipes.optimizers import make_optimizer
 from rdbench.codecs.inr.recipes.stage import Stage
-from rdbench.errors import BitstreamError, RdbenchError
 from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import RgbVideo, open_video
 
@@ -202,36 +199,3 @@ def test_the_gradient_of_a_batchs_embeddings_stands_for_all() -> None:
         assert rate is not None
         gradients.append(torch.autograd.grad(rate, tensors[name])[0])
     assert torch.allclose(2 * gradients[0], gradients[1], rtol=1e-4, atol=1e-4)
-
-
-def test_the_normal_distribution_is_one() -> None:
-    x = np.linspace(-9, 9, 2001)
-    assert np.abs(normal(x) - np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x])).max() < 3e-7
-    assert (np.diff(normal(x)) >= 0).all()
-
-
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1e-9), (-3.4, 0.2), (130.7, 40.0), (0.2, 900.0)])
-def test_gaussian_symbols_return_at_their_entropy(mean: float, deviation: float) -> None:
-    rng = np.random.default_rng(0)
-    codes = rng.normal(mean, deviation, 5000)
-    model = model_of(codes)
-    (restored,) = unpack_models(*pack_models([model]), 1)
-    assert restored == model
-    symbols = np.rint(codes).astype(np.int32)
-    few = symbols[:3]
-    payload = encode([(symbols, model), (few, model)])
-    first, second = decode(payload, [(5000, restored), (3, restored)])
-    assert np.array_equal(first, symbols)
-    assert np.array_equal(second, few)
-    counts = model.counts()
-    ideal = -np.log2(counts[symbols - model.lowest] / counts.sum()).sum()
-    assert 8 * len(payload) == pytest.approx(ideal, rel=0.01, abs=80)
-
-
-def test_damaged_models_are_refused() -> None:
-    numbers, ranges = pack_models([Gaussian(np.float16(0.5), np.float16(1), -3, 4)])
-    for bad in [(numbers[:-1], ranges, 1), (numbers, ranges, 2), (np.full(2, np.nan, "<f2").tobytes(), ranges, 1)]:
-        with pytest.raises(BitstreamError):
-            unpack_models(*bad)
-    with pytest.raises(RdbenchError, match="--seed"):
-        model_of(np.array([1e6]))

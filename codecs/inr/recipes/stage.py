@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -77,6 +77,10 @@ class Stage:
         first = warm if self.cosine_over == "rest" else 0
         cosine = 0.5 * (1 + math.cos(math.pi * (epoch - first) / max(1, total - first)))
         return self.lr * (self.floor + (1 - self.floor) * cosine)
+
+    def finetuned(self, epochs: int, lr_share: float) -> "Stage":
+        """A fine-tuning stage after this one: no warm-up, and this share of its learning rate."""
+        return replace(self, name="finetune", epochs=epochs, lr=self.lr * lr_share, warmup=0.0)
 
     @property
     def mean_learning_rate(self) -> float:
