@@ -125,7 +125,7 @@ def test_defaults_and_presets_are_valid_settings(name: str) -> None:
 )
 def test_the_width_meets_the_size(name: str, width: int, height: int) -> None:
     clip = ClipHeader(width, height, 10, 25, 1)
-    for size in (10_000, 50_000, 400_000, 3_000_000):
+    for size in (10_000, 50_000, 400_000, 3_000_000) if name in NAMES else (50_000, 3_000_000):
         codec = make(name)
         with torch.device("meta"):
             network, config = codec.build_for(clip, size)
@@ -229,7 +229,7 @@ def test_damaged_bitstreams_are_refused(coded: tuple[str, bytes], tmp_path: Path
         decoder(name).decode(tmp_path / "b", Workspace(tmp_path))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_under_a_good_checksum_is_refused_or_rendered(
     coded: tuple[str, bytes], tmp_path: Path, data: st.DataObject

@@ -93,11 +93,12 @@ def test_what_no_codec_recognizes_is_refused(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["/proc/none/out", "small.y4m/out"])
 def test_a_place_that_cannot_be_written_is_named(cli: Cli, coded: Path, small_clip: Path, place: str) -> None:
-    assert cli("run", "--codecs", "toy", "--dataset", str(small_clip), "--out", "good").returncode == 0
+    run = ("run", "--codecs", "toy", "--dataset", str(small_clip), "--rate-points", "1")
+    assert cli(*run, "--out", "good").returncode == 0
     for command in (
         ("decode", "clip.bin", "-o", place),
         ("encode", "x264", str(small_clip), "-o", place),
-        ("run", "--codecs", "toy", "--dataset", str(small_clip), "--out", place),
+        (*run, "--out", place),
         ("plot", "good", "-o", place + ".png"),
     ):
         done = cli(*command)
@@ -132,7 +133,7 @@ def test_a_full_disk_fails_the_job_and_keeps_what_is_done(
 
 def test_plot_draws_files_of_each_kind(cli: Cli, small_clip: Path, tmp_path: Path) -> None:
     assert cli("run", "--codecs", "x264[preset=ultrafast],x265[preset=ultrafast]", "--dataset", str(small_clip),
-               "--rate-points", "3", "--out", "out").returncode == 0  # fmt: skip
+               "--rate-points", "2", "--out", "out").returncode == 0  # fmt: skip
     for name, magic in (("rd.png", b"\x89PNG"), ("rd.pdf", b"%PDF"), ("rd.svg", b"<?xml")):
         done = cli("plot", "out", "-o", name)
         assert done.returncode == 0, done.stderr
