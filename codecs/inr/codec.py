@@ -94,6 +94,12 @@ class InrCodec(Codec):
     """The compression scheme of the codec's own paper."""
     Settings: ClassVar[type[SettingsBase]] = InrSettings
 
+    def __init__(self, settings: SettingsBase) -> None:
+        """Raises UsageError for a compression that does not exist."""
+        super().__init__(settings)
+        self.objective: RateObjective | None = objective_for(self.settings)
+        """The rate objective that the settings choose; None where the rate is not part of the loss."""
+
     @classmethod
     def signatures(cls) -> tuple[bytes, ...]:
         """The container's magic with the codec's name."""
@@ -129,11 +135,6 @@ class InrCodec(Codec):
     @abstractmethod
     def compression(self) -> Scheme:
         """A new instance of the codec's own scheme with the codec's settings."""
-
-    @property
-    def objective(self) -> RateObjective | None:
-        """The rate objective that the settings choose; None where the rate is not part of the loss."""
-        return objective_for(self.settings)
 
     def _recipe_at_unit_lambda(self, objective: RateObjective) -> Sequence[Stage]:
         """The recipe for a lambda of 1."""

@@ -48,11 +48,11 @@ def test_an_unknown_compression_is_refused_with_a_suggestion() -> None:
 
 
 def test_another_compression_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = NeRVCodec(NeRVSettings(epochs=2, finetune_epochs=1, frequencies=8, compression="doubled"))
+    settings = NeRVSettings(epochs=2, finetune_epochs=1, frequencies=8, compression="doubled")
     with pytest.raises(UsageError, match="no compression 'doubled'"):
-        encode(codec, tmp_path)
+        NeRVCodec(settings)
     monkeypatch.setattr(objectives, "OBJECTIVES", (*OBJECTIVES, Doubled))
-    bitstream = encode(codec, tmp_path)
+    bitstream = encode(NeRVCodec(settings), tmp_path)
     (batch,) = NeRVCodec.decode(bitstream, Workspace(tmp_path)).batches()
     assert batch.planes[0].shape == (2, 18, 32)
     monkeypatch.undo()
