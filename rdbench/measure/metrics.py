@@ -21,13 +21,10 @@ from ..video.color import convert, to_rgb
 from ..video.conditions import Conditions
 from ..video.ffmpeg import find_ffmpeg
 from ..video.readers import MemoryVideo, write_y4m
-from . import DEFAULT_METRICS
+from . import DEFAULT_METRICS, SMALLEST_MS_SSIM_SIDE
 
 LOSSLESS_DB = 100.0
 """PSNR in dB of a frame without any error, by convention."""
-
-SMALLEST_MS_SSIM_SIDE = 161
-"""Smallest side for MS-SSIM: five scales of an 11-tap window need more than 160 samples."""
 
 Doubles = npt.NDArray[np.float64]
 
