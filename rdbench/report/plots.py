@@ -1,6 +1,7 @@
 """RD curves and byte ledgers, legible in print and for the color-blind (Okabe-Ito colors, one marker each)."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import RdbenchError, UsageError, did_you_mean
+from . import curves
+from .lines import Line, Panel, mean_panel, sequence_panel
 from .published import AVERAGE
 from .results import QUALITY
 
@@ -27,46 +30,61 @@ def rd_plot(
     per_sequence: bool = False,
     published: pd.DataFrame | None = None,
     training_curves: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+    codecs: str | None = None,
 ) -> None:
-    """Quality over rate (or encode time): a row of panels for each sequence, or one row for their averages.
+    """Quality over rate (or encode time), a line for each series: a row of panels for each sequence, or one of means.
 
-    Over encode time, panels of one sequence also show `training_curves` (by record id, from
-    `results.load_training_curves`): PSNR of the frames that the network renders during training, before compression.
+    A mean is over the sequences that all series of its panel have; seeds show as their mean with a band from the
+    lowest to the highest. `codecs` chooses the series by the names of codecs or by labels. Over encode time, panels of
+    one sequence also show `training_curves` (by record id, from `results.load_training_curves`): PSNR of the frames
+    that the network renders during training, before compression. Raises UsageError where the series of a panel share
+    no sequence.
     """
     if x not in AXES:
         raise UsageError(f"There is no axis {x!r}; there are {', '.join(AXES)}.")
     if metric not in QUALITY:
         raise UsageError(f"There is no metric {metric!r}{did_you_mean(metric, QUALITY)}")
-    frame = frame[frame["status"] == "ok"]
-    if frame[metric].isna().all() and frame["psnr_yuv"].notna().any():
-        metric = "psnr_yuv"
-    metrics = [m for m in dict.fromkeys((metric, "ms_ssim_db")) if m in frame and frame[m].notna().any()]
-    if not metrics or frame[x].isna().all():
-        raise RdbenchError(f"These results have no {metric} over {x}; nothing to draw.")
+    datasets = set(frame["dataset"])
     data = frame if published is None else pd.concat([frame.astype(object), published.astype(object)])
-    data = data.assign(curve=_curve_names(data))
-    rows = _panels(data, set(frame["dataset"]), per_sequence)
+    data = curves.choose(data, codecs)
+    data = data[(data["status"] == "ok") & data["dataset"].isin(datasets)]
+    metric, metrics = _metrics(data, x, metric)
+    rows = _panel_rows(data, x, metrics, per_sequence)
     figure, axes = _figure(output, len(rows), len(metrics))
-    styles = {name: i for i, name in enumerate(dict.fromkeys(data["curve"]))}
-    for r, (title, part) in enumerate(rows):
-        for c, name in enumerate(metrics):
-            _plot_panel(axes[r][c], part, x, name, styles)
-            if (x, name) == ("encode_seconds", "psnr_rgb") and part["sequence"].nunique() == 1:
-                same = data[data["sequence"] == part["sequence"].iloc[0]]
+    styles = {str(name): i for i, name in enumerate(dict.fromkeys(data["label"]))}
+    for r, panels in enumerate(rows):
+        for c, panel in enumerate(panels):
+            _plot_panel(axes[r][c], panel, x, metrics[c], styles)
+            if (x, metrics[c]) == ("encode_seconds", "psnr_rgb") and len(panel.sequences) == 1:
+                same = data[data["sequence"] == panel.sequences[0]]
                 _plot_training(axes[r][c], same, training_curves, styles)
-            axes[r][c].set_title(title, fontsize=10)
-    _legend(figure, axes)
+    notes = dict.fromkeys(note for panels in rows for panel in panels for note in panel.notes)
+    _legend(figure, axes, list(notes))
     _save(figure, output)
 
 
-def _curve_names(data: pd.DataFrame) -> list[str]:
-    """The codec of each row, with its conditions where the rows do not all have the same."""
-    mixed = data["conditions"].nunique() > 1
-    return [f"{c} [{k}]" if mixed else str(c) for c, k in zip(data["codec"], data["conditions"], strict=True)]
+def _metrics(data: pd.DataFrame, x: str, metric: str) -> tuple[str, list[str]]:
+    """The metric (`psnr_yuv` where none has the one asked for), and all that get a column of panels."""
+    own = data if "source" not in data else data[data["source"].isna()] if data["source"].isna().any() else data
+    if own[metric].isna().all() and own["psnr_yuv"].notna().any():
+        metric = "psnr_yuv"
+    metrics = [m for m in dict.fromkeys((metric, "ms_ssim_db")) if m in own and own[m].notna().any()]
+    if not metrics or own[x].isna().all():
+        raise RdbenchError(f"These results have no {metric} over {x}; nothing to draw.")
+    return metric, metrics
 
 
-def _legend(figure: Any, axes: Any) -> None:
-    """Adds one legend below all panels, since a curve need not be in the first one."""
+def _panel_rows(data: pd.DataFrame, x: str, metrics: Sequence[str], per_sequence: bool) -> list[list[Panel]]:
+    """The panels: a row for each sequence or dataset, a column for each metric."""
+    if per_sequence:
+        named = data[data["sequence"] != AVERAGE]
+        parts = named.groupby(["dataset", "sequence"], sort=True)
+        return [[sequence_panel(part, x, metric) for metric in metrics] for _, part in parts]
+    return [[mean_panel(part, x, metric) for metric in metrics] for _, part in data.groupby("dataset", sort=True)]
+
+
+def _legend(figure: Any, axes: Any, notes: Sequence[str]) -> None:
+    """Adds one legend below all panels, since a curve need not be in the first one; the notes are its title."""
     entries: dict[str, Any] = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
@@ -74,62 +92,20 @@ def _legend(figure: Any, axes: Any) -> None:
     longest = max((len(label) for label in entries), default=1)
     width, height = figure.get_size_inches()
     columns = max(1, int(width // (0.085 * longest + 0.6)))  # 0.085 inch: a letter of 9 points
-    figure.set_size_inches(width, height + 0.2 * -(-len(entries) // columns))
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=9)
+    lines = [line for note in notes for line in textwrap.wrap(note, int(width // 0.075))]  # 0.075 inch: of 8 points
+    figure.set_size_inches(width, height + 0.2 * (len(lines) - (-len(entries) // columns)))
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=9,
+        title="\n".join(lines) or None, title_fontsize=8,
+    )  # fmt: skip
 
 
-def _panels(data: pd.DataFrame, datasets: set[str], per_sequence: bool) -> list[tuple[str, pd.DataFrame]]:
-    """Titles and rows: a panel for each sequence, or the mean over sequences at each rate point."""
-    data = data[data["dataset"].isin(datasets)]
-    named = data[data["sequence"] != AVERAGE]
-    if per_sequence:
-        return [(f"{d}: {s}", part) for (d, s), part in named.groupby(["dataset", "sequence"], sort=True)]
-    panels = []
-    for dataset, part in data.groupby("dataset", sort=True):
-        sequences = part[part["sequence"] != AVERAGE]
-        count = sequences["sequence"].nunique()
-        panels.append((f"{dataset}" + (f" (mean of {count} sequences)" if count > 1 else ""), _averaged(part)))
-    return panels
-
-
-def _averaged(part: pd.DataFrame) -> pd.DataFrame:
-    """Means at the rate points that all of a curve's sequences have; else the published average."""
-    values = [column for column in (*AXES, *QUALITY) if column in part]
-    part = part.assign(**{column: pd.to_numeric(part[column]) for column in values})
-    kept = part[part["sequence"] != AVERAGE]
-    lone = part[~part["curve"].isin(set(kept["curve"]))]
-    total = kept.groupby("curve")["sequence"].nunique()
-    count = kept.groupby(["curve", "rate_point"])["sequence"].transform("nunique")
-    kept = kept[count == kept["curve"].map(total)]
-    both = pd.concat([kept, lone])
-    both = both.assign(source=both["source"].fillna("") if "source" in both else "")
-    keys = ["curve", "rate_point"]
-    sources = both.groupby(keys, sort=False)["source"].first()
-    names = both.groupby(keys, sort=False)["sequence"].agg(lambda names: " ".join(sorted(set(names))))
-    mean = both.groupby(keys, sort=False)[values].mean().assign(source=sources, sequence=names).reset_index()
-    most = total.max() if len(total) else 0
-    fewer = {str(name): f"{n} of {most} sequences" for name, n in total.items() if n < most}
-    return mean.assign(extent=[fewer.get(str(name), "") for name in mean["curve"]])
-
-
-def _plot_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict[str, int]) -> None:
+def _plot_panel(axis: Any, panel: Panel, x: str, metric: str, styles: dict[str, int]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    sources = part["source"].fillna("") if "source" in part else pd.Series("", index=part.index)
-    for name, curve in part.assign(source=sources).groupby("curve", sort=False):
-        curve = curve.assign(**{column: pd.to_numeric(curve[column]) for column in (x, metric)})
-        curve = curve.dropna(subset=[x, metric]).sort_values(x)
-        if curve.empty:
-            continue
-        style, foreign = styles[str(name)], bool(curve["source"].iloc[0])
-        label = f"{name} (published: {str(curve['source'].iloc[0]).split(';')[0][:40]})" if foreign else str(name)
-        if "extent" in curve and curve["extent"].iloc[0]:
-            label = f"{label}, {curve['extent'].iloc[0]}"
-        axis.plot(
-            curve[x], curve[metric], label=label, color=COLORS[style % len(COLORS)], markersize=4.5,
-            marker=MARKERS[(style + style // len(COLORS)) % len(MARKERS)], linestyle="--" if foreign else "-",
-            linewidth=1.3,
-        )  # fmt: skip
+    axis.set_title(panel.title, fontsize=10)
+    for line in panel.lines:
+        _plot_line(axis, line, styles[line.label])
     if not axis.lines:
         axis.set_axis_off()
         axis.text(0.5, 0.5, f"no {metric} here", ha="center", va="center", fontsize=9, transform=axis.transAxes)
@@ -145,8 +121,22 @@ def _plot_panel(axis: Any, part: pd.DataFrame, x: str, metric: str, styles: dict
     axis.grid(True, which="both", linewidth=0.3, alpha=0.6)
 
 
+def _plot_line(axis: Any, line: Line, style: int) -> None:
+    """One series: its mean over seeds, with a band where there are several."""
+    color = COLORS[style % len(COLORS)]
+    axis.plot(
+        line.points["x"], line.points["mean"], label=line.legend, color=color, markersize=4.5,
+        marker=MARKERS[(style + style // len(COLORS)) % len(MARKERS)], linestyle="--" if line.source else "-",
+        linewidth=1.3,
+    )  # fmt: skip
+    if line.seeds > 1:
+        axis.fill_between(
+            line.points["x"], line.points["low"], line.points["high"], color=color, alpha=0.2, linewidth=0
+        )
+
+
 def _plot_training(axis: Any, rows: pd.DataFrame, curves: Mapping[str, pd.DataFrame], styles: dict[str, int]) -> None:
-    for name, record in zip(rows["curve"], rows["id"], strict=True):
+    for name, record in zip(rows["label"], rows["id"], strict=True):
         if record in curves:
             color = COLORS[styles[str(name)] % len(COLORS)]
             axis.plot(curves[record]["seconds"], curves[record]["psnr"], color=color, linewidth=0.8, alpha=0.6)
@@ -154,13 +144,18 @@ def _plot_training(axis: Any, rows: pd.DataFrame, curves: Mapping[str, pd.DataFr
 
 def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
     """Bits per pixel of each part of the bitstreams, stacked, a bar for each record."""
+    frame = curves.labeled(frame)
     frame = frame[(frame["status"] == "ok") & frame["ledger"].map(lambda v: isinstance(v, dict) and bool(v))]
     if frame.empty:
         raise RdbenchError("None of these results has a ledger; only records of our own runs do.")
-    frame = frame.sort_values(["dataset", "sequence", "codec", "bpp"])
+    frame = frame.sort_values(["dataset", "sequence", "label", "seed", "bpp"])
     figure, axes = _figure(output, 1, 1, size=(max(5.0, 0.45 * len(frame) + 4), 5.5))
     names = list(dict.fromkeys(name for ledger in frame["ledger"] for name in ledger))
-    labels = [f"{r.codec} {r.sequence} {r.rate_point}" for r in frame.itertuples()]
+    seeds = frame.groupby("label")["seed"].transform("nunique") > 1
+    labels = [
+        f"{r.label} {r.sequence} {r.rate_point}" + (f" seed {r.seed}" if several else "")
+        for r, several in zip(frame.itertuples(), seeds, strict=True)
+    ]
     places = range(len(frame))  # two records may have one label
     pixels = frame["width"] * frame["height"] * frame["frames"]
     bottom = pd.Series(0.0, index=frame.index)

@@ -1,7 +1,7 @@
 """New results against a stored baseline: what changed, and whether anything got worse."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,57 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import RdbenchError
 from ..measure.bdrate import compare_curves
+from . import curves
 
-Key = tuple[str, str, str, str]
-"""Codec, dataset, sequence, conditions."""
-
-
+STATED = ("conditions", "frames", "preset", "settings", "device", "precision", "seed")
+"""What else separates the curves of one codec on one sequence; the version does not, since versions are compared."""
 _COPIED = (
     "codec", "dataset", "sequence", "conditions", "rate_point", "frames", "bpp", "encode_seconds", "decode_seconds",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Key:
+    """A curve of any version; what a baseline does not state (None) is equal to everything."""
+
+    codec: str
+    dataset: str
+    sequence: str
+    conditions: str
+    frames: int
+    preset: str | None = None
+    """Empty: no preset was asked for."""
+    settings: str | None = None
+    """JSON of the settings in which older records of one codec differ."""
+    device: str | None = None
+    precision: str | None = None
+    seed: int | None = None
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What the curve is of, whatever its conditions and settings."""
+        return self.codec, self.dataset, self.sequence
+
+    def differences(self, other: "Key") -> list[str]:
+        """The fields of STATED in which two curves differ."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in STATED)
+        return [name for name, ours, theirs in pairs if None not in (ours, theirs) and ours != theirs]
+
+    def value(self, name: str) -> str:
+        """One field as text."""
+        value = getattr(self, name)
+        return "none" if value == "" else "not stated" if value is None else str(value)
+
+    def __str__(self) -> str:
+        """The curve in words; no preset, the CPU, float32 and seed 0 go without saying."""
+        added = (
+            f"preset {self.preset}" if self.preset else None,
+            self.settings,
+            None if self.device == "cpu" else self.device,
+            None if self.precision == "float32" else self.precision,
+            f"seed {self.seed}" if self.seed else None,
+        )
+        return " ".join(filter(None, (*self.place, self.conditions, *added)))
 
 
 class Point(BaseModel):
@@ -39,11 +82,17 @@ class Point(BaseModel):
     metric: Literal["psnr_rgb", "psnr_yuv"]
     encode_seconds: float
     decode_seconds: float
+    preset: str | None = None
+    settings: str | None = None
+    device: str | None = None
+    precision: str | None = None
+    seed: int | None = None
 
     @property
     def key(self) -> Key:
         """The curve it belongs to."""
-        return self.codec, self.dataset, self.sequence, self.conditions
+        stated = {name: getattr(self, name) for name in STATED}
+        return Key(self.codec, self.dataset, self.sequence, **stated)
 
 
 class CodecLimits(BaseModel):
@@ -64,7 +113,8 @@ class Baseline(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
+    """1: its points do not state preset, device and seed."""
     limits: dict[str, CodecLimits] = {}
     points: list[Point]
 
@@ -88,7 +138,7 @@ class CheckReport:
 
 
 def make_baseline(frame: pd.DataFrame, limits: Mapping[str, CodecLimits] = MappingProxyType({})) -> Baseline:
-    """A baseline of the finished records (the later of two of one rate point). Raises RdbenchError for a failed one."""
+    """A baseline of the finished records (of the version that ran last). Raises RdbenchError for a failed one."""
     failed = frame[frame["status"] != "ok"]
     if len(failed):
         first = failed.iloc[0]
@@ -98,18 +148,29 @@ def make_baseline(frame: pd.DataFrame, limits: Mapping[str, CodecLimits] = Mappi
 
 
 def _curves(frame: pd.DataFrame) -> dict[Key, dict[str, Point]]:
-    """The finished points by curve and rate point; of two records of one rate point the one started later."""
-    curves: dict[Key, dict[str, Point]] = {}
-    for row in frame[frame["status"] == "ok"].sort_values("started", kind="stable").to_dict("records"):
-        point = _point(row)
-        curves.setdefault(point.key, {})[point.rate_point] = point
-    return curves
+    """The finished points by curve and rate point: of the version that ran last, and the later of two of those."""
+    frame = curves.labeled(frame[frame["status"] == "ok"])
+    known = curves.attributes(frame)
+    order = frame["started"].fillna("").astype(str).sort_values(kind="stable").index
+    found: dict[Key, dict[str, Point]] = {}
+    versions: dict[Key, str] = {}
+    for row, own in zip(frame.loc[order].to_dict("records"), known.loc[order].to_dict("records"), strict=True):
+        point = _point(row, own)
+        if versions.get(point.key) != (version := str(own["version"])):
+            found[point.key] = {}
+        versions[point.key] = version
+        found[point.key][point.rate_point] = point
+    return found
 
 
-def _point(row: dict[Any, Any]) -> Point:
+def _point(row: dict[Any, Any], own: dict[Any, Any]) -> Point:
+    """The record as a point; `own` holds what decides its series."""
     metric: Literal["psnr_rgb", "psnr_yuv"] = "psnr_rgb" if pd.notna(row["psnr_rgb"]) else "psnr_yuv"
+    stated = {name: own[name] for name in ("preset", "device", "precision")} | {"seed": row["seed"]}
+    if own["preset"] is None and own["settings"] != "{}":  # an older record: its settings stand for the preset
+        stated["settings"] = own["settings"]
     try:
-        return Point(**{name: row[name] for name in _COPIED}, quality=row[metric], metric=metric)
+        return Point(**{name: row[name] for name in _COPIED}, quality=row[metric], metric=metric, **stated)
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         name = f"{row['codec']} {row['sequence']} {row['rate_point']}"
@@ -118,7 +179,7 @@ def _point(row: dict[Any, Any]) -> Point:
 
 def save_baseline(path: Path, baseline: Baseline) -> None:
     """Writes the baseline as JSON, sorted, so that a change reads well in a diff."""
-    points = sorted(baseline.points, key=lambda p: (*p.key, p.bpp))
+    points = sorted(baseline.points, key=lambda p: (*p.key.place, str(p.key), p.frames, p.bpp))
     partial = path.with_suffix(".partial")
     try:
         sorted_points = baseline.model_copy(update={"points": points})
@@ -187,17 +248,42 @@ def check(
     before: dict[Key, list[Point]] = {}
     for point in baseline.points:
         before.setdefault(point.key, []).append(point)
+    matched: set[Key] = set()
     for key, points in before.items():
-        other = [candidate for candidate in after if candidate[:3] == key[:3] and candidate != key]
-        if key not in after and other:
-            report.regressions.append(
-                f"{' '.join(key[:3])}: conditions are {other[0][3]}, the baseline has {key[3]}; measure under the same"
-            )
-            continue
-        own = limits.of(baseline.limits.get(key[0]))
-        _check_curve(" ".join(key), points, after.get(key, {}), own, report)
-    report.changes.extend(f"{' '.join(key)}: not in the baseline" for key in after if key not in before)
+        own = limits.of(baseline.limits.get(key.codec))
+        equal = [other for other in after if other.place == key.place and not key.differences(other)]
+        matched.update(equal)
+        if len(equal) > 1:
+            report.regressions.append(_ambiguous(key, equal))
+        elif equal:
+            _check_curve(str(key), points, after[equal[0]], own, report)
+        elif others := [other for other in after if other.place == key.place]:
+            report.regressions.append(_other(key, others))
+        else:
+            _check_curve(str(key), points, {}, own, report)
+    report.changes.extend(f"{key}: not in the baseline" for key in after if key not in matched)
     return report
+
+
+def _ambiguous(key: Key, equal: Sequence[Key]) -> str:
+    """The sentence on a curve of the baseline that several curves are equal to in all that it states."""
+    names = [name for name in STATED if len({getattr(other, name) for other in equal}) > 1]
+    texts = [f"{name} {', '.join(sorted({other.value(name) for other in equal}))}" for name in names]
+    return (
+        f"{key}: the records are of several curves ({'; '.join(texts)}), and the baseline does not state which; "
+        "check a folder with one of them, or renew the baseline with --update"
+    )
+
+
+def _other(key: Key, others: Sequence[Key]) -> str:
+    """The sentence on a curve of the baseline whose codec was measured in another way only."""
+    nearest = min(others, key=lambda other: len(key.differences(other)))
+    verbs = {"conditions": "are", "frames": "are", "settings": "are"}
+    texts = [
+        f"{name} {verbs.get(name, 'is')} {nearest.value(name)}, the baseline has {key.value(name)}"
+        for name in key.differences(nearest)
+    ]
+    return f"{' '.join(key.place)}: {'; '.join(texts)}; measure under the same"
 
 
 def _failures(frame: pd.DataFrame) -> list[str]:
@@ -212,7 +298,7 @@ def _check_curve(name: str, before: list[Point], after: dict[str, Point], limits
     )
     for old, new in both:
         _check_point(f"{name} {old.rate_point}", old, new, limits, report)
-    pairs = [(old, new) for old, new in both if (old.metric, old.frames) == (new.metric, new.frames)]
+    pairs = [(old, new) for old, new in both if old.metric == new.metric]
     if len(pairs) < 2:
         return
     result = compare_curves(
@@ -230,10 +316,8 @@ def _check_curve(name: str, before: list[Point], after: dict[str, Point], limits
 
 
 def _check_point(name: str, old: Point, new: Point, limits: Limits, report: CheckReport) -> None:
-    if (old.metric, old.frames) != (new.metric, new.frames):
-        report.regressions.append(
-            f"{name}: {new.frames} frames in {new.metric}, the baseline has {old.frames} in {old.metric}"
-        )
+    if old.metric != new.metric:
+        report.regressions.append(f"{name}: the quality is {new.metric}, the baseline has {old.metric}")
         return
     if (old.bpp, old.quality) != (new.bpp, new.quality):
         change = f"{name}: {old.bpp:.4f} -> {new.bpp:.4f} bpp, {old.quality:.3f} -> {new.quality:.3f} dB"

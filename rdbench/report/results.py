@@ -1,12 +1,14 @@
 """The record of a rate point, and folders of records as a DataFrame."""
 
+import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..codec import FIT_COLUMNS, FIT_CURVE
 from ..errors import RdbenchError
@@ -14,18 +16,25 @@ from ..errors import RdbenchError
 RECORD = "record.json"
 """Name of a record's file."""
 
+SCHEMA = 2
+"""The schema of the records that this version writes; records without a number are of schema 1."""
+
 Number = float | None
 
 
 class Record(BaseModel):
     """One rate point of one codec on one sequence; what does not apply is None. Units are in the names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
 
     codec: str
     dataset: str
     sequence: str
     rate_point: str
+    preset: str | None = None
+    """The preset that was asked for; None: the codec's defaults."""
     settings: dict[str, Any] = {}
     conditions: str
     width: int
@@ -53,13 +62,19 @@ class Record(BaseModel):
     kmacs_per_pixel: Number = None
     peak_memory_mb: Number = None
     energy_joules: Number = None
+    """Sum of `energy_stages`; None where the machine does not measure it, or other jobs ran beside this one."""
     seed: int = 0
     device: str = "cpu"
     threads: int = 1
     host: str = ""
+    cpu: str = ""
+    gpu: str | None = None
     started: str = ""
     versions: dict[str, str] = {}
     command: str = ""
+    clip_sha256: str = ""
+    """Of the frames in use, in their own planes."""
+    bitstream_sha256: str | None = None
     status: Literal["ok", "failed"]
     error: str | None = None
     id: str
@@ -70,9 +85,29 @@ class Record(BaseModel):
     lossless_frames: int | None = None
     ledger: dict[str, int] = {}
     parts: dict[str, float] = {}
+    schema_number: int = Field(1, alias="schema")
+    identity: dict[str, Any] = {}
+    """Exactly what `id` is a hash of."""
+    frames_sha256: str | None = None
+    """Of the decoded frames."""
+    cpu_cores: int | None = None
+    """Cores that the job could use."""
+    gpu_driver: str | None = None
+    jobs: int | None = None
+    """Jobs that ran side by side on the machine."""
+    load: Number = None
+    """The machine's load average over the minute before the start."""
+    decode_samples: list[float] = []
+    """Seconds of each decoding but the first; `decode_seconds` is their median, or the first where there are none."""
+    decode_cold_seconds: Number = None
+    """Seconds of the first decoding in a fresh process."""
+    energy_stages: dict[str, float] = {}
+    """Joules by stage (`encode`, one `decode`)."""
+    seal: list[str] = []
+    """What was enforced while the bitstream was decoded: `environment`, `network`, `files`."""
 
 
-COLUMNS = tuple(Record.model_fields)
+COLUMNS = tuple(field.alias or name for name, field in Record.model_fields.items())
 """The columns of the table; the fields of the design first, in its order."""
 
 QUALITY = ("psnr_rgb", "psnr_y", "psnr_u", "psnr_v", "psnr_yuv", "ms_ssim", "ms_ssim_db", "vmaf")
@@ -87,15 +122,28 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """The record in the file. Raises RdbenchError naming the file and the field that is wrong."""
+    """The record in the file. Raises RdbenchError naming the file and the field that is wrong, or its newer schema."""
     try:
-        return Record.model_validate_json(path.read_text())
+        text = path.read_text()
+        _refuse_newer(path, text)
+        return Record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RdbenchError(f"The record {path} is damaged ({where}: {first['msg']}); run it again.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RdbenchError(f"The record {path} cannot be read ({error}); run it again.") from error
+
+
+def _refuse_newer(path: Path, text: str) -> None:
+    """Raises RdbenchError for a record of a later version of rdbench, whose fields this one does not know."""
+    with suppress(ValueError):
+        values = json.loads(text)
+        number = values.get("schema") if isinstance(values, dict) else None
+        if isinstance(number, int) and number > SCHEMA:
+            raise RdbenchError(
+                f"The record {path} has schema {number}, and this rdbench reads up to {SCHEMA}; update rdbench."
+            )
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:

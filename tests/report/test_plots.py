@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rdbench.errors import RdbenchError, UsageError
-from rdbench.report.plots import COLORS, MARKERS, _averaged, ledger_plot, rd_plot
+from rdbench.report.plots import COLORS, MARKERS, ledger_plot, rd_plot
 from rdbench.report.results import COLUMNS
 
 
@@ -49,7 +49,7 @@ def test_panels_legend_and_published_curves(tmp_path: Path) -> None:
         "MS-SSIM (dB)",
         "bits per pixel",
         "no ms_ssim_db here",
-        "late [rgb601/1a]",
+        "late, rgb601/1a",
         "(published: C3 repository)",
     ):
         assert word in words
@@ -63,14 +63,40 @@ def test_average_and_encode_time(tmp_path: Path) -> None:
     assert "encode time (s)" in words
 
 
-def test_means_only_where_all_sequences_have_the_point() -> None:
-    frame = pd.concat([make("x265", "A"), make("x265", "B", 2.0).iloc[:3], make("x265", "Average", 50.0)])
-    mean = _averaged(frame.assign(curve=frame["codec"]))
-    assert mean["rate_point"].tolist() == ["p0", "p1", "p2"]
-    assert mean["psnr_rgb"].tolist() == pytest.approx([31, 34, 37])
-    other = pd.concat([frame, make("x264", "A")])
-    mean = _averaged(other.assign(curve=other["codec"]))
-    assert dict(zip(mean["curve"], mean["extent"], strict=True)) == {"x265": "", "x264": "1 of 2 sequences"}
+def test_a_mean_says_which_sequences_it_leaves_out_and_why(tmp_path: Path) -> None:
+    frame = pd.concat([make("x265", name) for name in "ABC"] + [make("nerv", name) for name in "AB"])
+    rd_plot(frame, tmp_path / "rd.svg")
+    words = texts(tmp_path / "rd.svg")
+    assert "mean of 2 of 3 sequences" in words
+    assert "without C, which not" in words
+    late = pd.concat([frame, make("late", "D"), make("late", "E")])
+    with pytest.raises(UsageError, match=r"no sequence in common.*--per-sequence"):
+        rd_plot(late, tmp_path / "rd.svg")
+    rd_plot(late, tmp_path / "rd.svg", codecs="x265")
+    assert "mean of 3 sequences" in texts(tmp_path / "rd.svg")
+
+
+def test_seeds_are_a_line_with_a_band_and_the_legend_says_so(tmp_path: Path) -> None:
+    def bands(frame: pd.DataFrame) -> int:
+        rd_plot(frame.assign(ms_ssim_db=None), tmp_path / "rd.svg")
+        return (tmp_path / "rd.svg").read_text().count("FillBetweenPolyCollection")
+
+    assert bands(make("nerv")) == 0
+    assert bands(pd.concat([make("nerv", lift=lift, seed=seed) for seed, lift in enumerate((0.0, 1.0))])) == 1
+    assert "nerv (mean of 2 seeds; band: lowest to highest)" in texts(tmp_path / "rd.svg")
+
+
+def test_other_presets_and_numbers_of_frames_are_lines_of_their_own(tmp_path: Path) -> None:
+    frame = pd.concat([make("nerv"), make("nerv", lift=1.0, frames=4), make("x265")])
+    rd_plot(frame, tmp_path / "rd.svg", per_sequence=True)
+    words = texts(tmp_path / "rd.svg")
+    for label in ("nerv, 8 frames", "nerv, 4 frames", "x265, 8 frames"):
+        assert label in words
+
+
+def test_what_a_line_lacks_is_named_below_the_panels(tmp_path: Path) -> None:
+    rd_plot(pd.concat([make("x265", "A"), make("x265", "B").iloc[1:]]), tmp_path / "rd.svg")
+    assert "x265 is without rate points p0, which not all of its curves have." in texts(tmp_path / "rd.svg")
 
 
 def test_eight_colors_and_markers_are_distinct() -> None:
@@ -82,6 +108,8 @@ def test_ledger(tmp_path: Path) -> None:
     words = texts(tmp_path / "ledger.svg")
     for word in ("weights", "header", "nerv A p3"):
         assert word in words
+    ledger_plot(pd.concat([make("nerv"), make("nerv", seed=1)]), tmp_path / "ledger.svg")
+    assert "nerv A p3 seed 1" in texts(tmp_path / "ledger.svg")
 
 
 def test_refusals(tmp_path: Path) -> None:

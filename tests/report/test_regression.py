@@ -8,6 +8,7 @@ import pytest
 
 from rdbench.errors import RdbenchError
 from rdbench.report.regression import (
+    Baseline,
     CheckReport,
     CodecLimits,
     check,
@@ -32,6 +33,15 @@ def make(points: dict[str, tuple[float, float]] | None = None, **changes: Any) -
         Record(**values, id=f"{label}{values}", rate_point=label, bpp=bpp, psnr_rgb=psnr)
         for label, (bpp, psnr) in (points or POINTS).items()
     )
+
+
+def made(bpp_factor: float = 1.0, **changes: Any) -> pd.DataFrame:
+    """Records of schema 2; `version` is the codec's."""
+    version = changes.pop("version", "1")
+    frame = make({label: (bpp * bpp_factor, psnr) for label, (bpp, psnr) in POINTS.items()}, **changes)
+    device = changes.get("device", "cpu")
+    rows = [{"version": version, "settings": {}, "device": device, "precision": "float32"} for _ in POINTS]
+    return frame.assign(identity=pd.Series(rows, index=frame.index, dtype=object))
 
 
 def against(frame: pd.DataFrame, **limits: float) -> CheckReport:
@@ -115,8 +125,9 @@ def test_other_conditions_and_clips_are_named() -> None:
     assert len(report.regressions) == 1
     assert "conditions are rgb709/9a9a9a9a, the baseline has rgb601/1a2b3c4d" in report.regressions[0]
     report = against(make(frames=16))
-    assert not report.ok
-    assert all("16 frames in psnr_rgb, the baseline has 8" in line for line in report.regressions)
+    assert report.regressions == ["x265 bunny bunny: frames are 16, the baseline has 8; measure under the same"]
+    other_metric = make().assign(psnr_rgb=None, psnr_yuv=30.0)
+    assert against(other_metric).regressions[0].endswith("the quality is psnr_yuv, the baseline has psnr_rgb")
 
 
 def test_new_curves_are_no_regression() -> None:
@@ -130,6 +141,68 @@ def test_the_later_of_two_records_counts() -> None:
     assert against(pd.concat([make(started="2026-01-02"), old])).ok
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"seed": 1}, "seed is 1, the baseline has 0"),
+        ({"preset": "quick"}, "preset is quick, the baseline has none"),
+        ({"device": "cuda"}, "device is cuda, the baseline has cpu"),
+        ({"frames": 16}, "frames are 16, the baseline has 8"),
+    ],
+)
+def test_curves_of_other_seeds_presets_devices_and_frames_are_not_compared(changes: dict[str, Any], text: str) -> None:
+    baseline, other = make_baseline(made()), made(2.0, **changes)
+    report = check(other, baseline)
+    assert len(report.regressions) == 1
+    assert text in report.regressions[0]
+    report = check(pd.concat([made(), other]), baseline)
+    assert report.ok
+    assert any(line.endswith("not in the baseline") for line in report.changes)
+    both = make_baseline(pd.concat([made(), other]))
+    assert check(pd.concat([made(), other]), both).ok
+    assert len(check(pd.concat([made(), made(2.2, **changes)]), both).regressions) == 1
+
+
+def test_versions_are_compared_and_the_one_that_ran_last_counts() -> None:
+    old, new = made(started="2026-01-01"), made(1.5, version="2", started="2026-01-02")
+    report = check(pd.concat([new, old]), make_baseline(old))
+    assert "BD-rate +50.00 % is above 2 %" in report.regressions[0]
+    report = check(pd.concat([new[new["rate_point"] != "d"], old]), make_baseline(old))
+    assert "x265 bunny bunny rgb601/1a2b3c4d d is missing" in report.regressions
+
+
+def test_a_baseline_that_states_no_seed_is_refused_for_records_of_several() -> None:
+    points = [point.model_copy(update=dict.fromkeys(("preset", "device", "precision", "seed")))
+              for point in make_baseline(made()).points]  # fmt: skip
+    old = Baseline(version=1, points=points)
+    assert check(made(seed=3, device="cuda"), old).ok
+    report = check(pd.concat([made(), made(2.0, seed=1)]), old)
+    assert len(report.regressions) == 1
+    assert "several curves (seed 0, 1), and the baseline does not state which" in report.regressions[0]
+    report = check(pd.concat([made(), made(2.0, preset="quick")]), old)
+    assert "several curves (preset none, quick)" in report.regressions[0]
+
+
+def test_older_records_of_other_settings_are_other_curves() -> None:
+    few, many = (
+        make({label: (bpp * factor, psnr) for label, (bpp, psnr) in POINTS.items()}, settings={"epochs": epochs})
+        for factor, epochs in ((2.0, 3), (1.0, 300))
+    )
+    both = pd.concat([few, many])
+    assert len(make_baseline(both).points) == 8
+    assert check(both, make_baseline(both)).ok
+    assert "several curves" in check(both, make_baseline(many)).regressions[0]
+
+
+def test_the_kept_baseline_of_the_first_version_is_read() -> None:
+    baseline = read_baseline(Path(__file__).parents[2] / "results" / "baselines" / "ci.json")
+    assert {point.codec for point in baseline.points} == {"nerv", "x264", "x265"}
+    points = {p.rate_point: (p.bpp, p.quality) for p in baseline.points if p.codec == "x264"}
+    same = make(points, codec="x264", dataset="bunny@160x90", conditions="rgb601/e91876b1", seed=0)
+    report = check(same.assign(encode_seconds=0.1, decode_seconds=0.04), baseline)
+    assert not [line for line in report.regressions if line.startswith("x264")]
+
+
 def test_baseline_survives_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "base.json"
     baseline = make_baseline(make())
@@ -141,7 +214,7 @@ def test_unusable_baselines_and_records(tmp_path: Path) -> None:
     with pytest.raises(RdbenchError, match="no baseline"):
         read_baseline(tmp_path / "absent.json")
     path = tmp_path / "base.json"
-    for text in ("{", '{"version": 2, "points": []}', '{"version": 1, "points": [{"codec": "x265"}]}'):
+    for text in ("{", '{"version": 3, "points": []}', '{"version": 1, "points": [{"codec": "x265"}]}'):
         path.write_text(text)
         with pytest.raises(RdbenchError, match=r"base\.json is damaged or of another version"):
             read_baseline(path)

@@ -1,5 +1,6 @@
 """Records on disk and as a table."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,22 @@ import pytest
 from pydantic import ValidationError
 
 from rdbench.errors import RdbenchError
-from rdbench.report.results import COLUMNS, Record, load, load_training_curves, read_record, to_frame, write_record
+from rdbench.report.results import (
+    COLUMNS,
+    SCHEMA,
+    Record,
+    load,
+    load_training_curves,
+    read_record,
+    to_frame,
+    write_record,
+)
 
 DESIGN = """
-codec dataset sequence rate_point settings conditions width height frames frame_rate bit_depth bits bpp kbps
+codec dataset sequence rate_point preset settings conditions width height frames frame_rate bit_depth bits bpp kbps
 psnr_rgb psnr_y psnr_u psnr_v psnr_yuv ms_ssim ms_ssim_db vmaf encode_seconds encode_fps decode_seconds decode_fps
-render_fps parameters kmacs_per_pixel peak_memory_mb energy_joules seed device threads host started versions command
-status error id
+render_fps parameters kmacs_per_pixel peak_memory_mb energy_joules seed device threads host cpu gpu started versions
+command clip_sha256 bitstream_sha256 status error id
 """
 
 
@@ -38,6 +48,23 @@ def test_record_survives_the_disk(tmp_path: Path) -> None:
     write_record(path, record)
     assert read_record(path) == record
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
+
+
+def test_a_record_without_a_schema_is_of_schema_1_and_a_newer_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_record(path, make(schema_number=SCHEMA))
+    values = json.loads(path.read_text())
+    assert values["schema"] == SCHEMA == 2
+    new = {
+        *("schema", "identity", "clip_sha256", "bitstream_sha256", "frames_sha256", "preset", "cpu", "cpu_cores"),
+        *("gpu", "gpu_driver", "jobs", "load", "decode_samples", "decode_cold_seconds", "energy_stages", "seal"),
+    }
+    path.write_text(json.dumps({name: value for name, value in values.items() if name not in new}))
+    old = read_record(path)
+    assert (old.schema_number, old.psnr_rgb) == (1, 33.25)
+    path.write_text(json.dumps({**values, "schema": SCHEMA + 1, "invented": "later"}))
+    with pytest.raises(RdbenchError, match=r"has schema 3, and this rdbench reads up to 2; update rdbench"):
+        read_record(path)
 
 
 def test_interrupted_writing_leaves_the_old_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,162 @@
+"""The lines of a plot's panels: means over seeds, and over sequences that all series of a panel have."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from ..errors import UsageError
+from . import curves
+from .published import AVERAGE
+
+MOST_NAMES = 3
+"""Largest number of sequences that a title names one by one (our choice)."""
+TITLE_LETTERS = 52
+"""A panel is about as wide as this many letters of its title."""
+_SOURCE_LETTERS = 40
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series in one panel. `points` has the columns x, mean, low and high (of the seeds), in order of x."""
+
+    label: str
+    points: pd.DataFrame
+    seeds: int = 1
+    source: str = ""
+    """Where a published curve is from; empty for our own."""
+    averaged: bool = False
+    """Whether it was published as an average."""
+
+    @property
+    def legend(self) -> str:
+        """The label, and what a reader should know of the line."""
+        if self.source:
+            what = "published average" if self.averaged else "published"
+            return f"{self.label} ({what}: {self.source.split(';')[0][:_SOURCE_LETTERS]})"
+        more = f" (mean of {self.seeds} seeds; band: lowest to highest)" if self.seeds > 1 else ""
+        return self.label + more
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its title, the sequences that each line is the mean of, and notes on what it does not show."""
+
+    title: str
+    sequences: tuple[str, ...]
+    lines: list[Line] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def sequence_panel(rows: pd.DataFrame, x: str, metric: str) -> Panel:
+    """The panel of one sequence."""
+    dataset, sequence = str(rows["dataset"].iloc[0]), str(rows["sequence"].iloc[0])
+    title = f"{dataset}: {sequence}"
+    return _fill(Panel(title, (sequence,)), _usable(rows, x, metric))
+
+
+def mean_panel(rows: pd.DataFrame, x: str, metric: str) -> Panel:
+    """The panel of one dataset: every line is the mean over the sequences that all series have.
+
+    Where some series have several sequences, one that has a single sequence has no mean: a note names it. Curves
+    published as averages stay as they are where their series has nothing else. Raises UsageError where the series have
+    no sequence in common.
+    """
+    dataset = str(rows["dataset"].iloc[0])
+    usable = _usable(rows, x, metric)
+    named = usable[usable["sequence"] != AVERAGE]
+    having = {str(label): set(part["sequence"]) for label, part in named.groupby("label", sort=False)}
+    most = max(map(len, having.values()), default=0)
+    single = {label: next(iter(names)) for label, names in having.items() if len(names) == 1 < most}
+    kept = {label: names for label, names in having.items() if label not in single}
+    common = _common(kept, dataset)
+    title = dataset + _extent(common, set().union(*kept.values()))
+    notes = [f"{label} has {name} alone, so no mean; --per-sequence shows it." for label, name in single.items()]
+    panel = Panel(textwrap.fill(title, TITLE_LETTERS), tuple(sorted(common)), notes=notes)
+    mine = named[named["sequence"].isin(common) & named["label"].isin(list(kept))]
+    averages = usable[(usable["sequence"] == AVERAGE) & ~usable["label"].isin(list(kept))]
+    return _fill(_fill(panel, mine), averages)
+
+
+def _common(having: Mapping[str, set[str]], dataset: str) -> set[str]:
+    """The sequences that all series have. Raises UsageError where there is none."""
+    common = set.intersection(*having.values()) if having else set()
+    if having and not common:
+        poorest = min(having, key=lambda label: len(having[label]))
+        raise UsageError(
+            f"The curves of {', '.join(having)} on {dataset} have no sequence in common ({poorest} has the fewest), "
+            "so they have no mean; use --per-sequence, or choose some with --codecs."
+        )
+    return common
+
+
+def _usable(rows: pd.DataFrame, x: str, metric: str) -> pd.DataFrame:
+    """The latest rows that have both values, with the columns `x` and `quality` as numbers."""
+    values = rows.assign(x=pd.to_numeric(rows[x]), quality=pd.to_numeric(rows[metric]))
+    return curves.latest(values.dropna(subset=["x", "quality"]))[0]
+
+
+def _extent(common: set[str], known: set[str]) -> str:
+    """What the title says of the sequences: how many the means are of, and which are left out."""
+    missing = sorted(known - common)
+    if not missing:
+        return f" (mean of {len(common)} sequences)" if len(common) > 1 else ""
+    names = ", ".join(missing[:MOST_NAMES])
+    more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
+    of = f"mean of {len(common)} of {len(known)} sequences" if len(common) > 1 else f"{next(iter(common))} alone"
+    return f" ({of}, without {names}{more}, which not all curves have)"
+
+
+def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
+    """The panel with a line for each series of the rows; a series that has none is named in a note."""
+    for label, part in rows.groupby("label", sort=False):
+        line, note = _line(str(label), part)
+        if line is not None:
+            panel.lines.append(line)
+        if note:
+            panel.notes.append(note)
+    return panel
+
+
+def _line(label: str, rows: pd.DataFrame) -> tuple[Line | None, str]:
+    """The line of one series over all sequences of the rows, and a note on what it lacks.
+
+    It is over the seeds that all sequences have and the rate points that all of these curves have.
+    """
+    source = str(rows["source"].iloc[0]) if curves.published(rows).any() else ""
+    averaged = bool((rows["sequence"] == AVERAGE).all())
+    rows = rows.assign(point=_points(rows))
+    sequences = rows["sequence"].nunique()
+    sites = rows.groupby("seed")["sequence"].nunique()
+    seeds = sorted(sites.index[sites == sequences])
+    kept = rows[rows["seed"].isin(seeds)]
+    whole = kept.groupby("point")["quality"].transform("size") == sequences * len(seeds)
+    if not whole.any():
+        return None, f"{label} is not shown: no rate point has all of its {_of(sequences, rows['seed'].nunique())}."
+    means = kept[whole].groupby(["seed", "point"])[["x", "quality"]].mean()
+    points = means.groupby("point").agg(
+        x=("x", "mean"), mean=("quality", "mean"), low=("quality", "min"), high=("quality", "max")
+    )
+    note = _lacking(label, kept[~whole], sorted(set(rows["seed"]) - set(seeds)))
+    return Line(label, points.sort_values("x").reset_index(drop=True), len(seeds), source, averaged), note
+
+
+def _points(rows: pd.DataFrame) -> "pd.Series[str]":
+    """The labels of the rate points; a published one that a curve has twice gets a number."""
+    again = rows.groupby([*curves.CURVE, "rate_point"]).cumcount()
+    return rows["rate_point"].astype(str) + again.map(lambda count: f" ({count})" if count else "")
+
+
+def _of(sequences: int, seeds: int) -> str:
+    texts = [f"{count} {name}" for count, name in ((sequences, "sequences"), (seeds, "seeds")) if count > 1]
+    return " and ".join(texts)
+
+
+def _lacking(label: str, rows: pd.DataFrame, seeds: Sequence[int]) -> str:
+    """A note that names the rate points and the seeds which a line leaves out."""
+    points = list(dict.fromkeys(rows["rate_point"].astype(str)))
+    parts = [
+        f"{what} {', '.join(map(str, names))}" for what, names in (("rate points", points), ("seeds", seeds)) if names
+    ]
+    return f"{label} is without {' and '.join(parts)}, which not all of its curves have." if parts else ""
