@@ -19,7 +19,7 @@ from rdbench.video import Video
 from rdbench.video.ffmpeg import find_ffmpeg
 from rdbench.video.readers import ConvertedVideo
 
-from .programs.declaration import CommandPart, Declaration, fill, read_declaration
+from .programs.declaration import CommandPart, Declaration, fill, fill_known, read_declaration
 from .programs.declared_files import (
     HEADER_BYTES,
     default_name,
@@ -30,6 +30,7 @@ from .programs.declared_files import (
     write_input,
 )
 from .programs.process import ProgramFailed, Task, read_printed, run_all
+from .programs.program_digest import program_digest
 
 SHIPPED = Path(__file__).parent / "declarations"
 
@@ -41,6 +42,7 @@ class DeclaredCodec(Codec):
     declaration: ClassVar[Declaration]
     digest: ClassVar[str]
     here: ClassVar[Path]
+    runs_outside = True
 
     @property
     def programs(self) -> Mapping[str, str]:
@@ -59,7 +61,10 @@ class DeclaredCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """Name, version and a hash of the file, as `kvazaar 9.0.2 (declared 1f2e3d4c)`. Raises EncoderError."""
+        """Name, version and hashes, as `kvazaar 9.0.2 (declared 1f2e3d4c, programs 5a6b7c8d)`. Raises EncoderError.
+
+        The hashes are those of the TOML file and of the files that the commands name, see `_program_files`.
+        """
         values = cls._paths(host)
         printed = _printed(tuple(fill(cls.declaration.version.command, values)))
         match = re.search(cls.declaration.version.pattern, printed)
@@ -68,7 +73,27 @@ class DeclaredCodec(Codec):
                 f"{shown_command(cls.declaration.version.command, values)} does not tell the version of {cls.name}; "
                 f"give the right program, or correct version.pattern."
             )
-        return f"{cls.name} {match[1]} (declared {cls.digest})"
+        programs = program_digest(cls._program_files(values))
+        return f"{cls.name} {match[1]} (declared {cls.digest}, programs {programs})"
+
+    @classmethod
+    def _program_files(cls, values: Mapping[str, object]) -> list[str]:
+        """The programs of both commands, and the files that their arguments name without a clip: scripts, weights.
+
+        A Python that runs a script does not count, nor do folders: what they hold is for version.command to say.
+        """
+        known = {name: values[name] for name in ("ffmpeg", "here", *cls.declaration.paths)}
+        files: dict[str, None] = {}
+        for part in (cls.declaration.encode, cls.declaration.decode):
+            folder = fill_known(part.folder, known)
+            program = shutil.which(fill([part.command[0]], values)[0])
+            if program is not None and not re.fullmatch(r"python[\d.]*(\.exe)?", Path(program).name):
+                files[program] = None
+            for template in part.command[1:]:
+                named = [fill_known(template, known), fill_known(template.partition("=")[2], known)]
+                paths = [Path(folder or "/", name) for name in named if name and (folder or Path(name).is_absolute())]
+                files |= dict.fromkeys(str(path) for path in paths if path.is_file())
+        return list(files)
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
         """The points of the declaration."""
@@ -231,9 +256,11 @@ def load(path: Path) -> type[DeclaredCodec]:
     declaration, digest = read_declaration(path)
     fields: dict[str, Any] = {name: _field(declaration, name) for name in declaration.settings}
     members = {
-        "__doc__": declaration.summary, "kind": declaration.kind, "reference": declaration.reference,
+        "__module__": __name__, "__doc__": declaration.summary,
+        "kind": declaration.kind, "reference": declaration.reference,
         "Settings": create_model("DeclaredSettings", __base__=Settings, **fields),
         "name": path.stem, "declaration": declaration, "digest": digest, "here": path.absolute().parent,
+        "threads_decide_bits": declaration.threads_decide_bits, "uses_seed": declaration.uses_seed,
     }  # fmt: skip
     return type("DeclaredCodec", (DeclaredCodec,), members)
 

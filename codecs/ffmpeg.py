@@ -1,8 +1,11 @@
 """x264, x265, SVT-AV1, libaom and VVenC through ffmpeg: raw planes in, a bare elementary stream out.
 
 The encoder always gets the source's frame rate (CRF weights frames by their duration), the SEI message with the
-encoder's options is removed, and there is no container. Same version, settings and number of threads: same bytes. x265
-runs with one frame thread, so its bytes do not depend on the number of threads either.
+encoder's options is removed, and there is no container. Same version, settings and number of threads: same bytes.
+
+Another number of threads may give other bytes. Measured on Bunny at 320x180 and 640x360: those of x264 and libaom
+change from 2 threads on; those of x265 at 4, even with one frame thread; those of VVenC at 8, where it codes dependent
+frames in parallel (IFP). SVT-AV1's were equal for 1 to 24 threads, but nothing that we know promises it.
 """
 
 import re
@@ -18,13 +21,14 @@ import ffmpeg as ffmpeg_python
 from pydantic import Field
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Value, Workspace
-from rdbench.errors import BitstreamError, EncoderError, MediaError, UsageError, did_you_mean
+from rdbench.errors import BitstreamError, EncoderError, UsageError, did_you_mean
 from rdbench.video import Chroma, Video, VideoFormat
 from rdbench.video.ffmpeg import ffmpeg_version, find_ffmpeg
-from rdbench.video.readers import ConvertedVideo, FfmpegVideo
+from rdbench.video.readers import ConvertedVideo, ElementaryStream
 
 from .programs.elementary import LEDGERS
 from .programs.encoder_process import feed, lacks_encoder, read_reason, show_progress
+from .programs.program_digest import program_digest
 
 Options = Mapping[str, Value]
 Speed = Literal[
@@ -98,6 +102,8 @@ class VvencSettings(FfmpegSettings):
 class FfmpegCodec(Codec):
     """An encoder of ffmpeg and the elementary stream that it writes."""
 
+    uses_seed = False
+    runs_outside = True
     encoder: ClassVar[str]
     stream: ClassVar[str]
     """ffmpeg's name of the muxer and demuxer of the elementary stream."""
@@ -121,10 +127,14 @@ class FfmpegCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """Encoder and versions, as `libx265 4.1 via ffmpeg 9.0.2`. Raises MediaError without an ffmpeg."""
+        """Encoder, versions and a hash of the program, as `libx265 4.1 via ffmpeg 9.0.2 (1f2e3d4c)`.
+
+        Raises MediaError without an ffmpeg.
+        """
         program = find_ffmpeg(host.ffmpeg)
         library = _library_version(program, cls.encoder, cls.stream, cls.banner)
-        return " ".join(word for word in (cls.encoder, library, "via ffmpeg", ffmpeg_version(program)) if word)
+        words = (cls.encoder, library, "via ffmpeg", ffmpeg_version(program), f"({program_digest([program])})")
+        return " ".join(word for word in words if word)
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
         """The default quantizers under the rate control of the settings."""
@@ -216,15 +226,11 @@ class FfmpegCodec(Codec):
 
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
-        """The decoded frames. Raises BitstreamError, also while they are read.
+        """The decoded frames, by `workspace.threads` threads. Raises BitstreamError while they are read.
 
         These streams contain no checksum: some damage goes unnoticed by the decoder and only changes the frames.
         """
-        try:
-            return FfmpegVideo(bitstream, workspace.host.ffmpeg, demuxer=cls.stream, error=BitstreamError, strict=True)
-        except MediaError as error:
-            find_ffmpeg(workspace.host.ffmpeg)
-            raise BitstreamError(f"{bitstream} is no whole {cls.stream} stream ({error}); encode it again.") from error
+        return ElementaryStream(bitstream, cls.stream, workspace.host.ffmpeg, workspace.threads, BitstreamError)
 
     @classmethod
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:
@@ -271,7 +277,7 @@ class X265Codec(FfmpegCodec):
     pixels_per_second = 1.5e6
 
     def options(self, fmt: VideoFormat, threads: int) -> Options:
-        """Preset, tune and threads; with one frame thread the bytes do not depend on the number of threads."""
+        """Preset, tune and threads; one frame thread, since several make the prediction worse."""
         bframes = "" if self.settings.bframes is None else f"bframes={self.settings.bframes}"
         parameters = self._joined("info=0", "log-level=1", f"pools={threads}", "frame-threads=1", bframes)
         return {"preset": self.settings.preset, "x265-params": parameters, **self._tune()}

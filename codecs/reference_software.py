@@ -24,7 +24,17 @@ from rdbench.video.readers import ConvertedVideo, RawVideo, write_raw
 
 from .programs.elementary import LEDGERS
 from .programs.reference_log import check_verdicts
-from .programs.reference_programs import HM, VTM, Software, describe, find_cfg, find_decoder, find_encoder, lacks
+from .programs.reference_programs import (
+    HM,
+    VTM,
+    Software,
+    describe,
+    find_cfg,
+    find_decoder,
+    find_encoder,
+    lacks,
+    named_elsewhere,
+)
 from .programs.reference_run import check_reconstruction, decode_alone, encode_pieces
 from .programs.segments import Piece, Syntax, cut, join, strip_hashes
 
@@ -67,15 +77,19 @@ class HmSettings(ReferenceSettings):
 class ReferenceCodec(Codec):
     """An encoder and a decoder of the reference software, and the elementary stream between them."""
 
+    threads_decide_bits = False  # threads only run the pieces side by side; the settings say how many there are
+    uses_seed = False
+    runs_outside = True
     software: ClassVar[Software]
     syntax: ClassVar[Syntax]
     highest_qp: ClassVar[int]
 
     @property
     def programs(self) -> Mapping[str, str]:
-        """The folders in the settings, absolute because each job runs in its own folder."""
+        """The folders in the settings, absolute because each job runs in its own folder, or those named elsewhere."""
         named = {self.software.name: self.settings.path, f"{self.software.name}.cfg": self.settings.cfg}
-        return {name: str(Path(path).expanduser().absolute()) for name, path in named.items() if path}
+        given = {name: str(Path(path).expanduser().absolute()) for name, path in named.items() if path}
+        return given if self.settings.path else {**named_elsewhere(self.software), **given}
 
     @classmethod
     def missing(cls, host: Host) -> str | None:
@@ -84,7 +98,10 @@ class ReferenceCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """Version and a hash of the cfg files, as `VTM 20.0 (cfg 1f2e3d4c)`. Raises EncoderError."""
+        """Version and hashes of cfg files and encoder, as `VTM 20.0 (cfg 1f2e3d4c, encoder 5a6b7c8d)`.
+
+        Raises EncoderError.
+        """
         return describe(cls.software, host)
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:

@@ -28,6 +28,9 @@ Format = Annotated[str, typer.Option("--format", help="table, csv, json, markdow
 Folders = Annotated[list[Path], typer.Argument(help="Folders of records, or CSV files of published curves.")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
 Force = Annotated[bool, typer.Option("--force-conditions", help="Compare across test conditions; a note marks it.")]
+Chosen = Annotated[
+    str | None, typer.Option("--codecs", help="Only these: names of codecs or labels, separated by commas.")
+]
 PerSequence = Annotated[bool, typer.Option("--per-sequence", help="A row for each sequence.")]
 
 
@@ -61,6 +64,7 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="codec.option=value
 ConditionsName = Annotated[str | None, typer.Option("--conditions", help="rgb601 (default), rgb709 or yuv420.")]
 Metrics = Annotated[str | None, typer.Option("--metrics", help="psnr,ms_ssim (default), vmaf.")]
 Seed = Annotated[int | None, typer.Option("--seed")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Repeat each training with these seeds: 0,1,2.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto (default), cpu, cuda.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads of each job (default: cores / jobs).")]
 
@@ -69,7 +73,7 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Threads of each 
 def run(
     sweep: SweepFile = None, codecs: Codecs = None, dataset: DatasetSpec = None, frames: FrameCount = None,
     rate_points: RatePoints = None, preset: Preset = None, set_: Set = None, conditions: ConditionsName = None,
-    metrics: Metrics = None, seed: Seed = None, device: Device = None, threads: Threads = None,
+    metrics: Metrics = None, seed: Seed = None, seeds: Seeds = None, device: Device = None, threads: Threads = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds for each stage of a job.")] = None,
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where records go (default: results).")] = None,
@@ -82,7 +86,8 @@ def run(
 
     given = SweepOptions(
         codecs=codecs, dataset=dataset, frames=frames, rate_points=rate_points, preset=preset,
-        set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, device=device,
+        set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, seeds=seeds,
+        device=device,
         threads=threads, timeout=timeout, data_root=data_root, ffmpeg=ffmpeg, out=out, executor=executor, jobs=jobs,
     )  # fmt: skip
     options = _with_file(given, sweep)
@@ -97,7 +102,7 @@ def run(
 def plan(
     sweep: SweepFile = None, codecs: Codecs = None, dataset: DatasetSpec = None, frames: FrameCount = None,
     rate_points: RatePoints = None, preset: Preset = None, set_: Set = None, conditions: ConditionsName = None,
-    metrics: Metrics = None, seed: Seed = None, device: Device = None, threads: Threads = None,
+    metrics: Metrics = None, seed: Seed = None, seeds: Seeds = None, device: Device = None, threads: Threads = None,
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
     out: Annotated[Path | None, typer.Option("--out")] = None,
 ) -> None:  # fmt: skip
@@ -107,7 +112,8 @@ def plan(
 
     given = SweepOptions(
         codecs=codecs, dataset=dataset, frames=frames, rate_points=rate_points, preset=preset,
-        set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, device=device,
+        set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, seeds=seeds,
+        device=device,
         threads=threads, data_root=data_root, ffmpeg=ffmpeg, out=out,
     )  # fmt: skip
     show_plan(_with_file(given, sweep))
@@ -116,10 +122,13 @@ def plan(
 @app.command()
 def bdrate(
     folders: Folders,
-    anchor: Annotated[str, typer.Option("--anchor", help="The codec that the others are compared with.")],
+    anchor: Annotated[
+        str, typer.Option("--anchor", help="The codec, or the label, that the others are compared with.")
+    ],
     metric: Annotated[str, typer.Option("--metric")] = "psnr_rgb",
     method: Annotated[str, typer.Option("--method", help="pchip, akima or cubic.")] = "pchip",
     dataset: Dataset = None,
+    codecs: Chosen = None,
     per_sequence: PerSequence = False,
     format_: Format = "table",
     force_conditions: Force = False,
@@ -129,19 +138,22 @@ def bdrate(
     from .report.published import load_any
 
     table = tables.bd_table(
-        tables.only(load_any(folders), dataset), anchor, metric, method, per_sequence, force_conditions
+        tables.only(load_any(folders), dataset), anchor, metric, method, per_sequence, force_conditions, codecs
     )
     print(tables.render(table, format_))
 
 
 @app.command()
-def results(folders: Folders, format_: Format = "table", dataset: Dataset = None) -> None:
+def results(
+    folders: Folders, format_: Format = "table", dataset: Dataset = None, codecs: Chosen = None
+) -> None:  # fmt: skip
     """Print the records as a table."""
-    from .report import tables
+    from .report import curves, tables
     from .report.published import load_any
 
     frame = tables.only(load_any(folders), dataset)
-    print(tables.render(tables.rd_table(frame) if format_ == "table" else frame, format_))
+    chosen = curves.choose(frame, codecs)
+    print(tables.render(tables.rd_table(chosen) if format_ == "table" else chosen[frame.columns], format_))
 
 
 @app.command()
@@ -151,22 +163,23 @@ def plot(
     x: Annotated[str, typer.Option("--x", help="bpp or encode_seconds.")] = "bpp",
     metric: Annotated[str, typer.Option("--metric", help="psnr_rgb (default), psnr_yuv, vmaf, ...")] = "psnr_rgb",
     dataset: Dataset = None,
+    codecs: Chosen = None,
     per_sequence: PerSequence = False,
     published: Annotated[list[Path] | None, typer.Option("--published", help="Published curves to overlay.")] = None,
     ledger: Annotated[bool, typer.Option("--ledger", help="Where the bytes go, stacked.")] = False,
 ) -> None:
     """Plot RD curves, quality over encode time (--x encode_seconds), or where the bytes go (--ledger)."""
-    from .report import plots, tables
+    from .report import curves, plots, tables
     from .report.published import load_any, load_published
     from .report.results import load_training_curves
 
     frame = tables.only(load_any(folders), dataset)
     if ledger:
-        plots.ledger_plot(frame, output)
+        plots.ledger_plot(curves.choose(frame, codecs), output)
     else:
         overlay = tables.only(load_published(published), dataset) if published else None
-        curves = load_training_curves(folders) if x == "encode_seconds" else {}
-        plots.rd_plot(frame, output, x, metric, per_sequence, overlay, curves)
+        training = load_training_curves(folders) if x == "encode_seconds" else {}
+        plots.rd_plot(frame, output, x, metric, per_sequence, overlay, training, codecs)
     print(f"Wrote {output}")
 
 
@@ -198,14 +211,17 @@ def check(
 def list_codecs(ffmpeg: Ffmpeg = None) -> None:
     """List the codecs: what each is, its rate points, and whether it can run here."""
     from .codec import Host
-    from .registry import find_card, find_codecs
+    from .registry import check_class, find_card, find_codecs, plugin_errors
 
-    codecs = find_codecs()
+    codecs, host = find_codecs(), Host(ffmpeg=ffmpeg)
     for name in codecs:
         try:
-            card = find_card(name, codecs)
-            reason = card.missing(Host(ffmpeg=ffmpeg))
-            details = card.found(Host(ffmpeg=ffmpeg)) if reason is None else ""
+            with plugin_errors(name):
+                card = find_card(name, codecs)
+                reason = card.missing(host)
+                details = card.found(host) if reason is None else ""
+                if reason is None:
+                    check_class(name, codecs)
         except RdbenchError as error:
             print(f"{name:<8} not usable: {error}")
             continue
@@ -259,8 +275,10 @@ def decode(
     ffmpeg: Ffmpeg = None,
 ) -> None:
     """Decode a bitstream to a y4m file."""
+    from .runner.options import SweepOptions
     from .runner.session import decode_clip
 
+    SweepOptions(device=device, threads=threads)  # checks both
     decode_clip(bitstream, output, codec, frames, device or defaults.DEVICE, threads, ffmpeg)
 
 
@@ -293,6 +311,9 @@ def measure(
         Path | None, typer.Option("--frames-csv", help="Also write the values of each frame.")
     ] = None,
     format_: Format = "table",
+    frames: Annotated[
+        str | None, typer.Option("--frames", help="Only first:end, as in 100:110; TEST may be that part alone.")
+    ] = None,
     data_root: DataRoot = None,
     ffmpeg: Ffmpeg = None,
 ) -> None:
@@ -300,7 +321,31 @@ def measure(
     from .runner.session import measure_clips
 
     ruler, chosen = conditions or defaults.CONDITIONS, metrics or defaults.METRICS
-    measure_clips(reference, test, ruler, chosen, frames_csv, format_, data_root, ffmpeg)
+    measure_clips(reference, test, ruler, chosen, frames_csv, format_, data_root, ffmpeg, frames)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A folder of records, of which nothing is changed.")],
+    codecs: Annotated[str | None, typer.Option("--codecs", help="Only these, and where their programs are.")] = None,
+    sample: Annotated[int | None, typer.Option("--sample", help="Only N records, chosen at random.")] = None,
+    refit: Annotated[
+        int | None, typer.Option("--refit", help="Encode N of them again, with the settings that they name.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Clips that the records alone do not find.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto (default: the record's), cpu, cuda.")] = defaults.DEVICE,
+    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds for each decoding or encoding.")] = None,
+    format_: Format = "table", data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
+) -> None:  # fmt: skip
+    """Check somebody's records by their bitstreams and the clips; exit status 1 where one does not hold."""
+    from .runner.verify_session import VerifyOptions, verify_session
+
+    options = VerifyOptions(folder, codecs, sample, refit, dataset, device, timeout, format_, data_root, ffmpeg)
+    try:
+        raise typer.Exit(verify_session(options))
+    except KeyboardInterrupt:
+        print("Stopped; the rows above are those of the records that were checked.", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 if __name__ == "__main__":

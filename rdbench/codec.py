@@ -159,6 +159,12 @@ class Codec(ABC):
     Settings: ClassVar[type[SettingsBase]] = SettingsBase
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
     """Settings by preset (`paper`, `quick`, `tiny`); a codec without the requested preset uses its defaults."""
+    threads_decide_bits: ClassVar[bool] = True
+    """Whether another number of threads may give another bitstream; False only where that was measured."""
+    uses_seed: ClassVar[bool] = True
+    """Whether another seed may give another bitstream; a codec without one runs once, whatever seeds are asked for."""
+    runs_outside: ClassVar[bool] = False
+    """Whether programs other than this Python process do the work, which decides whose memory is measured."""
 
     def __init__(self, settings: SettingsBase) -> None:
         self.settings: Any = settings
@@ -171,6 +177,10 @@ class Codec(ABC):
         `Field(exclude=True)`: a file's location does not decide the result, so it is no part of names and ids.
         """
         return {}
+
+    def precision(self, device: str) -> str:
+        """The number format in which most of the encoding computes on this device (`cpu` or `cuda`)."""
+        return "float32"
 
     @classmethod
     def signatures(cls) -> tuple[bytes, ...]:

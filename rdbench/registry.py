@@ -1,8 +1,10 @@
 """Names on the command line -> codecs, found through the entry-point group `rdbench.codecs`."""
 
 import importlib
+import importlib.util
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -10,12 +12,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .codec import Codec, CodecCard, Value
+from .codec import Clip, Codec, CodecCard, Value
 from .errors import RdbenchError, UsageError, did_you_mean
+from .video import VideoFormat
 
 GROUP = "rdbench.codecs"
 FILES = "rdbench.codec_files"
 """Entry points named by the ending of a file, as `toml`: functions that make a Codec class from such a file."""
+SHOWN = 200
+"""Characters of a plugin's error message that are shown."""
+TRIAL = Clip(VideoFormat(1280, 720), 120)
+"""The clip whose rate points `check_class` asks for (our choice)."""
 _SPEC = re.compile(r"([A-Za-z0-9_.-]+|[^\[\]]+\.[a-z]+)(?:\[([^\[\]]*)\])?")
 
 
@@ -48,6 +55,24 @@ class CodecSpec:
         return CodecSpec(self.name, tuple({**dict(self.options), **more}.items()))
 
 
+@contextmanager
+def plugin_errors(name: str) -> Iterator[None]:
+    """Turns whatever a codec's code raises inside the block, but RdbenchError, into one that names codec and reason.
+
+    A codec comes from any package; SystemExit is included, because a module may call `sys.exit` when it is imported.
+    """
+    try:
+        yield
+    except RdbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:SHOWN].rstrip(".")
+        raise RdbenchError(
+            f"The codec {name!r} is not usable: it raised {type(error).__name__}{reason and f' ({reason})'}; "
+            "correct or reinstall its package, or leave it out."
+        ) from error
+
+
 def parse_specs(text: str) -> list[CodecSpec]:
     """`nerv,x265[preset=medium,bframes=0]` -> specs. Raises UsageError."""
     parts = [part.strip() for part in re.split(r",(?![^\[]*\])", text)]
@@ -66,9 +91,16 @@ def _parse_spec(text: str) -> CodecSpec:
         raise UsageError(f"{text!r} is not a codec; write a name, or a name with options as in x265[preset=medium].")
     options = [option.strip() for option in (match[2] or "").split(",") if option.strip()]
     pairs = (option.partition("=") for option in options)
-    name = str(Path(match[1]).expanduser().absolute()) if _file_reader(match[1]) else match[1]
+    name = _absolute(match[1]) if _file_reader(match[1]) else match[1]
     named = ((key.strip().replace("-", "_"), value.strip() if eq else "true") for key, eq, value in pairs)
     return CodecSpec(name, tuple(named))
+
+
+def _absolute(path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:  # ~name of a user that does not exist
+        raise UsageError(f"The path {path} cannot be resolved ({error}); write it without ~.") from error
 
 
 def _file_reader(name: str) -> EntryPoint | None:
@@ -95,24 +127,27 @@ def _load_entry(name: str, codecs: Mapping[str, EntryPoint]) -> Any:
     if reader := _file_reader(name):
         if Path(name).stem in codecs:
             raise UsageError(f"{name} has the name of an installed codec; rename the file.")
-        return reader.load()(Path(name))
+        with plugin_errors(name):
+            return reader.load()(Path(name))
     if name not in codecs:
         raise UsageError(f"There is no codec {name!r}{did_you_mean(name, codecs)}")
-    try:
+    with plugin_errors(name):
         return codecs[name].load()
-    except (ImportError, AttributeError) as error:
-        raise RdbenchError(f"The codec {name!r} cannot be imported ({error}); reinstall its package.") from error
 
 
 def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> CodecCard:
     """The card of a codec, without its heavy imports; `codecs` saves looking for the installed ones again.
 
-    Raises UsageError for an unknown name.
+    Raises UsageError for an unknown name, RdbenchError for a codec that cannot be described.
     """
     entry = _load_entry(name, find_codecs() if codecs is None else codecs)
     if isinstance(entry, CodecCard):
         return entry
-    cls = _checked(name, entry)
+    with plugin_errors(name):
+        return _card_of(name, _checked(name, entry))
+
+
+def _card_of(name: str, cls: type[Codec]) -> CodecCard:
     summary = (cls.__doc__ or "").strip().split("\n")[0]
     load = f"{cls.__module__}:{cls.__qualname__}"
     return CodecCard(
@@ -120,16 +155,38 @@ def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> Code
     )
 
 
+def check_class(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> None:
+    """Makes a codec with its default settings and asks for its rate points, where that needs no heavy imports.
+
+    A codec with a card is not loaded, only its module is looked for, and one whose settings have no default is not
+    made. Raises RdbenchError.
+    """
+    entry = _load_entry(name, find_codecs() if codecs is None else codecs)
+    with plugin_errors(name):
+        if isinstance(entry, CodecCard):
+            _find_module(entry.load.partition(":")[0])
+            return
+        try:
+            settings = _checked(name, entry).Settings()
+        except ValidationError:
+            return
+        list(entry(settings).rate_points(TRIAL))
+
+
+def _find_module(name: str) -> None:
+    """Raises ImportError where there is no such module; its parent packages are imported."""
+    if importlib.util.find_spec(name) is None:
+        raise ImportError(f"there is no module {name}")
+
+
 def load_codec(name: str) -> type[Codec]:
-    """The codec's class; imports what the codec needs (torch, for one)."""
+    """The codec's class; imports what the codec needs (torch, for one). Raises RdbenchError where that fails."""
     entry = _load_entry(name, find_codecs())
-    if not isinstance(entry, CodecCard):
-        return _checked(name, entry)
-    module, _, attribute = entry.load.partition(":")
-    try:
+    with plugin_errors(name):
+        if not isinstance(entry, CodecCard):
+            return _checked(name, entry)
+        module, _, attribute = entry.load.partition(":")
         return _checked(name, getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise RdbenchError(f"The codec {name!r} cannot be imported ({error}); reinstall its package.") from error
 
 
 def _checked(name: str, entry: Any) -> type[Codec]:
@@ -141,11 +198,13 @@ def _checked(name: str, entry: Any) -> type[Codec]:
 def create(spec: CodecSpec, preset: str | None = None) -> Codec:
     """The codec with its preset's settings and the user's options on top. Raises UsageError naming the option."""
     cls = load_codec(spec.name)
-    chosen: dict[str, Value] = dict(cls.presets.get(preset, {})) if preset else {}
-    try:
-        return cls(cls.Settings(**{**chosen, **dict(spec.options)}))
-    except ValidationError as error:
-        raise UsageError(_explain(spec, cls, error)) from error
+    with plugin_errors(spec.label):
+        try:
+            chosen: dict[str, Value] = dict(cls.presets.get(preset, {})) if preset else {}
+            settings = cls.Settings(**{**chosen, **dict(spec.options)})
+        except ValidationError as error:
+            raise UsageError(_explain(spec, cls, error)) from error
+        return cls(settings)
 
 
 def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
@@ -158,7 +217,13 @@ def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
 
 def sniff(head: bytes) -> str:
     """The name of the codec whose bitstreams begin with these bytes. Raises UsageError where there is none."""
-    matches = [name for name in find_codecs() if any(head.startswith(s) for s in find_card(name).signatures)]
-    if not matches:
-        raise UsageError("No codec recognizes this bitstream; name one with --codec.")
-    return matches[0]
+    codecs, unusable = find_codecs(), list[str]()
+    for name in codecs:
+        try:
+            with plugin_errors(name):
+                if any(head.startswith(signature) for signature in find_card(name, codecs).signatures):
+                    return name
+        except RdbenchError:
+            unusable.append(name)
+    without = f" ({', '.join(unusable)} cannot be asked; see rdbench codecs)" if unusable else ""
+    raise UsageError(f"No codec recognizes this bitstream{without}; name one with --codec.")

@@ -22,7 +22,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from rdbench.codec import Clip, Codec, Host, Source, Workspace
+from rdbench.codec import Clip, Codec, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.networks.network import render
 from rdbench.registry import create, find_card, load_codec, parse_specs
@@ -75,7 +75,7 @@ def codec_of(name: str) -> Codec:
 def version_of(name: str) -> str:
     """Name and revision of an INR codec; the class of a conventional codec, whose decoding never changes."""
     codec = codec_of(name)
-    return codec.version(Host()) if isinstance(codec, InrCodec) else type(codec).__name__
+    return f"{codec.name}-{codec.revision}" if isinstance(codec, InrCodec) else type(codec).__name__
 
 
 def clip_of(kind: str) -> MemoryVideo:

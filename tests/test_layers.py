@@ -20,10 +20,10 @@ FOLDERS = {"rdbench.codecs": ROOT / "codecs", "rdbench": ROOT / "rdbench"}
 HARNESS = (
     {"cli"},
     {"runner"},
-    {"registry", "report"},
+    {"registry", "report", "source_code"},
     {"codec", "clips", "measure"},
     {"video"},
-    {"errors", "processes"},
+    {"errors", "processes", "source_file"},
 )
 """The rooms of `rdbench/`, the highest first; rooms in one line do not import each other."""
 

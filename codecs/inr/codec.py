@@ -7,11 +7,13 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import torch
+import torch.utils._device  # imported by the first `with torch.device(...)`, which must not be inside a clock
 from torch import Tensor
 
 from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, SettingsBase, Source, Timing, Workspace
@@ -34,7 +36,7 @@ from .training.rate_distortion import (
     split_label,
 )
 from .training.timing import time_stages
-from .training.trainer import Trainer
+from .training.trainer import Trainer, precision_on
 
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26
@@ -112,8 +114,13 @@ class InrCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """The name and the revision."""
-        return f"{cls.name}-{cls.revision}"
+        """Name, revision and torch, whose kernels decide the bits of a training, as `nerv-3 torch 2.13.0`."""
+        torch_version, _, _ = metadata.version("torch").partition("+")  # without the build, as +cpu
+        return f"{cls.name}-{cls.revision} torch {torch_version}"
+
+    def precision(self, device: str) -> str:
+        """The number format of most operations of the training: bfloat16 on CUDA, else float32."""
+        return precision_on(torch.device(device).type)
 
     @abstractmethod
     def scaled(self, clip: ClipHeader, share: float) -> NetworkConfig:

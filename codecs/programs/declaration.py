@@ -101,6 +101,13 @@ class Declaration(_Part):
     encode: CommandPart
     decode: CommandPart
     output: OutputPart
+    threads_decide_bits: bool = True
+    """Whether another number of threads may give another bitstream; set false only where that was measured."""
+
+    @property
+    def uses_seed(self) -> bool:
+        """Whether the encoder gets the seed: another one may give another bitstream."""
+        return any("seed" in _field_names(template) for template in self.encode.templates())
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -141,6 +148,10 @@ def _check_fields(where: str, templates: Iterable[str], known: Iterable[str]) ->
                 raise ValueError(f"{where} has the unknown field {{{name}}}{did_you_mean(name, known)}".rstrip("."))
 
 
+def _field_names(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
 def _check_pattern(pattern: str | None) -> None:
     if pattern is None:
         return
@@ -155,6 +166,11 @@ def _check_pattern(pattern: str | None) -> None:
 def fill(templates: Iterable[str], values: Mapping[str, object]) -> list[str]:
     """The arguments with their fields replaced by values; each remains one argument."""
     return [template.format_map(values) for template in templates]
+
+
+def fill_known(template: str, values: Mapping[str, object]) -> str | None:
+    """The text of a template; None where it has a field without a value."""
+    return template.format_map(values) if _field_names(template) <= values.keys() else None
 
 
 def read_declaration(path: Path) -> tuple[Declaration, str]:

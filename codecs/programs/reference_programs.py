@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from rdbench.codec import Host
 from rdbench.errors import EncoderError, RdbenchError
 
 from .process import read_printed
+from .program_digest import program_digest
 
 _BANNER = re.compile(r"(?:HM software|VVCSoftware): (VTM )?(Encoder|Decoder) Version \[?(\d+)\.(\d+)[^\]\s]*")
 _LEVELS = 7
@@ -89,12 +91,13 @@ def find_cfg(software: Software, host: Host, encoder: Program) -> Path:
 
 
 def describe(software: Software, host: Host) -> str:
-    """The version for a record, as `VTM 20.0 (cfg 1f2e3d4c)`, with a hash of the cfg files that decide the bits."""
+    """The version for a record, as `VTM 20.0 (cfg 1f2e3d4c, encoder 5a6b7c8d)`: hashes of what decides the bits."""
     encoder = find_encoder(software, host)
     digest = hashlib.sha256()
     for path in sorted(find_cfg(software, host, encoder).glob("*.cfg")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return f"{software.title} {encoder.version} (cfg {digest.hexdigest()[:8]})"
+    cfg, program = digest.hexdigest()[:8], program_digest([encoder.path])
+    return f"{software.title} {encoder.version} (cfg {cfg}, encoder {program})"
 
 
 def found(software: Software, host: Host) -> str:
@@ -111,15 +114,31 @@ def lacks(software: Software, host: Host) -> str | None:
     return None
 
 
+def named_elsewhere(software: Software) -> dict[str, str]:
+    """The folder that the environment or config.toml names, as an entry of `Codec.programs` for `_place`.
+
+    A decoder runs without the user's configuration and home, so it must not look there itself.
+    """
+    for place, named in _places(software):
+        if named:
+            return {f"{software.name}.{place}": str(Path(named).expanduser())}
+    return {}
+
+
+def _places(software: Software) -> Iterator[tuple[str, str | None]]:
+    """Where a folder can be named but for the option: the place, and what it says."""
+    yield software.variable, os.environ.get(software.variable)
+    yield "config.toml", configured(software.name)
+
+
 def _place(software: Software, host: Host) -> tuple[str, str] | None:
     """The folder that the user named, and the place where; in the order of `rdbench.clips.dataset.data_root`."""
     if option := host.programs.get(software.name):
         return option, "the option path"
-    if variable := os.environ.get(software.variable):
-        return variable, software.variable
-    if entry := configured(software.name):
-        return entry, "config.toml"
-    return None
+    for place in (software.variable, "config.toml"):
+        if known := host.programs.get(f"{software.name}.{place}"):
+            return known, place
+    return next(((named, place) for place, named in _places(software) if named), None)
 
 
 def _locate(software: Software, host: Host, names: tuple[str, ...]) -> Path:

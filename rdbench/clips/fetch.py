@@ -114,8 +114,6 @@ def _obtain(entry: Entry, sequence: Sequence, progress: Progress) -> None:
     if sequence.bytes is not None and _size(target) > sequence.bytes:
         raise DatasetError(f"{target} is longer than {sequence.name} of the manifest; move it away, then fetch again.")
     url = entry.url or ""
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise DatasetError(f"The address {url!r} of {sequence.name} is neither http nor https; correct the manifest.")
     leaf = PurePosixPath(unquote(urlsplit(url).path)).name or target.name
     packed = leaf.lower().endswith(".7z")
     download = _Download(url, target.with_name(leaf) if packed else target, leaf, progress)
@@ -184,6 +182,8 @@ def _attempt(download: _Download) -> None:
             return _refused(download, error, start)
     except (http.client.HTTPException, OSError) as error:  # URLError is an OSError
         raise _Transient(str(error)) from error
+    except ValueError as error:  # an address that the server redirects to, or a name too long for any host
+        raise DatasetError(f"{download.url} leads to an impossible address ({error}); correct the manifest.") from error
     with response:
         if response.status == 206 and _content_range(response.headers)[0] != start:
             download.part.unlink()
@@ -198,8 +198,8 @@ def _refused(download: _Download, error: urllib.error.HTTPError, start: int) -> 
         download.part.unlink()
         raise _Transient("the partial download does not match the file any more") from error
     if error.code in (408, 429) or error.code >= 500:
-        wait = error.headers.get("Retry-After", "")
-        raise _Transient(f"HTTP {error.code} {error.reason}", min(float(wait), 60.0) if wait.isdigit() else 0.0)
+        wait = _number(error.headers.get("Retry-After", ""))
+        raise _Transient(f"HTTP {error.code} {error.reason}", min(float(wait or 0), 60.0))
     raise DatasetError(
         f"{download.url} cannot be downloaded (HTTP {error.code} {error.reason}); download it yourself, "
         f"put it at {download.target}, and inform the authors of the manifest."
@@ -210,13 +210,18 @@ def _content_range(headers: Message) -> tuple[int | None, int | None]:
     """(first byte, size of the whole) of `Content-Range: bytes 5-9/10` or `bytes */10`; None for what is unknown."""
     span, _, whole = headers.get("Content-Range", "").removeprefix("bytes").strip().partition("/")
     first = span.partition("-")[0]
-    return (int(first) if first.isdigit() else None, int(whole) if whole.isdigit() else None)
+    return _number(first), _number(whole)
+
+
+def _number(text: str) -> int | None:
+    """The number in a server's header; None for what is none, or has more digits than any file's size."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _receive(download: _Download, response: http.client.HTTPResponse, start: int) -> None:
     """Appends the answer's body from byte `start` on. Raises _Transient if it ends too early."""
-    length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdigit() else None
+    length = _number(response.headers.get("Content-Length", ""))
+    total = None if length is None else start + length
     done = start
     with download.part.open("ab" if start else "wb") as file:
         if total is not None and total - start > shutil.disk_usage(download.part.parent).free:

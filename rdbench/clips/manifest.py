@@ -6,8 +6,18 @@ import tomllib
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import DatasetError
 from ..video import Chroma, VideoFormat
@@ -16,7 +26,52 @@ GROUP = "rdbench.datasets"
 RAW = {".yuv", ".raw"}
 """Endings of files with planar frames and no header."""
 
-Positive = Annotated[int, Field(gt=0)]
+LARGEST_SIDE = 1 << 16
+"""Pixels."""
+LARGEST_FRAME_RATE = 10_000
+LARGEST_FILE = 1 << 62
+"""Bytes."""
+SHOWN = 80
+"""Characters of an address that an error message repeats."""
+
+
+def _parse_rate(value: Any) -> Fraction:
+    """A number, or text as `30000/1001`. Raises ValueError outside of what clips have."""
+    try:
+        rate = Fraction(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else Fraction(0)
+    except (ValueError, ArithmeticError):
+        rate = Fraction(0)
+    if not 0 < rate <= LARGEST_FRAME_RATE:
+        raise ValueError(f"must be a number above 0 and up to {LARGEST_FRAME_RATE}, or text such as 30000/1001")
+    return rate
+
+
+def _check_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain a NUL byte")
+    return text
+
+
+def _check_address(url: str) -> str:
+    """Raises ValueError for what no server can be asked for."""
+    if not url.lower().startswith(("http://", "https://")):
+        raise ValueError(f"the address {url[:SHOWN]!r} is neither http nor https")
+    wrong = not url.isascii() or any(c.isspace() or not c.isprintable() for c in url)
+    try:
+        parts = urlsplit(url)
+        wrong = wrong or not parts.hostname or parts.port == 0 or not unquote(parts.path).isprintable()
+    except ValueError:  # half of an IPv6 address, or a port that is no number
+        wrong = True
+    if wrong:
+        raise ValueError(f"{url[:SHOWN]!r} is no web address; write one as https://example.org/clip.7z")
+    return url
+
+
+Positive = Annotated[int, Field(strict=True, gt=0, le=LARGEST_FILE)]
+Side = Annotated[int, Field(strict=True, gt=0, le=LARGEST_SIDE)]
+Rate = Annotated[Fraction, BeforeValidator(_parse_rate)]
+Text = Annotated[str, AfterValidator(_check_text)]
+Address = Annotated[str, AfterValidator(_check_address)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -27,23 +82,23 @@ class _Model(BaseModel):
 class Variant(_Model):
     """Another size of a dataset's clips: a centered crop to (width, height), a scaling, or first crop, then scale."""
 
-    crop: tuple[Positive, Positive] | None = None
-    scale: tuple[Positive, Positive] | None = None
+    crop: tuple[Side, Side] | None = None
+    scale: tuple[Side, Side] | None = None
     sizes: tuple[Positive, ...] | None = None
 
 
 class Entry(_Model):
     """One sequence in a manifest; `bytes` and `sha256` are the file's, `frames_sha256` the decoded planar frames'."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")]
-    file: str
-    aliases: tuple[str, ...] = ()
-    distribution: str | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]*$")]
+    file: Text
+    aliases: tuple[Text, ...] = ()
+    distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """The installed Python package that carries the file."""
-    url: str | None = None
+    url: Address | None = None
     """Web address of the file, or of a .7z archive that contains it."""
     download_sha256: Sha256 | None = None
-    frame_rate: Fraction | None = None
+    frame_rate: Rate | None = None
     frames: Positive | None = None
     bytes: Positive | None = None
     sha256: Sha256 | None = None
@@ -52,8 +107,9 @@ class Entry(_Model):
     @field_validator("file")
     @classmethod
     def _inside(cls, file: str) -> str:
-        if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file or not file:
-            raise ValueError("must be a relative path with forward slashes that stays inside its folder")
+        path = PurePosixPath(file)
+        if path.is_absolute() or ".." in path.parts or "\\" in file or not path.name:
+            raise ValueError("must be a relative path of a file with forward slashes that stays inside its folder")
         return file
 
     @property
@@ -65,18 +121,18 @@ class Entry(_Model):
 class Manifest(_Model):
     """A dataset: its origin, the format of its sequences, suitable model sizes, variants, sequences."""
 
-    title: str
-    homepage: str
-    license: str
-    get: str
+    title: Text
+    homepage: Text
+    license: Text
+    get: Text
     """Instructions for getting the files, in one sentence."""
-    width: Positive
-    height: Positive
+    width: Side
+    height: Side
     chroma: Chroma = "420"
     bit_depth: Literal[8, 10, 12] = 8
-    frame_rate: Fraction
+    frame_rate: Rate
     sizes: tuple[Positive, ...] = ()
-    variants: dict[str, Variant] = {}
+    variants: dict[Text, Variant] = {}
     sequences: Annotated[tuple[Entry, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -101,7 +157,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises DatasetError."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:  # of ValueErrors, also an integer of thousands of digits
         raise DatasetError(f"{path} cannot be read: {error}.") from error
 
 
@@ -136,7 +192,8 @@ def load_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise DatasetError(f"The manifest {path} is wrong at {where}: {first['msg']}; fix it there.") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise DatasetError(f"The manifest {path} is wrong at {where!r}: {reason}; fix it there.") from error
 
 
 def places_of(entry: Entry, manifest: Path, root: Path, own: bool = False) -> list[Path]:

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import pandas as pd
 
 from ..codec import Codec, RatePoint, Source, Timing, Workspace
 from ..errors import UsageError
+from .decoding import DecoderOptions, decode_once, seek_once
 from .sweep import Job
-from .worker import DecoderOptions, decode_timed, open_job
+from .worker import open_job
 
 MATRIX = {"cpu": 2048, "cuda": 8192}
 """Side of the square matrices whose product measures the peak (our choice: larger ones are no faster)."""
@@ -99,19 +100,21 @@ def _decode(
     """Timings after one warm-up decoding: the whole, its parts, the first frame, the middle frame alone."""
     bitstream = workspace.folder / "sample.bin"
     codec.write_sample(source, point, bitstream, workspace)
-    options = replace(DecoderOptions.of(job), device=workspace.device)
-    results = [decode_timed(job.codec, bitstream, options) for _ in range(steps + 1)][1:]
-    frames = float(results[0]["frames"])
+    options, device, cls = DecoderOptions.of(job), workspace.device, type(codec)
+    results = [decode_once(cls, bitstream, options, device) for _ in range(steps + 1)][1:]
+    count = results[0].frames
+    seeks = [seek_once(cls, bitstream, options, device, count // 2) for _ in range(steps)]
+    frames = float(count)
     pixels = source.video.format.width * source.video.format.height
     kmacs = workspace.report.get("kmacs_per_pixel")
     flops = None if kmacs is None else 2000.0 * kmacs * pixels * frames
-    timings = [Timing("decode", tuple(r["seconds"] for r in results), frames, flops)]
+    timings = [Timing("decode", tuple(r.seconds for r in results), frames, flops)]
     timings += [
-        Timing(part, tuple(r["parts"][part] for r in results), frames, flops if part == "render" else None)
-        for part in results[0]["parts"]
+        Timing(part, tuple(r.parts[part] for r in results), frames, flops if part == "render" else None)
+        for part in results[0].parts
     ]
-    timings.append(Timing("first frame", tuple(r["first_frame_seconds"] for r in results), 1.0))
-    return [*timings, Timing("middle frame", tuple(r["seek_seconds"] for r in results), 1.0)]
+    firsts = tuple(r.first_frame_seconds for r in results if r.first_frame_seconds is not None)
+    return [*timings, Timing("first frame", firsts, 1.0), Timing("middle frame", tuple(seeks), 1.0)]
 
 
 def measure_peak(device: str, precision: str) -> float:

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from ..codec import Progress
 from ..errors import RdbenchError, UsageError, did_you_mean
 from ..report.results import Record
-from .job import finished_record
 from .options import RunOptions
+from .resume import finished_record, with_earlier_threads
 from .sweep import Job
 
 EXECUTORS = ("local", "ray")
@@ -90,7 +90,7 @@ def _split(
     jobs: Sequence[Job], out: Path, finished: Callable[[Job, Record, bool], None]
 ) -> tuple[list[tuple[Job, Record]], list[Job]]:
     kept, todo = [], []
-    for job in jobs_by_id(jobs).values():
+    for job in jobs_by_id([with_earlier_threads(job, out) for job in jobs]).values():
         record = finished_record(out, job)
         if record is None:
             todo.append(job)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -28,8 +29,9 @@ from ..video.conditions import find_conditions
 from . import worker
 from .checksum import verify_checksum, write_checksum
 from .display import Display, Lines, task_bars
-from .job import finished_record
+from .notes import color_notes
 from .options import ClipOptions, SweepOptions
+from .resume import finished_record, with_earlier_threads
 from .run import Outcome, locked, run
 from .sweep import Job, choose_points, plan
 
@@ -43,10 +45,16 @@ def run_session(options: SweepOptions) -> int:
     console = Console(stderr=False)
     run_options = options.run_options()
     sweep = options.sweep(run_options.jobs)
+    if run_options.executor == "ray" and sweep.device == "auto":
+        from .executors.ray import cluster_device
+
+        sweep = replace(sweep, device=cluster_device())
     start = time.monotonic()
     with locked(run_options.out):
         jobs = plan(sweep, _command())
         console.print(f"{len(jobs)} rate points to measure", highlight=False)
+        for note in color_notes(jobs):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         with Display(console, len(jobs)) as display:
             outcome = run(jobs, run_options, display.progress, display.finished)
         _print_outcome(console, outcome, run_options.out)
@@ -72,7 +80,11 @@ def _print_bd_rates(frame: pd.DataFrame) -> None:
         return
     anchor = next((n for n in names if n.startswith("x265")), names[0])
     metric = _metric(frame)
-    table = tables.bd_table(frame, anchor, metric)
+    try:
+        table = tables.bd_table(frame, anchor, metric)
+    except RdbenchError as error:
+        print(f"\nNo BD-rate: {error}")
+        return
     print(f"\nBD-rate against {anchor} ({metric}, pchip)\n" + tables.render(table, "table"))
 
 
@@ -85,15 +97,18 @@ def _plot(frame: pd.DataFrame, out: Path) -> Path:
 
     folder = out / "plots"
     folder.mkdir(exist_ok=True)
-    plot = folder / "rd.png"
-    plots.rd_plot(frame, plot, metric=_metric(frame))
+    plot, metric = folder / "rd.png", _metric(frame)
+    try:
+        plots.rd_plot(frame, plot, metric=metric)
+    except UsageError:  # the codecs have no sequence in common
+        plots.rd_plot(frame, plot, metric=metric, per_sequence=True)
     return plot
 
 
 def show_plan(options: SweepOptions) -> None:
     """Prints the jobs with their estimated times and what is done already."""
     out = options.run_options().out
-    jobs = plan(options.sweep(1), "rdbench plan")
+    jobs = [with_earlier_threads(job, out) for job in plan(options.sweep(1), "rdbench plan")]
     total, unknown = 0.0, 0
     for job in jobs:
         done = finished_record(out, job) is not None
@@ -102,6 +117,8 @@ def show_plan(options: SweepOptions) -> None:
         unknown += job.estimate is None and not done
         print(f"{job.id}  {job.name:<20} {job.clip.label}:{job.clip.name}  {job.point:<8} {known}")
     more = f", and {unknown} of unknown length" if unknown else ""
+    for note in color_notes(jobs):
+        print(note)
     print(f"{len(jobs)} rate points, about {total / 60:.1f} minutes of encoding one after the other{more}.")
 
 
@@ -239,26 +256,70 @@ class _Span(Video):
 
 def _span(video: Video, text: str | None) -> Video:
     """The frames `first:end` of a video. Raises UsageError."""
+    first, end = _parse_span(text) if text else (0, sys.maxsize)
+    return _Span(video, first, end)
+
+
+def _parse_span(text: str) -> tuple[int, int]:
+    """`100:110` -> (100, 110). Raises UsageError."""
     try:
-        first, end = (int(part) for part in text.split(":")) if text else (0, sys.maxsize)
+        first, end = (int(part) for part in text.split(":"))
     except ValueError as error:
         raise UsageError(f"--frames {text} is not of the form first:end, as in --frames 100:110.") from error
     if not 0 <= first < end:
         raise UsageError(f"--frames {text} holds no frame; give first:end with first below end.")
-    return _Span(video, first, end)
+    return first, end
+
+
+class _Part(Video):
+    """The frames `first` to `end` - 1 of a video, unchanged, in batches. Raises UsageError where it is shorter."""
+
+    def __init__(self, video: Video, first: int, end: int, name: str) -> None:
+        self.format, self.frames = video.format, end - first
+        self._video, self._first, self._end, self._name = video, first, end, name
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames."""
+        waiting: list[Frames] = []
+        count = 0
+        for frame in self._video.span(self._first, self._end, 1):
+            waiting.append(frame)
+            count += 1
+            if len(waiting) == size or count == self._end - self._first:
+                yield Frames(tuple(np.concatenate(planes) for planes in zip(*(f.planes for f in waiting), strict=True)))
+                waiting = []
+        if count < self._end - self._first:
+            raise UsageError(
+                f"--frames {self._first}:{self._end} goes beyond the last frame of {self._name}, which has "
+                f"{_count(self._video)}."
+            )
+
+
+def _count(video: Video) -> int:
+    return video.frames if video.frames is not None else sum(len(batch) for batch in video.batches())
+
+
+def _parts(reference: Video, test: Video, span: str, names: tuple[str, str]) -> tuple[Video, Video]:
+    """The same frames of both clips; a test clip of exactly that many frames is such a part itself."""
+    first, end = _parse_span(span)
+    whole = _count(test) == end - first
+    return _Part(reference, first, end, names[0]), test if whole else _Part(test, first, end, names[1])
 
 
 def measure_clips(
     reference: str, test: Path, conditions: str, metrics: str, frames_csv: Path | None, format_: str,
-    data_root: str | None, ffmpeg: str | None,
+    data_root: str | None, ffmpeg: str | None, span: str | None = None,
 ) -> None:  # fmt: skip
-    """Prints the quality of one clip against another."""
+    """Prints the quality of one clip against another, or of the frames `first:end` alone."""
     from ..measure import metrics as scoring
     from ..video.readers import open_video
 
     sequence = _single_sequence(reference, Path(data_root) if data_root else None, ffmpeg)
     chosen = find_conditions(conditions)
-    scores = scoring.compare(sequence.open(ffmpeg), open_video(test, ffmpeg), chosen, tuple(metrics.split(",")), ffmpeg)
+    ours, theirs = sequence.open(ffmpeg), open_video(test, ffmpeg)
+    if span is not None:
+        ours, theirs = _parts(ours, theirs, span, (reference, str(test)))
+    scores = scoring.compare(ours, theirs, chosen, tuple(metrics.split(",")), ffmpeg)
     if frames_csv:
         scoring.write_frames_csv(frames_csv, scores)
     values = {key: value for key, value in asdict(scoring.summarize(scores)).items() if value is not None}

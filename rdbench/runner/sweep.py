@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from ..codec import Clip, Codec, Host, RatePoint
 from ..errors import UsageError
 from ..measure import DEFAULT_METRICS, METRICS
 from ..registry import CodecSpec
+from ..source_code import code_digest
 from ..video import VideoFormat
 from ..video.conditions import find_conditions
 from ..video.pipe import format_from_dict, format_to_dict
-from .options import Sweep
+from .devices import choose_device, device_class
+from .options import Sweep, read_count
 
 PRESETS = ("paper", "quick", "tiny")
+SHOWN = 60
+"""Characters of a wrong name that an error message repeats."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,17 @@ class Job:
     conditions: str
     seed: int
     command: str
+    preset: str | None = None
     metrics: tuple[str, ...] = DEFAULT_METRICS
-    device: str = "auto"
+    device: str = "cpu"
+    """The device that the job computes on; never `auto`."""
+    precision: str = "float32"
     threads: int = 1
+    threads_given: bool = False
+    """Whether the user asked for this number of threads."""
+    threads_decide_bits: bool = True
+    jobs: int | None = 1
+    """Jobs that run side by side on the machine; None where that is unknown."""
     timeout: float | None = None
     ffmpeg: str | None = None
     programs: dict[str, str] = field(default_factory=dict)
@@ -51,23 +64,31 @@ class Job:
     @property
     def id(self) -> str:
         """Twelve hex digits of a hash of everything that decides the result."""
-        return _digest({**self._identity, "point": self.point_settings})
+        return digest(self.identity)
 
     @property
     def family(self) -> str:
         """A hash like `id`, the same for all rate points of a codec on a clip."""
-        return _digest(self._identity)
+        return digest(self._identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result: `id` is its hash, and records keep it."""
+        return {**self._identity, "point": self.point_settings}
 
     @property
     def _identity(self) -> dict[str, Any]:
         return {
-            "codec": self.codec,
+            "codec": CodecSpec(self.codec).label,
             "version": self.codec_version,
             "settings": self.settings,
             "clip": self.clip_sha256,
             "frames": self.frames,
             "conditions": find_conditions(self.conditions).stamp,
             "seed": self.seed,
+            "device": device_class(self.device),
+            "precision": self.precision,
+            "threads": self.threads if self.threads_decide_bits else None,
         }
 
     @property
@@ -92,7 +113,8 @@ class Job:
         return cls(**values)
 
 
-def _digest(identity: dict[str, Any]) -> str:
+def digest(identity: dict[str, Any]) -> str:
+    """The id that belongs to an identity: twelve hex digits."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -102,19 +124,43 @@ def plan(sweep: Sweep, command: str) -> list[Job]:
     codecs = [(spec, registry.create(spec, sweep.preset)) for spec in _specs(sweep)]
     host = Host(ffmpeg=sweep.ffmpeg)
     for spec, codec in codecs:
-        if reason := codec.missing(replace(host, programs=codec.programs)):
+        with registry.plugin_errors(spec.label):
+            reason = codec.missing(replace(host, programs=codec.programs))
+        if reason:
             raise UsageError(f"{spec.label} cannot run here: {reason}")
-    root = Path(sweep.data_root) if sweep.data_root else None
     jobs: list[Job] = []
-    for sequence in dataset.resolve(sweep.dataset, root, sweep.ffmpeg):
+    for sequence in _sequences(sweep):
         jobs += _jobs_of(sweep, sequence, codecs, host, command)
     _check_labels(sweep, jobs)
+    for note in _notes(sweep, jobs):
+        print(note, file=sys.stderr)
     return jobs
+
+
+def _sequences(sweep: Sweep) -> Iterator[dataset.Sequence]:
+    """The sequences of all datasets. Raises UsageError or DatasetError."""
+    root = Path(sweep.data_root) if sweep.data_root else None
+    for name in sweep.datasets:
+        try:
+            found = dataset.resolve(name, root, sweep.ffmpeg)
+        except (OSError, RuntimeError) as error:  # a name too long for a file, or ~name of a user that does not exist
+            raise UsageError(f"The dataset {name[:SHOWN]} cannot be looked up ({error}); check the name.") from error
+        yield from found
+
+
+def _notes(sweep: Sweep, jobs: Sequence[Job]) -> list[str]:
+    """A line for each codec with fewer rate points than the user asked for."""
+    count = read_count(sweep.rate_points)
+    if count is None:
+        return []
+    points = {name: {job.point for job in jobs if job.name == name} for name in dict.fromkeys(job.name for job in jobs)}
+    few = {name: len(labels) for name, labels in points.items() if len(labels) < count}
+    return [f"{name} has {number} rate points, not {count}; all of them are used." for name, number in few.items()]
 
 
 def _check_labels(sweep: Sweep, jobs: Sequence[Job]) -> None:
     """Raises UsageError for a label that no codec has, or a codec that has none of the labels."""
-    if sweep.rate_points is None or sweep.rate_points.isdigit():
+    if sweep.rate_points is None or read_count(sweep.rate_points) is not None:
         return
     used = {job.point.lower() for job in jobs}
     for label in (label.strip() for label in sweep.rate_points.split(",")):
@@ -159,51 +205,92 @@ def _jobs_of(
     video = sequence.open(sweep.ffmpeg, sweep.frames)
     frames = video.frames if video.frames is not None else sum(len(batch) for batch in video.batches())
     clip = Clip(video.format, frames, tuple(sequence.sizes))
-    digest = dataset.content_sha256(sequence, sweep.frames, sweep.ffmpeg)
+    content = dataset.content_sha256(sequence, sweep.frames, sweep.ffmpeg)
+    common = _CommonFields(sequence.to_dict(), format_to_dict(clip.format), content, frames)
     jobs = []
     for spec, codec in codecs:
-        for point in choose_points(codec, clip, sweep.rate_points):
-            jobs.append(
-                Job(
-                    codec=spec.name,
-                    name=str(_named(spec)),
-                    codec_version=codec.version(replace(host, programs=codec.programs)),
-                    settings=codec.settings.model_dump(mode="json"),
-                    sequence=sequence.to_dict(),
-                    format=format_to_dict(clip.format),
-                    clip_sha256=digest,
-                    frames=frames,
-                    point=point.label,
-                    point_settings=dict(point.settings),
-                    conditions=sweep.conditions,
-                    seed=sweep.seed,
-                    command=command,
-                    metrics=tuple(sweep.metrics.split(",")),
-                    device=sweep.device,
-                    threads=sweep.threads,
-                    timeout=sweep.timeout,
-                    ffmpeg=sweep.ffmpeg,
-                    programs=dict(codec.programs),
-                    estimate=codec.estimate_seconds(clip, point, sweep.device),
-                )
-            )
+        with registry.plugin_errors(spec.label):
+            points = choose_points(codec, clip, sweep.rate_points, spec.label)
+            for seed in sweep.seeds if codec.uses_seed else (0,):
+                described = _describe(sweep, spec, codec, host, common, seed, command)
+                jobs += [
+                    replace(
+                        described,
+                        point=point.label,
+                        point_settings=dict(point.settings),
+                        estimate=codec.estimate_seconds(clip, point, described.device),
+                    )
+                    for point in points
+                ]
     return jobs
 
 
-def choose_points(codec: Codec, clip: Clip, wanted: str | None) -> list[RatePoint]:
-    """All default rate points, `4` of them spread evenly, or those with the labels `a,b,c` that this codec has."""
+@dataclass(frozen=True)
+class _CommonFields:
+    """What all jobs on one sequence have in common."""
+
+    sequence: dict[str, Any]
+    format: dict[str, Any]
+    clip_sha256: str
+    frames: int
+
+
+def _describe(
+    sweep: Sweep, spec: CodecSpec, codec: Codec, host: Host, common: _CommonFields, seed: int, command: str
+) -> Job:
+    """A job without a rate point."""
+    device = choose_device(sweep.device, codec.kind)
+    version = codec.version(replace(host, programs=codec.programs))
+    return Job(
+        codec=spec.name,
+        name=str(_named(spec)),
+        codec_version=f"{version} {code_digest(type(codec))}",
+        settings=codec.settings.model_dump(mode="json"),
+        sequence=common.sequence,
+        format=common.format,
+        clip_sha256=common.clip_sha256,
+        frames=common.frames,
+        point="",
+        point_settings={},
+        conditions=sweep.conditions,
+        seed=seed,
+        command=command,
+        preset=sweep.preset,
+        metrics=tuple(sweep.metrics.split(",")),
+        device=device,
+        precision=codec.precision(device_class(device)),
+        threads=sweep.threads,
+        threads_given=sweep.threads_given,
+        threads_decide_bits=codec.threads_decide_bits,
+        jobs=sweep.jobs,
+        timeout=sweep.timeout,
+        ffmpeg=sweep.ffmpeg,
+        programs=dict(codec.programs),
+    )
+
+
+def choose_points(codec: Codec, clip: Clip, wanted: str | None, name: str | None = None) -> list[RatePoint]:
+    """All default rate points, `4` of them spread evenly, or those with the labels `a,b,c` that this codec has.
+
+    Raises UsageError where default ones are wanted and there is none.
+    """
+    count = read_count(wanted)
+    if wanted is not None and count is None:
+        found = (_find_point(codec, clip, label.strip()) for label in wanted.split(","))
+        return [point for point in found if point is not None]
     default = list(codec.rate_points(clip))
-    if wanted is None:
+    if not default:
+        size = f"{clip.format.width}x{clip.format.height}"
+        raise UsageError(
+            f"{name or type(codec).__name__} offers no rate point for {clip.frames} frames of {size}; "
+            "name one with --rate-points, or leave the codec out."
+        )
+    if count is None or count >= len(default):
         return default
-    if wanted.isdigit():
-        count = int(wanted)
-        if count < 1:
-            raise UsageError("--rate-points 0 leaves nothing to run; give at least 1.")
-        if count >= len(default):
-            return default
-        steps = [round(i * (len(default) - 1) / max(count - 1, 1)) for i in range(count)]
-        return [default[i] for i in steps]
-    return [point for label in wanted.split(",") if (point := _find_point(codec, clip, label.strip())) is not None]
+    if count < 1:
+        raise UsageError("--rate-points 0 leaves nothing to run; give at least 1.")
+    steps = [round(i * (len(default) - 1) / max(count - 1, 1)) for i in range(count)]
+    return [default[i] for i in steps]
 
 
 def _find_point(codec: Codec, clip: Clip, label: str) -> RatePoint | None:

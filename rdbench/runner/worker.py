@@ -1,54 +1,36 @@
-"""The processes of a job, started fresh as `python -m rdbench.runner.worker`: encode, decode, send frames, measure.
+"""The processes of a job, started fresh as `python -m rdbench.runner.worker`.
 
-Events go to the original standard output as JSON lines (`progress`, `result`, `error`); whatever a codec prints
-goes to standard error, which is the job's log.
+They encode, decode, read the ledger, send frames to another process, or measure. Events go to the original standard
+output as JSON lines (`progress`, `result`, `error`); whatever a codec prints goes to standard error, the job's log.
 """
 
+import io
 import json
 import os
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Stopwatch, Workspace
+from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Workspace
 from ..errors import MediaError, RdbenchError
 from ..registry import find_card, load_codec
 from ..video import BATCH, Frames, Video
 from ..video.conditions import find_conditions
+from ..video.hashing import HashedVideo
 from ..video.pipe import PipedVideo, send_video
+from .decoder_process import BITSTREAM as BITSTREAM
+from .decoder_process import hidden_from, sealed_decoder
+from .decoding import DecoderOptions, decode_timed, locate_ffmpeg
 from .sweep import Job
+from .usage import measure_usage
 
 PROGRESS_SECONDS = 0.2
-BITSTREAM = "bitstream.bin"
-"""Name of a job's bitstream, in its folder and in the working folder of a decoding process."""
-
-
-@dataclass(frozen=True)
-class DecoderOptions:
-    """What a decoder gets besides the bitstream."""
-
-    device: str
-    threads: int
-    ffmpeg: str | None
-    programs: dict[str, str]
-    """Paths on this machine, as `Codec.programs` gives them."""
-
-    @classmethod
-    def of(cls, job: Job) -> "DecoderOptions":
-        """The options of a job's decoder."""
-        return cls(job.device, job.threads, job.ffmpeg, job.programs)
-
-    def workspace(self, folder: Path, device: str) -> Workspace:
-        """A workspace with these options; `device` is the resolved one."""
-        return Workspace(folder, device, self.threads, host=Host(self.ffmpeg, self.programs))
 
 
 class Events:
@@ -102,6 +84,20 @@ def resolve_device(device: str, codec: str) -> str:
     return device
 
 
+def warm_up_training() -> None:
+    """Does once what training does, because torch imports much of itself when that happens first: for seconds."""
+    import torch
+
+    from ..video import color  # noqa: F401 - frames are brought to RGB inside the clock
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    torch.save({}, io.BytesIO())
+
+
 def prepare(codec: str, device: str, threads: int) -> str:
     """Sets torch's number of threads for codecs that use it; returns the device (see `resolve_device`)."""
     if find_card(codec).kind != "conventional":
@@ -121,9 +117,13 @@ def open_job(
     codec = cls(cls.Settings(**job.settings))
     device = prepare(job.codec, job.device, job.threads)
     video = job.clip.open(job.ffmpeg, job.frames)
+    if codec.kind != "conventional" and not codec.runs_outside:
+        warm_up_training()
+    elif video.format.chroma != "420":
+        from ..video import color  # noqa: F401 - a codec may ask for another chroma, which takes torch
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
-    host = Host(job.ffmpeg, job.programs)
+    host = Host(locate_ffmpeg(job.ffmpeg), job.programs)
     workspace = Workspace(folder, device, job.threads, job.seed, host, progress, shared=shared)
     return codec, source, point, workspace
 
@@ -134,50 +134,24 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: 
     The time includes the work of earlier processes that this one reuses (`Stopwatch.borrowed`).
     """
     codec, source, point, workspace = open_job(job, folder, progress, shared)
-    start = time.perf_counter()
-    codec.encode(source, point, bitstream, workspace)
-    seconds = time.perf_counter() - start + workspace.stopwatch.borrowed
+    with measure_usage(workspace.device, codec.runs_outside) as usage:
+        start = time.perf_counter()
+        codec.encode(source, point, bitstream, workspace)
+        seconds = time.perf_counter() - start + workspace.stopwatch.borrowed
     return {
         "seconds": seconds,
         "parts": workspace.stopwatch.seconds,
         "report": workspace.report,
         "device": workspace.device,
-        "peak_memory_mb": _peak_memory_mb(workspace.device),
+        "peak_memory_mb": usage.peak_memory_mb,
+        "energy": usage.joules,
     }
 
 
-def decode_timed(codec: str, bitstream: Path, options: DecoderOptions) -> dict[str, Any]:
-    """Decodes and discards the frames; timed until the last one is in host memory."""
+def decode(codec: str, bitstream: Path, options: DecoderOptions) -> dict[str, Any]:
+    """Decodes under the clock; see `decode_timed`."""
     cls = load_codec(codec)
-    device = prepare(codec, options.device, options.threads)
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = options.workspace(Path(scratch), device)
-        frames, first = 0, None
-        start = time.perf_counter()
-        for batch in cls.decode(bitstream, workspace).batches():
-            first = time.perf_counter() - start if first is None else first
-            frames += len(batch)
-        seconds = time.perf_counter() - start
-        seek = _seek_seconds(codec, bitstream, replace(workspace, stopwatch=Stopwatch(), report={}), frames // 2)
-    return {
-        "seconds": seconds,
-        "first_frame_seconds": first,
-        "seek_seconds": seek,
-        "frames": frames,
-        "parts": workspace.stopwatch.seconds,
-        "report": workspace.report,
-        "device": device,
-        "ledger": dict(cls.ledger(bitstream)),
-        "peak_memory_mb": _peak_memory_mb(device),
-    }
-
-
-def _seek_seconds(codec: str, bitstream: Path, workspace: Workspace, frame: int) -> float:
-    """Seconds from the start of `decode` to one frame in host memory, by the codec's `span`."""
-    start = time.perf_counter()
-    for _ in load_codec(codec).decode(bitstream, workspace).span(frame, frame + 1, 1):
-        pass
-    return time.perf_counter() - start
+    return decode_timed(cls, bitstream, options, prepare(codec, options.device, options.threads))
 
 
 def send_frames(codec: str, bitstream: Path, options: DecoderOptions, out: IO[bytes]) -> int:
@@ -189,30 +163,20 @@ def send_frames(codec: str, bitstream: Path, options: DecoderOptions, out: IO[by
         return send_video(cls.decode(bitstream, workspace), out)
 
 
-def worker_command(verb: str, *arguments: str) -> list[str]:
-    """The command line of a worker process."""
-    return [sys.executable, "-m", "rdbench.runner.worker", verb, *arguments]
-
-
-def decoder_command(verb: str, job: Job) -> list[str]:
-    """The command line of a decoding process; the bitstream is BITSTREAM in its working folder."""
-    return worker_command(verb, job.codec, json.dumps(asdict(DecoderOptions.of(job))))
-
-
 def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
     """Scores the frames that a fresh process decodes from a copy of the bitstream in an otherwise empty folder."""
     from ..measure import metrics
 
     reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
-    with tempfile.TemporaryDirectory() as empty:
-        shutil.copyfile(bitstream, Path(empty) / BITSTREAM)
-        command = decoder_command("send", job)
-        with subprocess.Popen(command, cwd=empty, stdout=subprocess.PIPE) as process:
+    hidden = hidden_from(job, folder, bitstream.parent)
+    with sealed_decoder("send", job.codec, DecoderOptions.of(job), bitstream, hidden) as decoder:
+        with subprocess.Popen(decoder.command, cwd=decoder.folder, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             try:
+                decoded = HashedVideo(PipedVideo(process.stdout))
                 scores = metrics.compare(
                     reference,
-                    PipedVideo(process.stdout),
+                    decoded,
                     find_conditions(job.conditions),
                     job.metrics,
                     **({"ffmpeg": job.ffmpeg} if "vmaf" in job.metrics else {}),
@@ -223,18 +187,11 @@ def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str
         if process.returncode != 0:
             raise MediaError(f"The decoder ended with exit status {process.returncode}; see the reason in its log.")
     metrics.write_frames_csv(folder / "frames.csv", scores)
-    return {"summary": asdict(metrics.summarize(scores))}
-
-
-def _peak_memory_mb(device: str) -> float:
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**20
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return max(process, children) / scale
+    return {
+        "summary": asdict(metrics.summarize(scores)),
+        "frames_sha256": decoded.sha256,
+        "frame_hashes": decoded.frame_hashes,
+    }
 
 
 def _claim_stdout() -> IO[bytes]:
@@ -254,7 +211,9 @@ def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[s
         return measure(job, bitstream, folder, events)
     codec, options = rest[0], DecoderOptions(**json.loads(rest[1]))
     if verb == "decode":
-        return decode_timed(codec, Path(BITSTREAM), options)
+        return decode(codec, Path(BITSTREAM), options)
+    if verb == "ledger":
+        return {"ledger": dict(load_codec(codec).ledger(Path(BITSTREAM)))}
     send_frames(codec, Path(BITSTREAM), options, stream)
     return None
 

@@ -1,13 +1,11 @@
 """YUV <-> RGB, chroma resampling and bit depth, exactly specified; the same on CPU and GPU (torch)."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..errors import MediaError
 from .conditions import Conditions
+from .depth import change_depth, typed
 from .video import Frames, Plane, VideoFormat
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
@@ -108,7 +106,7 @@ def rgb_to_yuv(frames: Frames, fmt: VideoFormat, target: VideoFormat, matrix: st
     for c, (height, width) in zip((u, v), target.plane_shapes[1:], strict=False):
         planes.append(_box(c, height, width) * chroma_range + 128.0 * unit)
     rounded = ((p + 0.5).floor_().clamp_(0, target.peak).numpy() for p in planes)
-    return Frames(tuple(_typed(p, target.dtype) for p in rounded))
+    return Frames(tuple(typed(p, target.dtype) for p in rounded))
 
 
 def _box(chroma: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -142,32 +140,12 @@ def _subsample(frames: Frames, fmt: VideoFormat, target: VideoFormat) -> Frames:
     planes = [frames.planes[0]]
     for plane, (height, width) in zip(frames.planes[1:], target.plane_shapes[1:], strict=True):
         boxed = _box(torch.from_numpy(plane.astype(np.float64)), height, width)
-        planes.append(_typed((boxed + 0.5).floor().numpy(), fmt.dtype))
+        planes.append(typed((boxed + 0.5).floor().numpy(), fmt.dtype))
     return Frames(tuple(planes))
-
-
-def change_depth(frames: Frames, depth: int, target: int) -> Frames:
-    """Samples at another bit depth: rounded and clipped down (10 -> 8: (x + 2) >> 2), shifted up."""
-    if depth == target:
-        return frames
-    if depth > target:
-        shift, peak = depth - target, (1 << target) - 1
-        kind = np.uint8 if target == 8 else np.dtype("<u2")
-        half = 1 << (shift - 1)
-        rounded = (np.minimum((p.astype(np.int32) + half) >> shift, peak) for p in frames.planes)
-        return Frames(tuple(_typed(p, np.dtype(kind)) for p in rounded))
-    scaled = (p.astype(np.int32) << (target - depth) for p in frames.planes)
-    return Frames(tuple(_typed(p, np.dtype("<u2")) for p in scaled))
 
 
 def _to_8_bit(frames: Frames, depth: int) -> Frames:
     return change_depth(frames, depth, 8)
-
-
-def _typed(samples: npt.NDArray[Any], dtype: np.dtype[Any]) -> Plane:
-    """The samples, already in range, in the type of a plane."""
-    plane: Plane = samples.astype(dtype)
-    return plane
 
 
 def _owned(plane: Plane) -> Plane:

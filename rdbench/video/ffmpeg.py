@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -23,6 +24,10 @@ _SIZE = re.compile(r"(?<![\w])(\d{1,5})x(\d{1,5})(?![\w])")
 _RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)")
 _NTSC = {"23.98": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001),
          "119.88": Fraction(120000, 1001), "14.99": Fraction(15000, 1001)}  # fmt: skip
+
+MATRICES = {"bt709": "BT.709", "smpte170m": "BT.601", "bt470bg": "BT.601", "fcc": "FCC", "smpte240m": "SMPTE 240M",
+            "bt2020nc": "BT.2020", "bt2020c": "BT.2020", "ycgco": "YCgCo"}  # fmt: skip
+"""Conversion matrices by ffmpeg's names."""
 
 
 def find_ffmpeg(path: str | None = None) -> str:
@@ -71,6 +76,8 @@ class VideoStream:
 
     format: VideoFormat
     pix_fmt: str
+    matrix: str | None = None
+    """ffmpeg's name of the conversion matrix that the stream is tagged with, as `bt709` or `smpte170m`."""
 
 
 def probe(path: Path, ffmpeg: str | None = None, stream: int = 0, arguments: tuple[str, ...] = ()) -> VideoStream:
@@ -98,7 +105,15 @@ def _parse_stream(line: str, path: Path) -> VideoStream:
     rate = rates.get("fps") or rates.get("tbr") or Fraction(25)
     chroma, depth, native = _pixel_format(pixel[1], path)
     full = "yuvj" in pixel[1] or re.search(r"\(pc[,)]", line) is not None or chroma == "rgb"
-    return VideoStream(VideoFormat(int(size[1]), int(size[2]), chroma, depth, rate, full), native)
+    format = VideoFormat(int(size[1]), int(size[2]), chroma, depth, rate, full)
+    return VideoStream(format, native, _tagged_matrix(line[pixel.end() :]))
+
+
+def _tagged_matrix(rest: str) -> str | None:
+    """The matrix in what follows the pixel format, as in `(tv, bt709/unknown/unknown, progressive)`."""
+    tags = re.match(r"\(([^)]*)\)", rest)
+    names = [tag.strip().partition("/")[0] for tag in tags[1].split(",")] if tags else []
+    return next((name for name in names if name in MATRICES), None)
 
 
 def _rate(value: str, thousand: str) -> Fraction:
@@ -123,24 +138,18 @@ def _pixel_format(name: str, path: Path) -> tuple[Chroma, int, str]:
     raise MediaError(f"{path} has pixels of the format {name}, which is not supported; convert it to yuv420p.")
 
 
-def read_frames(
-    command: list[str], fmt: VideoFormat, what: str, size: int = BATCH, error: type[Exception] = MediaError
-) -> Iterator[Frames]:
-    """Frames from an ffmpeg that writes raw planar video to its standard output; gbrp is reordered to R, G, B.
+@contextmanager
+def open_output(command: list[str], what: str, error: type[Exception] = MediaError) -> Iterator[IO[bytes]]:
+    """The standard output of an ffmpeg that is started with this command and ended with the block.
 
-    Raises `error` when ffmpeg fails, prints any message, or ends inside a frame.
+    After the block, raises `error` when ffmpeg failed or printed any message.
     """
     with tempfile.TemporaryFile() as log, subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
     ) as process:  # fmt: skip
         assert process.stdout is not None
         try:
-            while len(raw := _read_exactly(process.stdout, size * fmt.frame_bytes)) > 0:
-                if len(raw) % fmt.frame_bytes:
-                    raise error(f"{what} ends inside a frame; it is damaged or cut short.")
-                yield _ordered(
-                    split_planes(np.frombuffer(raw, fmt.dtype).reshape(len(raw) // fmt.frame_bytes, -1), fmt), fmt
-                )
+            yield process.stdout
         except BaseException:
             process.kill()
             raise
@@ -152,7 +161,24 @@ def read_frames(
             raise error(f"{what} cannot be read to its end ({last}); it is damaged or cut short.")
 
 
-def _read_exactly(stream: IO[bytes], count: int) -> bytes:
+def read_frames(
+    command: list[str], fmt: VideoFormat, what: str, size: int = BATCH, error: type[Exception] = MediaError
+) -> Iterator[Frames]:
+    """Frames from an ffmpeg that writes raw planar video to its standard output; gbrp is reordered to R, G, B.
+
+    Raises `error` when ffmpeg fails, prints any message, or ends inside a frame.
+    """
+    with open_output(command, what, error) as output:
+        while len(raw := read_exactly(output, size * fmt.frame_bytes)) > 0:
+            if len(raw) % fmt.frame_bytes:
+                raise error(f"{what} ends inside a frame; it is damaged or cut short.")
+            yield _ordered(
+                split_planes(np.frombuffer(raw, fmt.dtype).reshape(len(raw) // fmt.frame_bytes, -1), fmt), fmt
+            )
+
+
+def read_exactly(stream: IO[bytes], count: int) -> bytes:
+    """The next `count` bytes; fewer where the stream ends."""
     parts, missing = [], count
     while missing and (part := stream.read(missing)):
         parts.append(part)

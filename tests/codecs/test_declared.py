@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Cli
-from stand_in import waves
+from stand_in import waves, write_program
 
 from rdbench.codec import Clip, Host, Source, Value, Workspace
 from rdbench.codecs.declared import COOL_CHIC, DCVC_DC, DCVC_FM, KVAZAAR, DeclaredCodec, load
@@ -191,6 +191,60 @@ def test_version_and_paths(toml: Path, tmp_path: Path) -> None:
     assert "does not tell the version of copier" in (mute.missing(Host()) or "")
     gone = load(write(tmp_path, change='"{python}", "-c" -> "no-such-program", "-c"'))
     assert "no-such-program cannot be run" in (gone.missing(Host()) or "")
+
+
+def test_the_files_that_the_commands_name_are_in_the_version(toml: Path, tmp_path: Path) -> None:
+    """The script and the weights, and the Python that runs the script is not."""
+    cls = load(toml)
+    before = cls.version(Host())
+    assert re.fullmatch(r"copier 1\.5 \(declared [0-9a-f]{8}, programs [0-9a-f]{8}\)", before)
+    (tmp_path / "program.py").write_text(COPY + "# another\n")
+    changed = cls.version(Host())
+    assert changed != before
+    (tmp_path / "weights.bin").write_text("other weights")
+    assert cls.version(Host()) not in (before, changed)
+    (tmp_path / "weights.bin").write_text("w")
+    (tmp_path / "program.py").write_text(COPY)
+    assert cls.version(Host()) == before
+    (tmp_path / "elsewhere.bin").write_text("w")
+    assert cls.version(Host(programs={"weights": str(tmp_path / "elsewhere.bin")})) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "file"),
+    [
+        ('"{python}", "{here}/program.py", "encode" -> "{here}/tool", "encode"', "tool"),
+        ('"{python}", "{here}/program.py", "encode" -> "{python}", "script.py", "encode"', "script.py"),
+        ('"{threads}" -> "--model={here}/model"', "model"),
+        ('"{python}", "{here}/program.py", "decode" -> "{here}/tool", "decode"', "tool"),
+    ],
+)
+def test_every_way_to_name_a_file(change: str, file: str, tmp_path: Path) -> None:
+    """A program, a path from the command's folder, a word after `=`, a file of the decoder alone."""
+    write_program(tmp_path / file, "one")
+    cls = load(write(tmp_path, change=change))
+    before = cls.version(Host())
+    write_program(tmp_path / file, "other")
+    assert cls.version(Host()) != before
+
+
+def test_another_build_of_a_program_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cls = load(write(tmp_path, change='"{python}", "{here}/program.py", "encode" -> "tool", "encode"'))
+    write_program(tmp_path / "tool", "one")
+    before = cls.version(Host())
+    write_program(tmp_path / "tool", "other")
+    assert cls.version(Host()) != before
+
+
+def test_what_a_declaration_says_of_seed_and_threads(tmp_path: Path) -> None:
+    cls = load(write(tmp_path))
+    assert (cls.uses_seed, cls.threads_decide_bits, cls.runs_outside) == (True, True, True)
+    assert not load(write(tmp_path, change='"{seed}", -> "0",')).uses_seed
+    assert load(write(tmp_path, change='MODE = "mode {mode}" -> MODE = "{seed}"')).uses_seed
+    same = load(write(tmp_path, change='reference = "none" -> threads_decide_bits = false'))
+    assert not same.threads_decide_bits
+    assert (KVAZAAR.uses_seed, KVAZAAR.threads_decide_bits) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from rdbench.codecs import menu
 from rdbench.codecs.ffmpeg import FfmpegCodec, LibaomCodec, SvtAv1Codec, VvencCodec, X264Codec, X265Codec
 from rdbench.errors import BitstreamError, EncoderError, UsageError
 from rdbench.video import BATCH, Frames, Video, VideoFormat
+from rdbench.video.ffmpeg import find_ffmpeg
+from rdbench.video.readers import Cut, Scaled, open_video
 
 torch.set_num_threads(1)
 
@@ -104,11 +106,24 @@ def test_same_bytes_again(cls: type[FfmpegCodec], tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_x265_bytes_do_not_depend_on_threads(tmp_path: Path) -> None:
-    video = Waves(VideoFormat(320, 256), 6)
-    codec = make(X265Codec, preset="fast")
-    streams = {code(codec, video, tmp_path / str(n), "crf30", threads=n).read_bytes() for n in (1, 2)}
-    assert len(streams) == 1
+@pytest.mark.parametrize(
+    ("cls", "threads", "label", "preset"),
+    [(X264Codec, 3, "crf27", "medium"), (X265Codec, 4, "crf27", "medium"), (LibaomCodec, 2, "crf44", 8)],
+)
+def test_threads_decide_the_bytes(
+    cls: type[FfmpegCodec], threads: int, label: str, preset: Value, bunny: Path, tmp_path: Path
+) -> None:
+    """So that results of other numbers of threads do not share an id, even of x265 with its one frame thread."""
+    video = Scaled(Cut(open_video(bunny), 48), 320, 180)
+    codec = make(cls, preset=preset)
+    streams = {code(codec, video, tmp_path / str(n), label, threads=n).read_bytes() for n in (1, threads)}
+    assert len(streams) == 2
+
+
+@pytest.mark.parametrize("cls", CODECS)
+def test_what_an_encoder_says_of_itself(cls: type[FfmpegCodec]) -> None:
+    assert (cls.threads_decide_bits, cls.uses_seed, cls.runs_outside) == (True, False, True)
+    assert make(cls).precision("cuda") == "float32"
 
 
 def test_fewer_bits_at_a_higher_quantizer_and_settings_matter(tmp_path: Path) -> None:
@@ -177,6 +192,23 @@ def test_damage_is_found(cls: type[FfmpegCodec], tmp_path: Path) -> None:
             decode(cls, path)
 
 
+def test_a_decoding_is_one_ffmpeg_with_the_given_threads(tmp_path: Path) -> None:
+    """Counted by a stand-in that writes down its arguments; the format needs no program of its own afterwards."""
+    video = Waves(VideoFormat(64, 48, "422", 10, Fraction(30000, 1001), full_range=True))
+    path = code(make(X264Codec, preset="fast"), video, tmp_path, "crf20")
+    calls, program = tmp_path / "calls", tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {find_ffmpeg()} "$@"\n')
+    program.chmod(0o755)
+    decoded = X264Codec.decode(path, Workspace(tmp_path, threads=3, host=Host(ffmpeg=str(program))))
+    assert not calls.exists()
+    assert sum(len(batch) for batch in decoded.batches()) == 5
+    assert decoded.format == video.format
+    (call,) = calls.read_text().splitlines()
+    assert "-threads 3" in call.partition(" -i ")[0]
+    again = X264Codec.decode(path, Workspace(tmp_path))
+    assert again.format == video.format  # also before the frames are read
+
+
 def test_arguments_need_no_binary() -> None:
     fmt = VideoFormat(1920, 1080, frame_rate=Fraction(30000, 1001), full_range=True)
     codec = make(X265Codec, bframes=0, keyint=32, extra="aq-mode=1")
@@ -231,12 +263,29 @@ def test_versions_and_missing(cls: type[FfmpegCodec], tmp_path: Path) -> None:
     words = cls.version(host).split()
     assert words[0] == cls.encoder
     assert words[1][0].isdigit()
-    assert words[-2] == "ffmpeg"
+    assert words[-3] == "ffmpeg"
     assert "--ffmpeg" in (cls.missing(Host(ffmpeg=str(tmp_path / "none"))) or "")
     lean = tmp_path / "ffmpeg"
     lean.write_text("#!/bin/sh\necho ' V....D mpeg4   MPEG-4'\n")
     lean.chmod(0o755)
     assert cls.encoder in (cls.missing(Host(ffmpeg=str(lean))) or "")
+
+
+def test_another_build_of_one_version_is_another_version(tmp_path: Path) -> None:
+    """Two programs that print the same and behave the same, and are not the same."""
+    versions = []
+    for name in ("one", "other"):
+        program = tmp_path / name / "ffmpeg"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\n# build {name}\nexec "{find_ffmpeg()}" "$@"\n')
+        program.chmod(0o755)
+        versions.append(X264Codec.version(Host(ffmpeg=str(program))))
+    assert versions[0] != versions[1]
+    assert versions[0].rpartition(" ")[0] == versions[1].rpartition(" ")[0]
+    again = X264Codec.version(Host(ffmpeg=str(tmp_path / "one" / "ffmpeg")))
+    assert again == versions[0]
+    (tmp_path / "one" / "ffmpeg").write_text((tmp_path / "other" / "ffmpeg").read_text())
+    assert X264Codec.version(Host(ffmpeg=str(tmp_path / "one" / "ffmpeg"))) == versions[1]
 
 
 def test_the_menu_is_light_and_true() -> None:

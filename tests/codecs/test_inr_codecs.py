@@ -1,5 +1,6 @@
 """What every INR codec promises: sizes met, one seed one bitstream, resume, any resolution, damage refused."""
 
+from importlib import metadata
 from pathlib import Path
 from typing import cast
 
@@ -10,11 +11,12 @@ from conftest import make_y4m
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdbench.codec import Clip, RatePoint, Source, Workspace
+from rdbench.codec import Clip, Host, RatePoint, Source, Workspace
 from rdbench.codecs.inr.bitstream import read_stream, write_stream
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
 from rdbench.codecs.inr.networks.encoder import Encoder
 from rdbench.codecs.inr.networks.network import Patches, count_parameters, render, to_device
+from rdbench.codecs.inr.training import trainer
 from rdbench.errors import BitstreamError
 from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs, sniff
 from rdbench.video.conditions import find_conditions
@@ -106,6 +108,36 @@ def coded(request: pytest.FixtureRequest, clip: Path, tmp_path_factory: pytest.T
 
 def decoder(name: str) -> type[InrCodec]:
     return cast(type[InrCodec], load_codec(name.partition("[")[0]))
+
+
+def test_version_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another torch may train to other bits; its build (`+cpu`, `+cu128`) is not in the version."""
+    codec = make("nerv")
+    monkeypatch.setattr(metadata, "version", lambda package: {"torch": "9.8.7+cu128"}[package])
+    assert codec.version(Host()) == f"nerv-{type(codec).revision} torch 9.8.7"
+    assert [codec.precision(device) for device in ("cpu", "cuda", "cuda:1")] == ["float32", "bfloat16", "bfloat16"]
+    assert codec.uses_seed
+    assert codec.threads_decide_bits
+    assert not codec.runs_outside
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_training_computes_in_the_precision_that_it_says(
+    precision: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "precision_on", lambda device_type: precision)
+    found: set[torch.dtype] = set()
+    real = torch.nn.Conv2d.forward
+
+    def forward(self: torch.nn.Conv2d, values: torch.Tensor) -> torch.Tensor:
+        result = real(self, values)
+        if torch.is_grad_enabled():
+            found.add(result.dtype)
+        return result
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    encode("nerv", clip, tmp_path)
+    assert found == {getattr(torch, precision)}
 
 
 @pytest.mark.parametrize("name", NAMES)

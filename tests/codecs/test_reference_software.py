@@ -1,5 +1,6 @@
 """HM and VTM: command lines, progress, checks and refusals, with a stand-in for the programs."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,30 @@ def test_wrong_programs(tmp_path: Path) -> None:
     assert f"in {tmp_path}" in reason(bare, **{"hm.cfg": str(tmp_path)})
 
 
+def test_another_build_of_one_version_is_another_version(tmp_path: Path) -> None:
+    """Another decoder is none: the encoder alone decides the bits."""
+    programs = make_hm(tmp_path / "hm")
+    host = Host(programs={"hm": str(programs)})
+    before = HmCodec.version(host)
+    for name, other in (("TAppDecoderStatic", False), ("TAppEncoderStatic", True)):
+        with (programs / name).open("a") as program:
+            program.write("# another build\n")
+        assert (HmCodec.version(host) != before) == other
+
+
+@pytest.mark.parametrize("cls", [HmCodec, VtmCodec])
+def test_what_the_software_says_of_itself(cls: type[ReferenceCodec]) -> None:
+    assert (cls.threads_decide_bits, cls.uses_seed, cls.runs_outside) == (False, False, True)
+
+
+def test_threads_do_not_decide_the_bytes(tmp_path: Path) -> None:
+    programs = make_hm(tmp_path / "hm")
+    for threads in (1, 3):
+        code(make(HmCodec, segments=3, intra_period=16), tmp_path / str(threads), programs, 49, threads)
+    streams = [(tmp_path / str(threads) / "out.bin").read_bytes() for threads in (1, 3)]
+    assert streams[0] == streams[1]
+
+
 def test_a_cfg_file_that_is_missing_or_changed(tmp_path: Path) -> None:
     programs = make_hm(tmp_path / "hm")
     host = Host(programs={"hm": str(programs)})
@@ -173,6 +198,7 @@ def test_a_cfg_file_that_is_missing_or_changed(tmp_path: Path) -> None:
     cfg = tmp_path / "hm" / "cfg"
     (cfg / "encoder_randomaccess_main.cfg").write_text("GOPSize: 8\n")
     assert HmCodec.version(host) != before
+    assert re.fullmatch(r"HM 18\.0 \(cfg [0-9a-f]{8}, encoder [0-9a-f]{8}\)", before)
     (cfg / "encoder_randomaccess_main.cfg").unlink()
     with pytest.raises(UsageError, match=r"encoder_randomaccess_main.cfg cannot be read .*cfg=DIR"):
         code(make(HmCodec), tmp_path / "work", programs)

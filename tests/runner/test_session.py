@@ -49,6 +49,58 @@ def test_decode_takes_a_span_and_refuses_a_wrong_one(cli: Cli, coded: Path, tmp_
         assert not (tmp_path / "none.y4m").exists()
 
 
+def test_a_span_of_frames_is_measured(cli: Cli, coded: Path, small_clip: Path, tmp_path: Path) -> None:
+    """The same three frames as a span of the whole clip and as a decoded part, and their values in the whole."""
+    assert cli("decode", "clip.bin", "-o", "whole.y4m").returncode == 0
+    assert cli("decode", "clip.bin", "-o", "part.y4m", "--frames", "2:5").returncode == 0
+    measure = ("measure", str(small_clip))
+    assert cli(*measure, "whole.y4m", "--frames-csv", "whole.csv").returncode == 0
+    with (tmp_path / "whole.csv").open() as file:
+        frames = [float(row["psnr_rgb"]) for row in csv.DictReader(file)][2:5]
+    for test in ("whole.y4m", "part.y4m"):
+        done = cli(*measure, test, "--frames", "2:5", "--format", "json", "--frames-csv", f"{test}.csv")
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(done.stdout)
+        assert row["frames"] == 3
+        assert row["psnr_rgb"] == pytest.approx(sum(frames) / 3, abs=1e-9)
+        with (tmp_path / f"{test}.csv").open() as file:
+            assert [float(row["psnr_rgb"]) for row in csv.DictReader(file)] == frames
+
+
+def test_a_span_longer_than_a_batch_and_across_batches(cli: Cli, tmp_path: Path) -> None:
+    clip = make_y4m(tmp_path / "long.y4m", 32, 16, 21)
+    data = clip.read_bytes()
+    start, size = data.index(b"FRAME"), (len(data) - data.index(b"FRAME")) // 21
+    (tmp_path / "part.y4m").write_bytes(data[:start] + data[start + 5 * size : start + 17 * size])
+    for test in ("part.y4m", "long.y4m"):
+        done = cli("measure", "long.y4m", test, "--frames", "5:17", "--format", "json", "--metrics", "psnr")
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(done.stdout)
+        assert (row["frames"], row["lossless_frames"], row["psnr_rgb"]) == (12, 12, 100)
+
+
+@pytest.mark.parametrize(
+    ("test", "span", "words"),
+    [
+        ("small.y4m", "x", "first:end"),
+        ("small.y4m", "3", "first:end"),
+        ("small.y4m", "4:2", "first below end"),
+        ("small.y4m", "4:8", "beyond the last frame of small.y4m, which has 6"),
+        ("small.y4m", "6:8", "beyond the last frame of small.y4m, which has 6"),
+        ("short.y4m", "2:5", "beyond the last frame of short.y4m, which has 4"),
+        ("short.y4m", "4:8", "beyond the last frame of small.y4m, which has 6"),
+    ],
+)
+def test_a_span_that_is_not_there_is_refused(
+    cli: Cli, small_clip: Path, tmp_path: Path, test: str, span: str, words: str
+) -> None:
+    make_y4m(tmp_path / "short.y4m", 64, 48, 4)
+    done = cli("measure", small_clip.name, test, "--frames", span)
+    assert done.returncode == 2, done.stdout
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_vmaf_on_request(cli: Cli, tmp_path: Path) -> None:
     make_y4m(tmp_path / "a.y4m", 192, 176, 2)
     done = cli("measure", "a.y4m", "a.y4m", "--metrics", "psnr,vmaf", "--format", "json")

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from rdbench.video import Frames, VideoFormat
-from rdbench.video.color import change_depth, convert, rgb_to_yuv, to_rgb
+from rdbench.video.color import convert, rgb_to_yuv, to_rgb
 from rdbench.video.conditions import find_conditions
+from rdbench.video.depth import change_depth
 from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)

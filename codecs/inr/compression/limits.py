@@ -19,7 +19,11 @@ DAMAGED_SETTINGS = "The bitstream's quantization is damaged; encode the clip aga
 DIVERGED = "Training gave weights beyond all bounds; try another --seed or a lower lr."
 
 
-def check_network_size(network: nn.Module, sections: Mapping[str, bytes]) -> None:
-    """Raises BitstreamError for a network that is far too large for the bytes that hold it."""
-    if count_parameters(network) > max(FREE_WEIGHTS, WEIGHTS_PER_BYTE * sum(len(data) for data in sections.values())):
+def check_network_size(network: nn.Module, sections: Mapping[str, bytes], further: int = 0) -> None:
+    """Raises BitstreamError for a network that is far too large for the bytes that hold it.
+
+    `further`: numbers that the scheme transmits besides the network's parameters.
+    """
+    allowed = max(FREE_WEIGHTS, WEIGHTS_PER_BYTE * sum(len(data) for data in sections.values()))
+    if count_parameters(network) + further > allowed:
         raise BitstreamError(DAMAGED_SECTIONS)

@@ -43,6 +43,16 @@ def largest(weight: Tensor, copies: bool) -> Tensor:
     return magnitudes.amax(axis, keepdim=True) if axis is not None else magnitudes.amax().view([1] * weight.dim())
 
 
+def steps_shape(shape: Sequence[int], copies: bool) -> torch.Size:
+    """The shape that `largest` has for weights of this shape.
+
+    Computed without a tensor, because an operation on a meta tensor imports seconds' worth of modules.
+    """
+    once = [1, *shape[1:]] if copies else list(shape)
+    axis = step_axis(once)
+    return torch.Size(1 if axis is None or index == axis else length for index, length in enumerate(once))
+
+
 def steps_of(peak: Tensor, bits: int) -> Tensor:
     """Quantization steps from the largest magnitudes."""
     return 2 * peak / ((1 << bits) - 1) + SMALLEST_STEP
@@ -124,7 +134,7 @@ class QuantNoise(PruningScheme):
         shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
         sizes = {name: shape.numel() for name, shape in shapes.items()}
         quantized = [name for name, shape in shapes.items() if len(shape) > 1]
-        peaks = {n: largest(torch.empty(shapes[n], device="meta"), self._copied(n)).shape for n in quantized}
+        peaks = {name: steps_shape(shapes[name], self._copied(name)) for name in quantized}
         steps = _read_floats(sections["steps"], sum(peaks[name].numel() for name in quantized))
         vectors = _read_floats(sections["vectors"], sum(sizes[name] for name in shapes if name not in peaks))
         check_network_size(network, sections)

@@ -25,6 +25,9 @@ BASE_CELLS = 9 * 16
 """Cells of the papers' base grid at 16:9; other aspect ratios get about as many (our choice)."""
 
 MOST_STAGES = 8
+MOST_LAYERS = 1 << 6
+"""Upper bound, exclusive, of a transmitted integer that counts layers or grids: each is a module that takes time to
+build, whatever its size (our choice; the papers have up to three)."""
 MOST_FRAMES = 1 << 20
 """The longest clip that a bitstream may describe."""
 MOST = 1 << 16
@@ -139,9 +142,12 @@ def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
 class NetworkConfig:
     """A network's configuration as transmitted integers: fields that are integers, or tuples of integers from 1 on.
 
-    An integer is at least 1 and below MOST, unless `choices` or `limits` name it.
+    An integer is at least 1 and below MOST, or MOST_LAYERS where `layer_counts` name it, unless `choices` or `limits`
+    do.
     """
 
+    layer_counts: ClassVar[frozenset[str]] = frozenset({"depth", "later_depth", "last_depth", "levels"})
+    """Fields that count layers or grids of their own parameters."""
     choices: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Fields that number one of several alternatives, 0 included, with how many there are."""
     limits: ClassVar[Mapping[str, int]] = MappingProxyType({})
@@ -175,7 +181,8 @@ class NetworkConfig:
     @classmethod
     def _read_field(cls, name: str, numbers: Iterator[int]) -> int | tuple[int, ...]:
         """Raises BitstreamError for a value out of range, StopIteration where the numbers end."""
-        least, limit = (0, cls.choices[name]) if name in cls.choices else (1, cls.limits.get(name, MOST))
+        usual = MOST_LAYERS if name in cls.layer_counts else MOST
+        least, limit = (0, cls.choices[name]) if name in cls.choices else (1, cls.limits.get(name, usual))
         if name in cls.lists:
             shortest, longest = cls.lists[name]
             count = next(numbers)
@@ -243,6 +250,19 @@ def allocate_parameters(network: nn.Module) -> None:
     """Allocates CPU memory for a network on the meta device; `to_empty` would import torch._dynamo, a second."""
     empty = {name: torch.empty(parameter.shape) for name, parameter in network.named_parameters()}
     network.load_state_dict(empty, strict=False, assign=True)
+
+
+def build_without_memory(build: Callable[[], Network]) -> Network:
+    """The network on the meta device. Raises BitstreamError for sizes that no tensor can have.
+
+    Two fields may each be in range while the product of all lengths of a tensor, or its bytes, exceed 63 bits; torch
+    raises TypeError for a single length beyond them.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise BitstreamError(DAMAGED) from error
 
 
 def count_parameters(network: nn.Module) -> int:

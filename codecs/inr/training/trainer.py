@@ -34,6 +34,11 @@ Outputs = Sequence[tuple[float, Tensor]]
 """Outputs of a network, each with its loss weight."""
 
 
+def precision_on(device_type: str) -> Literal["float32", "bfloat16"]:
+    """The number format of most operations of a training on this type of device (`cpu`, `cuda`)."""
+    return "bfloat16" if device_type == "cuda" else "float32"
+
+
 @dataclass
 class Curve:
     """Rows of stage, epoch, seconds, and PSNR in dB of that epoch's training outputs."""
@@ -216,7 +221,7 @@ class Trainer:
         return error
 
     def _frame_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision_on(self.device.type) == "bfloat16"):
             tensors = self._tensors(chosen)
             outputs, target = self._compare(stage, chosen, tensors)
         losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]

@@ -11,7 +11,8 @@ from ...errors import UsageError
 from ...registry import find_card
 from ...report.results import RECORD, Record, read_record
 from ..checksum import checksum_path
-from ..job import fail, job_folder, run_job
+from ..job import fail, run_job
+from ..resume import job_folder
 from ..sweep import Job
 from ..worker import BITSTREAM
 
@@ -41,15 +42,26 @@ def keep_files(job: Job, out: Path, files: dict[str, bytes]) -> Record:
     return read_record(folder / RECORD)
 
 
-def run_jobs(
-    jobs: Sequence[Job], out: Path, parallel: int, progress: Callable[[Job], Progress], stop: threading.Event
-) -> Iterator[tuple[Job, Record]]:
-    """Sends every job to the cluster that `ray.init` finds and yields each with its record as it ends."""
+def cluster_device() -> str:
+    """The device that `auto` stands for: `cuda` where the cluster has a GPU, else `cpu`."""
+    return "cuda" if _connected().cluster_resources().get("GPU") else "cpu"
+
+
+def _connected() -> Any:
+    """The module `ray`, connected to the cluster that it finds, or to this machine. Raises UsageError."""
     try:
         import ray
     except ImportError as error:
         raise UsageError('--executor ray needs Ray; install it with pip install "rdbench[ray]".') from error
     ray.init(ignore_reinit_error=True, log_to_driver=False)
+    return ray
+
+
+def run_jobs(
+    jobs: Sequence[Job], out: Path, parallel: int, progress: Callable[[Job], Progress], stop: threading.Event
+) -> Iterator[tuple[Job, Record]]:
+    """Sends every job to the cluster that `ray.init` finds and yields each with its record as it ends."""
+    ray = _connected()
     share = GPU_SHARE if ray.cluster_resources().get("GPU") else 0
     waiting: dict[Any, Job] = {}
     for job in jobs:

@@ -20,7 +20,7 @@ from rdbench.errors import BitstreamError, RdbenchError
 from ...entropy.exact import Floats, exact_exp
 from ...entropy.gaussian import LARGEST_SYMBOL
 from ...entropy.scale_tables import Integers, ScaleTables, SymbolReader, SymbolWriter
-from ...networks.network import Network, allocate_parameters
+from ...networks.network import Network, allocate_parameters, count_parameters
 from ...recipes.stage import Stage
 from ..float16 import read_float16
 from ..limits import DAMAGED_SETTINGS, DIVERGED, check_network_size
@@ -114,15 +114,8 @@ class HierarchicalScheme(Scheme):
 
     def _set_up(self, network: Network) -> None:
         """Creates levels 2 and 3 for a network, which may be on the meta device."""
+        self._find_grids(network)
         values: dict[str, Tensor] = {}
-        self._shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
-        self._grids = {
-            name: Blocks((self._shapes[name].numel() // math.prod(sides), *sides))
-            for name, sides in network.feature_grids.items()
-        }
-        self._with_context = self.parts.context == ALWAYS or (
-            self.parts.context > 0 and context_is_worthwhile(self._grids.values())
-        )
         for name, parameter in network.named_parameters():
             device = torch.device("cpu") if parameter.is_meta else parameter.device
             if name in self._grids:
@@ -132,6 +125,22 @@ class HierarchicalScheme(Scheme):
         self._second = QuantizerParameters(
             values, self.parts.coded, self._log_lr_scale, lambda name: name.startswith((STEPS, SCALES))
         )
+
+    def _find_grids(self, network: Network) -> None:
+        """Finds the grids, and whether they have context models."""
+        self._shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
+        self._grids = {
+            name: Blocks((self._shapes[name].numel() // math.prod(sides), *sides))
+            for name, sides in network.feature_grids.items()
+        }
+        self._with_context = self.parts.context == ALWAYS or (
+            self.parts.context > 0 and context_is_worthwhile(self._grids.values())
+        )
+
+    def _context_parameters(self) -> int:
+        """Parameters of all context models, which may be many times those of a grid with many channels."""
+        channels = sum(grid.shape[0] for grid in self._grids.values()) if self._with_context else 0
+        return channels * count_parameters(ContextModel(1))
 
     def _initial_for_grid(self, name: str, grid: Tensor, device: torch.device) -> dict[str, Tensor]:
         blocks = self._grids[name]
@@ -275,7 +284,8 @@ class HierarchicalScheme(Scheme):
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
         """Sets the weights to those of the sections. Raises BitstreamError."""
-        check_network_size(network, sections)
+        self._find_grids(network)
+        check_network_size(network, sections, self._context_parameters())
         self._set_up(network)
         assert self._second is not None
         tables, values = ScaleTables(), dict[str, Tensor]()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rdbench.codecs.inr.compression.pruning import masks_by_scaled_magnitude
-from rdbench.codecs.inr.compression.quant_noise import QuantNoise, largest, levels_of, steps_of
+from rdbench.codecs.inr.compression.quant_noise import QuantNoise, largest, levels_of, steps_of, steps_shape
 from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.errors import BitstreamError, RdbenchError
@@ -46,6 +46,12 @@ def test_weights_share_a_step_along_their_longest_axis() -> None:
     copies = torch.rand(3, 40, 2)
     assert largest(copies, True).shape == (1, 1, 2)
     assert torch.equal(largest(copies, True)[0, 0], copies.amax((0, 1)))
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("shape", [(3, 21), (30, 4), (20, 20), (7, 2, 3), (25, 6, 1, 1), (2, 3, 40, 5)])
+def test_the_number_of_steps_is_known_without_the_weights(shape: tuple[int, ...], copies: bool) -> None:
+    assert steps_shape(shape, copies) == largest(torch.rand(shape), copies).shape
 
 
 @pytest.mark.parametrize("bits", [2, 6, 8])

@@ -1,0 +1,27 @@
+"""Hashes of programs and scripts: two builds that print one version are two versions."""
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+
+def program_digest(files: Iterable[str | Path]) -> str:
+    """Eight hex digits for the contents of these files, in this order. Raises OSError for one that cannot be read.
+
+    A file is read again only when its size or modification time has changed. Libraries that a program loads do not
+    count.
+    """
+    digests = [_digest(*_state(Path(file))) for file in files]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:8]
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
+    state = path.stat()
+    return path.resolve(), state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,108 @@
+"""The process that decodes: its command line, its sealed folder, and what it must and must not see."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..clips.dataset import data_root
+from ..registry import find_card
+from .decoding import DecoderOptions
+from .seal import make_plan, sealed_command
+from .sweep import Job
+
+BITSTREAM = "bitstream.bin"
+"""Name of a job's bitstream, in its folder and in the working folder of a decoding process."""
+RUNS = "runs"
+"""Name of the folder of all jobs, four levels above a job's own."""
+_PATH_LISTS = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
+"""Variables with a list of folders in which programs and libraries are found."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A decoding process that can be started while its folder exists."""
+
+    command: list[str]
+    folder: Path
+    """Its working folder, which contains the bitstream alone."""
+
+
+def worker_command(verb: str, *arguments: str) -> list[str]:
+    """The command line of a worker process."""
+    return [sys.executable, "-m", "rdbench.runner.worker", verb, *arguments]
+
+
+@contextmanager
+def sealed_decoder(
+    verb: str, codec: str, options: DecoderOptions, bitstream: Path, hidden: Iterable[Path]
+) -> Iterator[Decoder]:
+    """A sealed process that decodes a copy of the bitstream: `decode`, `ledger` or `send` of the worker.
+
+    It sees none of the files and folders `hidden`, where the kernel allows that; see `seal.py`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve() / "work"
+        folder.mkdir()
+        shutil.copyfile(bitstream, folder / BITSTREAM)
+        plan = make_plan(folder.parent, hidden, _needed(codec, options))
+        command = worker_command(verb, codec, json.dumps(asdict(options)))
+        yield Decoder(sealed_command(plan, command), folder)
+
+
+def hidden_from(job: Job, *folders: Path) -> list[Path]:
+    """What the decoder of a job must not see: the clip, the data, and the results around these folders."""
+    results = [_results_around(folder.absolute()) for folder in folders]
+    return [Path(job.clip.path), data_root(), *results]
+
+
+def _results_around(folder: Path) -> Path:
+    """The folder RUNS with all jobs, where `folder` is that of a job in it; else the folder itself."""
+    above = folder.parents
+    return above[3] if len(above) > 3 and above[3].name == RUNS else folder
+
+
+def _needed(codec: str, options: DecoderOptions) -> list[Path]:
+    """What a decoder reads besides the bitstream: Python, libraries, the codec and its programs."""
+    own = [path for path in sys.path if path and Path(path) != Path.cwd()]
+    python = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(sys.executable), *own]
+    lists = [folder for name in _PATH_LISTS for folder in os.environ.get(name, "").split(os.pathsep)]
+    tools = [value for name, value in os.environ.items() if name.startswith("RDBENCH_") and name != "RDBENCH_DATA"]
+    named = [*python, *(path for path in lists if os.path.isabs(path))]
+    programs = [*tools, *options.programs.values(), *([options.ffmpeg] if options.ffmpeg else [])]
+    around = [path for program in programs if (path := _folder_of(program)) is not None]
+    return [*map(Path, named), *around, *_sources(codec)]
+
+
+def _folder_of(program: str) -> Path | None:
+    """The folder with all that belongs to a program or a file of weights; None where there is no such path."""
+    found = Path(shutil.which(program) or program).expanduser()
+    if not found.is_absolute() or not found.exists():
+        return None
+    real = found.resolve()
+    folder = real if real.is_dir() else real.parent
+    return folder.parent if folder.name == "bin" else folder
+
+
+def _sources(codec: str) -> list[Path]:
+    """The folders of the packages that hold the codec and rdbench, and of the file that declares the codec."""
+    folders = [Path(codec).parent] if "/" in codec else []
+    module = find_card(codec).load.partition(":")[0]
+    for name in ("rdbench", *_prefixes(module.split("."))):
+        with suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(name)
+            if spec is not None:
+                inside = spec.submodule_search_locations
+                folders += [Path(path) for path in inside] if inside else [Path(spec.origin or "/").parent]
+    return folders
+
+
+def _prefixes(words: Sequence[str]) -> list[str]:
+    """`a.b.c` -> `a`, `a.b`, `a.b.c`."""
+    return [".".join(words[: count + 1]) for count in range(len(words))]
