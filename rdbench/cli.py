@@ -338,7 +338,7 @@ def verify(
     format_: Format = "table", data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
 ) -> None:  # fmt: skip
     """Check somebody's records by their bitstreams and the clips; exit status 1 where one does not hold."""
-    from .runner.verify_session import VerifyOptions, verify_session
+    from .runner.verify.session import VerifyOptions, verify_session
 
     options = VerifyOptions(folder, codecs, sample, refit, dataset, device, timeout, format_, data_root, ffmpeg)
     try:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -30,21 +31,62 @@ def lacks_encoder(host: Host, encoder: str) -> str | None:
     return f"{program} was built without {encoder}; leave --ffmpeg out, or give one that has it."
 
 
-def feed(process: "subprocess.Popen[bytes]", frames: Iterator[Frames], show: Callable[[], None]) -> bool:
-    """Writes all frames and waits for the end; False when the encoder closed its input before it had all frames."""
-    assert process.stdin is not None
-    complete = True
+def run_encoder(command: list[str], frames: Iterator[Frames], log: Path, show: Callable[[], None]) -> int | None:
+    """Runs an encoder that reads all frames from standard input, and returns its exit status.
+
+    None stands for an encoder that closed its input before it had all frames. `show` is called now and then.
+    """
+    with log.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors) as process:
+        assert process.stdin is not None
+        try:
+            complete = _feed(process.stdin, frames, show)
+            _wait(process, show)
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode if complete else None
+
+
+def run_encoder_on_file(
+    command: list[str], frames: Iterator[Frames], raw: Path, log: Path, show: Callable[[], None]
+) -> int:
+    """Writes all frames to the file `raw`, runs an encoder that reads it, removes it, and returns the exit status."""
+    try:
+        with raw.open("wb") as file:
+            for batch in frames:
+                _write(file, batch)
+        with log.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors) as process:
+            try:
+                _wait(process, show)
+            except BaseException:
+                process.kill()
+                raise
+    finally:
+        raw.unlink(missing_ok=True)
+    return process.returncode
+
+
+def _feed(stream: IO[bytes], frames: Iterator[Frames], show: Callable[[], None]) -> bool:
+    """Writes all frames and closes the stream; False when its reader closed it before."""
     try:
         for batch in frames:
-            for index in range(len(batch)):
-                for plane in batch.planes:
-                    process.stdin.write(np.ascontiguousarray(plane[index]).data)
+            _write(stream, batch)
             show()
-        process.stdin.close()
+        stream.close()
     except BrokenPipeError:
-        complete = False
         with suppress(BrokenPipeError):
-            process.stdin.close()
+            stream.close()
+        return False
+    return True
+
+
+def _write(stream: IO[bytes], frames: Frames) -> None:
+    for index in range(len(frames)):
+        for plane in frames.planes:
+            stream.write(np.ascontiguousarray(plane[index]).data)
+
+
+def _wait(process: "subprocess.Popen[bytes]", show: Callable[[], None]) -> None:
     while True:
         try:
             process.wait(timeout=0.5)
@@ -52,7 +94,6 @@ def feed(process: "subprocess.Popen[bytes]", frames: Iterator[Frames], show: Cal
         except subprocess.TimeoutExpired:
             show()
     show()
-    return complete
 
 
 def read_reason(log: Path) -> str:

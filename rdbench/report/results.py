@@ -137,7 +137,7 @@ def read_record(path: Path) -> Record:
 
 def _refuse_newer(path: Path, text: str) -> None:
     """Raises RdbenchError for a record of a later version of rdbench, whose fields this one does not know."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         values = json.loads(text)
         number = values.get("schema") if isinstance(values, dict) else None
         if isinstance(number, int) and number > SCHEMA:

@@ -59,7 +59,7 @@ def sealed_decoder(
 def hidden_from(job: Job, *folders: Path) -> list[Path]:
     """What the decoder of a job must not see: the clip, the data, and the results around these folders."""
     results = [_results_around(folder.absolute()) for folder in folders]
-    return [Path(job.clip.path), data_root(), *results]
+    return [Path(job.clip.path), data_root(Path(job.data_root) if job.data_root else None), *results]
 
 
 def _results_around(folder: Path) -> Path:

@@ -108,7 +108,7 @@ def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     result_file = stages.folder / "encode.json"
     if (kept := _kept_encoding(result_file, bitstream)) is not None:
         return kept
-    machine = describe_machine(job.device)
+    machine = describe_machine(job.device, stages.environment)
     work, shared = stages.folder / "work", stages.folder.parent / f"shared-{job.family}"
     partial = work / "bitstream.partial"
     job_file = stages.write_job()

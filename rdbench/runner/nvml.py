@@ -15,9 +15,7 @@ def open_nvml() -> Iterator[Any]:
     """The module `pynvml`, ready for use inside the block; None where there is no NVIDIA driver."""
     import pynvml
 
-    try:
-        pynvml.nvmlInit()
-    except (OSError, pynvml.NVMLError):
+    if not _initialized(pynvml):
         yield None
         return
     try:
@@ -25,6 +23,14 @@ def open_nvml() -> Iterator[Any]:
     finally:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
+
+
+def _initialized(nvml: Any) -> bool:
+    try:
+        nvml.nvmlInit()
+    except (OSError, nvml.NVMLError):
+        return False
+    return True
 
 
 def find_gpus(nvml: Any, device: str, environment: Mapping[str, str] | None = None) -> list[Handle]:

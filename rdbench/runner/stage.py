@@ -31,7 +31,7 @@ class StageRunner:
 
     def __init__(self, job: Job, folder: Path, progress: Progress, stop: threading.Event, gpu: int | None) -> None:
         self.job, self.folder, self._progress, self._stop = job, folder.resolve(), progress, stop
-        self._environment = {
+        self.environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(job.threads),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -54,7 +54,7 @@ class StageRunner:
             log.flush()
             process = subprocess.Popen(
                 command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                env=self._environment, start_new_session=True,
+                env=self.environment, start_new_session=True,
             )  # fmt: skip
         events: list[Event] = []
         reader = threading.Thread(target=self._read_events, args=(name, process, events), daemon=True)

@@ -57,6 +57,8 @@ class Job:
     """Jobs that run side by side on the machine; None where that is unknown."""
     timeout: float | None = None
     ffmpeg: str | None = None
+    data_root: str | None = None
+    """The folder of the datasets that the user named."""
     programs: dict[str, str] = field(default_factory=dict)
     """Paths on this machine from the codec's settings, as `Codec.programs` gives them."""
     estimate: float | None = field(default=None, compare=False)
@@ -265,6 +267,7 @@ def _describe(
         jobs=sweep.jobs,
         timeout=sweep.timeout,
         ffmpeg=sweep.ffmpeg,
+        data_root=str(Path(sweep.data_root).expanduser().absolute()) if sweep.data_root else None,
         programs=dict(codec.programs),
     )
 

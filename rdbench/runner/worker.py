@@ -24,8 +24,7 @@ from ..video import BATCH, Frames, Video
 from ..video.conditions import find_conditions
 from ..video.hashing import HashedVideo
 from ..video.pipe import PipedVideo, send_video
-from .decoder_process import BITSTREAM as BITSTREAM
-from .decoder_process import hidden_from, sealed_decoder
+from .decoder_process import BITSTREAM, hidden_from, sealed_decoder
 from .decoding import DecoderOptions, decode_timed, locate_ffmpeg
 from .sweep import Job
 from .usage import measure_usage

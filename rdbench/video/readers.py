@@ -2,11 +2,9 @@
 
 import hashlib
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +14,7 @@ import numpy as np
 from ..errors import MediaError
 from .conditions import Conditions
 from .depth import change_depth
-from .ffmpeg import find_ffmpeg, open_output, probe, raw_output, read_exactly, read_frames
+from .ffmpeg import find_ffmpeg, probe, raw_output, read_frames
 from .pipe import split_planes
 from .video import BATCH, Chroma, Frames, Plane, Video, VideoFormat
 
@@ -24,7 +22,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm")
 """Endings of the names of image files, in lower case."""
 HEADER_LIMIT = 4096
 """Longest line of a y4m header in bytes (our choice)."""
-_FRAME = b"FRAME\n"
+FRAME = b"FRAME\n"
 """The line before each frame of a y4m file, where it has no parameters."""
 MAX_SIDE = 1 << 15
 """Largest width or height that a y4m header may give (our choice)."""
@@ -62,70 +60,6 @@ class FfmpegVideo(Video):
             yield batch
         if count == 0:
             raise MediaError(f"{self._path} has no frames; it is damaged or cut short.")
-
-
-class ElementaryStream(Video):
-    """The frames of a bare stream of YUV video, in its own planes, through ffmpeg with `threads` decoding threads.
-
-    One ffmpeg writes the frames as y4m, and its header describes them: the stream is not read before `batches` or
-    `format` is needed. `demuxer` is ffmpeg's name of the stream's syntax. Raises MediaError without an ffmpeg.
-    """
-
-    def __init__(
-        self, path: Path, demuxer: str, ffmpeg: str | None = None, threads: int = 1,
-        error: type[Exception] = MediaError,
-    ) -> None:  # fmt: skip
-        self.frames = None
-        self._path, self._demuxer, self._error = path, demuxer, error
-        strict: dict[str, str | None] = {"err_detect": "explode", "xerror": None}
-        source = ffmpeg_python.input(str(path), format=demuxer, noautorotate=None, threads=threads, **strict)["v:0"]
-        # `strict` allows y4m its later pixel formats: more than 8 bit, and gray
-        output = source.output("pipe:", format="yuv4mpegpipe", strict=-1, fps_mode="passthrough")
-        self._command = output.global_args("-nostdin", "-v", "error").compile(cmd=find_ffmpeg(ffmpeg))
-
-    @cached_property
-    def format(self) -> VideoFormat:  # type: ignore[override]
-        """The format of the frames; reads the beginning of the stream, unless `batches` already did."""
-        with subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            line = process.stdout.readline(HEADER_LIMIT)
-            process.kill()
-            reason = process.stderr.read().decode(errors="replace").strip() if not line else ""
-        return self._parse(line, reason)
-
-    def _parse(self, line: bytes, reason: str = "") -> VideoFormat:
-        """Raises the stream's error for a line that is no header."""
-        if not line:
-            shown = f" ({reason.splitlines()[-1].strip()})" if reason else ""
-            raise self._error(f"{self._path} is no whole {self._demuxer} stream{shown}; encode it again.")
-        try:
-            return _parse_y4m(line.decode("ascii", errors="replace"), self._path)
-        except MediaError as error:
-            raise self._error(str(error)) from error
-
-    def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """The frames in display order. Raises the stream's error where it is damaged or has no frames."""
-        with open_output(self._command, str(self._path), self._error) as output:
-            line = output.readline(HEADER_LIMIT)
-            if line:
-                self.format = self._parse(line)
-                yield from self._batches(output, self.format, size)
-        if not line:
-            self._parse(line)
-
-    def _batches(self, output: IO[bytes], fmt: VideoFormat, size: int) -> Iterator[Frames]:
-        whole, count = len(_FRAME) + fmt.frame_bytes, 0
-        while raw := read_exactly(output, size * whole):
-            count += len(raw) // whole
-            blocks = np.frombuffer(memoryview(raw)[: len(raw) // whole * whole], np.uint8).reshape(-1, whole)
-            if len(raw) % whole or any(block[: len(_FRAME)].tobytes() != _FRAME for block in blocks):
-                raise self._error(f"{self._path} ends inside a frame; it is damaged or cut short.")
-            yield split_planes(blocks[:, len(_FRAME) :].view(fmt.dtype), fmt)
-        if not count:
-            raise self._error(f"{self._path} has no frames; it is damaged or cut short.")
 
 
 class ImageFolder(Video):
@@ -180,13 +114,13 @@ class Y4mVideo(Video):
     def __init__(self, path: Path) -> None:
         self._path = path
         with path.open("rb") as file:
-            self.format = _parse_y4m(_y4m_line(file, path), path)
+            self.format = parse_y4m(_y4m_line(file, path), path)
             self._start = file.tell()
         self.frames = self._count()
 
     def _count(self) -> int | None:
         """The number of frames where every frame's header is the plain one; None otherwise."""
-        whole, rest = divmod(self._path.stat().st_size - self._start, self.format.frame_bytes + len(_FRAME))
+        whole, rest = divmod(self._path.stat().st_size - self._start, self.format.frame_bytes + len(FRAME))
         return whole if rest == 0 else None
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
@@ -215,7 +149,8 @@ def _y4m_line(file: IO[bytes], path: Path) -> str:
     return line.decode("ascii", errors="replace")
 
 
-def _parse_y4m(line: str, path: Path) -> VideoFormat:
+def parse_y4m(line: str, path: Path) -> VideoFormat:
+    """The format in the first line of a y4m file. Raises MediaError."""
     tags = {word[0]: word[1:] for word in reversed(line.split()[1:]) if not word.startswith("X")}
     try:
         width, height = int(tags["W"]), int(tags["H"])

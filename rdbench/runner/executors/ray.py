@@ -11,10 +11,10 @@ from ...errors import UsageError
 from ...registry import find_card
 from ...report.results import RECORD, Record, read_record
 from ..checksum import checksum_path
+from ..decoder_process import BITSTREAM
 from ..job import fail, run_job
 from ..resume import job_folder
 from ..sweep import Job
-from ..worker import BITSTREAM
 
 FILES = (BITSTREAM, checksum_path(Path(BITSTREAM)).name, "encode.json", FIT_CURVE, "frames.csv", "log.txt", RECORD)
 GPU_SHARE = 0.25

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..clips.dataset import file_sha256
-from ..codec import Progress
-from ..measure.statistics import prediction_interval
-from ..report.results import Record
-from .decoder_process import BITSTREAM, worker_command
-from .devices import device_class
+from ...clips.dataset import file_sha256
+from ...codec import Progress
+from ...measure.statistics import prediction_interval
+from ...report.results import Record
+from ..decoder_process import BITSTREAM, worker_command
+from ..devices import device_class
+from ..stage import JobError, StageRunner
+from ..sweep import Job
 from .findings import Finding, note, same, unknown, wrong
 from .rebuild import Tool
 from .redecode import measure_bitstream
-from .stage import JobError, StageRunner
-from .sweep import Job
 
 
 def check_refit(

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..codec import Progress
-from ..processes import read_log_tail
-from ..report.results import QUALITY, Record
-from ..video import VideoFormat
-from .decoder_process import hidden_from, sealed_decoder, worker_command
-from .decoding import DecoderOptions
-from .devices import device_class
+from ...codec import Progress
+from ...processes import read_log_tail
+from ...report.results import QUALITY, Record
+from ...video import VideoFormat
+from ..decoder_process import hidden_from, sealed_decoder, worker_command
+from ..decoding import DecoderOptions
+from ..devices import device_class
+from ..machine import cpu_model, describe_gpu, software_versions
+from ..stage import Event, JobError, StageRunner
+from ..sweep import Job
 from .findings import Finding, compare, compare_keys, note, shown, unknown, wrong
-from .machine import cpu_model, describe_gpu, software_versions
 from .rebuild import Tool
-from .stage import Event, JobError, StageRunner
-from .sweep import Job
 
 DECIBELS = 0.05
 """Largest difference of PSNR and MS-SSIM (in dB) between devices, where decoding computes in floating point (our

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import RdbenchError
+from ...errors import RdbenchError
 
 Result = Literal["holds", "does not hold", "cannot be checked", "failed"]
 """`failed`: the record says that its job failed, so there is nothing to check."""

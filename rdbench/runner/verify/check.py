@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..codec import Clip, Progress
-from ..errors import RdbenchError, UsageError, did_you_mean
-from ..registry import CodecSpec, load_codec
-from ..report.results import RECORD, SCHEMA, Record, read_record
-from .decoder_process import BITSTREAM
+from ...codec import Clip, Progress
+from ...errors import RdbenchError, UsageError, did_you_mean
+from ...registry import CodecSpec, load_codec
+from ...report.results import RECORD, SCHEMA, Record, read_record
+from ..decoder_process import BITSTREAM
 from .findings import Finding, Result, finding_of, note, overall, shorten, unknown
 from .rebuild import Places, check_tool, find_clip, find_tool, hidden_options, rebuild_job
 from .record_checks import (

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..clips.dataset import file_sha256
-from ..measure.metrics import LOSSLESS_DB
-from ..report.results import Record
-from .devices import device_class
+from ...clips.dataset import file_sha256
+from ...measure.metrics import LOSSLESS_DB
+from ...report.results import Record
+from ..devices import device_class
+from ..sweep import digest
 from .findings import Finding, compare, compare_keys, note, shown, unknown, wrong
-from .sweep import digest
 
 IDENTITY_FIELDS = (
     "codec", "version", "settings", "clip", "frames", "conditions", "seed", "device", "precision", "threads", "point",

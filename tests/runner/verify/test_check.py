@@ -20,14 +20,20 @@ from rdbench.codec import Clip
 from rdbench.errors import UsageError
 from rdbench.registry import parse_specs
 from rdbench.report.results import Record, read_record
-from rdbench.runner.findings import Finding, NotAsRecorded, NotCheckable
-from rdbench.runner.rebuild import Places, check_tool, find_clip, find_tool, rebuild_job
-from rdbench.runner.record_checks import check_bitstream, check_derived, check_frames_csv, check_identity, check_values
-from rdbench.runner.redecode import DECIBELS, tolerance
-from rdbench.runner.refit import hold_against_seeds
 from rdbench.runner.sweep import digest
-from rdbench.runner.verify import Choice, Row, check_all, select
-from rdbench.runner.verify_session import VerifyOptions, verify_session
+from rdbench.runner.verify.check import Choice, Row, check_all, select
+from rdbench.runner.verify.findings import Finding, NotAsRecorded, NotCheckable
+from rdbench.runner.verify.rebuild import Places, check_tool, find_clip, find_tool, rebuild_job
+from rdbench.runner.verify.record_checks import (
+    check_bitstream,
+    check_derived,
+    check_frames_csv,
+    check_identity,
+    check_values,
+)
+from rdbench.runner.verify.redecode import DECIBELS, tolerance
+from rdbench.runner.verify.refit import hold_against_seeds
+from rdbench.runner.verify.session import VerifyOptions, verify_session
 
 pytestmark = pytest.mark.xdist_group("verify")  # the folder is made once
 
@@ -380,7 +386,7 @@ def test_a_stopped_check_prints_what_it_has(made: Path, monkeypatch: pytest.Monk
         yield Row("a/b", "nerv", "bunny", "20K", "does not hold", "psnr_rgb: 36.0 in the record")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rdbench.runner.verify_session.check_all", stopped)
+    monkeypatch.setattr("rdbench.runner.verify.session.check_all", stopped)
     done = CliRunner().invoke(app, ["verify", str(made)])
     assert done.exit_code == 130
     assert "psnr_rgb: 36.0 in the record" in done.output

@@ -15,21 +15,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .. import registry
-from ..clips import dataset
-from ..clips.manifest import find_datasets
-from ..codec import Clip, Codec, Host
-from ..errors import DatasetError, RdbenchError, UsageError
-from ..registry import CodecSpec
-from ..report.results import Record
-from ..source_code import code_digest
-from ..video.conditions import CONDITIONS
-from ..video.pipe import format_to_dict
-from .devices import choose_device, device_class
+from ... import registry
+from ...clips import dataset
+from ...clips.manifest import find_datasets
+from ...codec import Clip, Codec, Host
+from ...errors import DatasetError, RdbenchError, UsageError
+from ...registry import CodecSpec
+from ...report.results import Record
+from ...source_code import code_digest
+from ...video.conditions import CONDITIONS
+from ...video.pipe import format_to_dict
+from ..devices import choose_device, device_class
+from ..resume import MOST_THREADS, measured_metrics
+from ..sweep import Job
 from .findings import Finding, NotAsRecorded, NotCheckable, compare, compare_keys, shown, wrong
 from .record_checks import base_name
-from .resume import MOST_THREADS, measured_metrics
-from .sweep import Job
 
 
 @dataclass(frozen=True)

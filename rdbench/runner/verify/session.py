@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from ..clips import dataset
-from ..codec import Progress
-from ..errors import UsageError, did_you_mean
-from ..registry import parse_specs
-from ..report import tables
-from . import defaults
-from .display import Lines, task_bars
+from ...clips import dataset
+from ...codec import Progress
+from ...errors import UsageError, did_you_mean
+from ...registry import parse_specs
+from ...report import tables
+from .. import defaults
+from ..display import Lines, task_bars
+from .check import Choice, Row, Selection, Watch, check_all, select, summary
 from .rebuild import Places
 from .redecode import NOT_CHECKED, TOLERANCE
-from .verify import Choice, Row, Selection, Watch, check_all, select, summary
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""`rdbench verify`: a folder of records, decoded and measured again."""
