@@ -23,7 +23,15 @@ from rdbench.video import Video, VideoFormat
 from .bitstream import pack_integers, read_stream, section_bytes, signature, unpack_integers, write_stream
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder
-from .networks.network import MOST_FRAMES, Network, NetworkConfig, count_macs, count_parameters, to_device
+from .networks.network import (
+    MOST_FRAMES,
+    Network,
+    NetworkConfig,
+    build_without_memory,
+    count_macs,
+    count_parameters,
+    to_device,
+)
 from .networks.sizing import solve_width
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
@@ -180,8 +188,7 @@ class InrCodec(Codec):
     def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> Network:
         """The network on the meta device, without memory. Raises BitstreamError for numbers that describe none."""
         config = cls.config.from_numbers(numbers)
-        with torch.device("meta"):
-            network = cls.build(config, clip)
+        network = build_without_memory(lambda: cls.build(config, clip))
         sides = zip(network.patch_size, network.grid, (clip.height, clip.width), strict=True)
         covered = [(patch * cells, side, config.step * cells) for patch, cells, side in sides]
         area = math.prod(whole for whole, _, _ in covered)

@@ -11,13 +11,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..codec import Progress
-from ..errors import RdbenchError, UsageError, did_you_mean
+from ..errors import RdbenchError, UsageError
 from ..report.results import Record
 from .options import RunOptions
 from .resume import finished_record, with_earlier_threads
 from .sweep import Job
-
-EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,6 @@ def run(
     The caller holds the lock of the output folder (`locked`).
     """
     out, executor = options.out, options.executor
-    if executor not in EXECUTORS:
-        raise UsageError(f"There is no executor {executor!r}{did_you_mean(executor, EXECUTORS)}")
     kept, todo = _split(jobs, out, finished)
     stop = threading.Event()
     records = list(kept)
