@@ -82,6 +82,29 @@ def test_ms_ssim_agrees_with_a_second_implementation() -> None:
     assert score.ms_ssim == pytest.approx(reference_ms_ssim(x.planes[0][0], y.planes[0][0], 255), abs=1e-5)
 
 
+def test_ms_ssim_under_yuv420_is_lumas_with_the_peak_of_the_depth() -> None:
+    fmt = VideoFormat(192, 176, bit_depth=10)
+    a, b = noisy(fmt, 1, 0), noisy(fmt, 1, 1)
+    (score,) = compare(a, b, find_conditions("yuv420"))
+    (x,), (y,) = a.batches(), b.batches()
+    assert score.ms_ssim == pytest.approx(reference_ms_ssim(x.planes[0][0], y.planes[0][0], 1023), abs=1e-5)
+    other = MemoryVideo(fmt, Frames((y.planes[0], x.planes[1], x.planes[2])))
+    (luma,) = compare(a, other, find_conditions("yuv420"))
+    assert luma.ms_ssim == score.ms_ssim  # chroma does not count
+
+
+def test_a_lossless_plane_counts_100_db_in_psnr_yuv() -> None:
+    fmt = VideoFormat(32, 16)
+    a = noisy(fmt, 1, 0)
+    (x,) = a.batches()
+    luma = x.planes[0] ^ 1
+    (score,) = compare(a, MemoryVideo(fmt, Frames((luma, *x.planes[1:]))), find_conditions("yuv420"), ("psnr",))
+    psnr_y = 10 * math.log10(255**2)  # every sample is off by one
+    assert (score.psnr_u, score.psnr_v) == (100, 100)
+    assert score.psnr_yuv == pytest.approx((6 * psnr_y + 100 + 100) / 8)
+    assert not score.lossless
+
+
 def test_small_frames_have_no_ms_ssim() -> None:
     fmt = VideoFormat(160, 200)
     summary = summarize(compare(noisy(fmt, 1, 0), noisy(fmt, 1, 1), find_conditions("rgb601")))

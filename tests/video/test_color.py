@@ -1,6 +1,8 @@
 """Conversions: to the bit what the INR papers trained on, and by definition elsewhere."""
 
 import hashlib
+import math
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from rdbench.video import Frames, VideoFormat
+from rdbench.video import Chroma, Frames, VideoFormat
 from rdbench.video.color import convert, rgb_to_yuv, to_rgb
 from rdbench.video.conditions import find_conditions
 from rdbench.video.depth import change_depth
+from rdbench.video.ffmpeg import find_ffmpeg
+from rdbench.video.pipe import split_planes
 from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)
@@ -23,6 +27,30 @@ def test_rgb601_is_what_the_papers_trained_on(bunny: Path) -> None:
     for batch in RgbVideo(open_video(bunny), find_conditions("rgb601")).batches():
         digest.update(np.stack(batch.planes, axis=-1).tobytes())
     assert digest.hexdigest() == PAPERS
+
+
+@pytest.mark.parametrize(
+    ("pixels", "chroma", "depth", "least", "most"),
+    [
+        ("yuv420p", "420", 8, math.inf, math.inf), ("yuv422p", "422", 8, math.inf, math.inf),
+        ("yuv444p", "444", 8, 43, 50), ("yuv420p10le", "420", 10, 40, 47), ("yuv444p10le", "444", 10, 43, 50),
+    ],
+)  # fmt: skip
+def test_rgb601_is_ffmpegs_default_for_8_bit_420_and_422_alone(
+    bunny: Path, pixels: str, chroma: Chroma, depth: int, least: float, most: float
+) -> None:
+    """For other formats the README says how many dB the two are apart; infinitely many are equal frames."""
+    reader = ["-v", "error", "-i", str(bunny), "-frames:v", "1", "-vf", "scale=320:180", "-pix_fmt", pixels]
+    raw = subprocess.run([find_ffmpeg(), *reader, "-f", "rawvideo", "-"], capture_output=True, check=True).stdout
+    fmt = VideoFormat(320, 180, chroma, depth)
+    planes = split_planes(np.frombuffer(raw, fmt.dtype).reshape(1, -1), fmt)
+    ours = np.stack(to_rgb(planes, fmt, find_conditions("rgb601")).planes, axis=-1)[0].astype(np.int32)
+    source = ["-v", "error", "-f", "rawvideo", "-pix_fmt", pixels, "-s", "320x180", "-i", "-"]
+    command = [find_ffmpeg(), *source, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    theirs = subprocess.run(command, input=raw, capture_output=True, check=True).stdout
+    error = np.mean((ours - np.frombuffer(theirs, np.uint8).reshape(180, 320, 3)) ** 2)
+    apart = 10 * math.log10(255**2 / error) if error else math.inf
+    assert least <= apart <= most
 
 
 def random_frames(fmt: VideoFormat, seed: int = 0) -> Frames:
