@@ -24,7 +24,8 @@ from rdbench.video.readers import RgbVideo, open_video
 
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
-NAMES = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
+INSIDE = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
+NAMES = [name for name in INSIDE if not load_codec(name).runs_outside]
 VARIANTS = [
     *NAMES,
     "nervpp[star]",
