@@ -14,7 +14,7 @@ from pydantic import Field, create_model
 
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
 from rdbench.errors import BitstreamError, EncoderError, MediaError, RdbenchError, UsageError
-from rdbench.processes import describe_status, read_log_tail
+from rdbench.processes import describe_status, read_end, read_log_tail
 from rdbench.video import Video
 from rdbench.video.ffmpeg import find_ffmpeg
 from rdbench.video.readers import ConvertedVideo
@@ -33,6 +33,8 @@ from .programs.process import ProgramFailed, Task, read_printed, run_all
 from .programs.program_digest import program_digest
 
 SHIPPED = Path(__file__).parent / "declarations"
+PROGRESS_BYTES = 1 << 16
+"""Bytes at the end of a log in which the progress is looked for (our choice)."""
 
 
 class DeclaredCodec(Codec):
@@ -204,7 +206,7 @@ class DeclaredCodec(Codec):
         show: Callable[[str | None], None], error: type[RdbenchError],
     ) -> None:  # fmt: skip
         log = scratch / f"{what}.log"
-        task = Task(fill(part.command, values), Path(fill([part.folder], values)[0]), log)
+        task = Task(fill(part.command, values), Path(fill([part.folder], values)[0]), log, bounded=True)
         environment = dict(zip(part.environment, fill(part.environment.values(), values), strict=True))
         try:
             run_all([task], 1, lambda: show(_last(part.progress, log)), environment)
@@ -214,9 +216,7 @@ class DeclaredCodec(Codec):
             ) from problem
         except ProgramFailed as failed:
             status = describe_status(failed.status)
-            raise error(
-                f"{what} of {cls.name} ended with {status}; its whole log is {log}: {read_log_tail(log)}"
-            ) from failed
+            raise error(f"{what} of {cls.name} ended with {status}; see {log}: {read_log_tail(log)}") from failed
 
 
 def _absolute(given: str) -> str:
@@ -231,7 +231,7 @@ def shown_command(templates: Sequence[str], values: Mapping[str, object]) -> str
 
 
 def _last(pattern: str | None, log: Path) -> str | None:
-    matches = re.findall(pattern, log.read_text(errors="replace")) if pattern and log.exists() else []
+    matches = re.findall(pattern, read_end(log, PROGRESS_BYTES)) if pattern else []
     return matches[-1] if matches else None
 
 

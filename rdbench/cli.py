@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import RdbenchError, UsageError
-from .runner import defaults
+from .runner import defaults, interrupt
 
 if TYPE_CHECKING:
     from .runner.options import SweepOptions
@@ -39,7 +39,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     try:
-        sys.exit(app(args=arguments, standalone_mode=True))
+        with interrupt.heeded():
+            sys.exit(app(args=arguments, standalone_mode=True))
     except RdbenchError as error:
         if debug:
             raise
@@ -77,8 +78,10 @@ def run(
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds for each stage of a job.")] = None,
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where records go (default: results).")] = None,
-    executor: Annotated[str | None, typer.Option("--executor", help="local (default) or ray.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="Jobs at a time (default 1: clean timings).")] = None,
+    executor: Annotated[str | None, typer.Option("--executor", help="local (default), ray or slurm.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Jobs at a time (default: one per GPU, else 1).")] = None,
+    gpu_memory: Annotated[int | None, typer.Option("--gpu-memory", help="MiB that each job needs on a GPU.")] = None,
+    slurm: Annotated[list[str] | None, typer.Option("--slurm", help="An option of sbatch: partition=gpu.")] = None,
 ) -> None:  # fmt: skip
     """Encode, decode and measure: codecs x sequences x rate points."""
     from .runner.options import SweepOptions
@@ -89,13 +92,14 @@ def run(
         set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, seeds=seeds,
         device=device,
         threads=threads, timeout=timeout, data_root=data_root, ffmpeg=ffmpeg, out=out, executor=executor, jobs=jobs,
+        gpu_memory=gpu_memory, slurm=tuple(slurm) if slurm else None,
     )  # fmt: skip
     options = _with_file(given, sweep)
     try:
         raise typer.Exit(run_session(options))
     except KeyboardInterrupt:
         print("Stopped; what is done is kept, and the same command continues.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupt.exit_status()) from None
 
 
 @app.command()
@@ -346,6 +350,18 @@ def verify(
     except KeyboardInterrupt:
         print("Stopped; the rows above are those of the records that were checked.", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+@app.command()
+def clean(
+    folder: Annotated[Path, typer.Argument(help="A folder of results, as given to rdbench run --out.")],
+    failed: Annotated[bool, typer.Option("--failed", help="The whole folders of failed jobs too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
+) -> None:
+    """Remove work folders, with the checkpoints of unfinished jobs, and damaged files; finished records stay."""
+    from .runner.clean import clean as remove_leftovers
+
+    remove_leftovers(folder, failed, dry_run)
 
 
 if __name__ == "__main__":

@@ -213,6 +213,17 @@ class Codec(ABC):
         """An approximate encode time for `rdbench plan`; None where unknown."""
         return None
 
+    def expected_gpu_memory_mb(self, clip: Clip, point: RatePoint) -> float | None:
+        """MiB of GPU memory that encoding is expected to need; None where unknown: such a job gets a GPU for itself."""
+        return None
+
+    def shared_artifact(self, point: RatePoint) -> str | None:
+        """The key with which the encoder will ask `Workspace.artifact`; None where it shares nothing.
+
+        Of the rate points that share what does not exist yet, one runs first, and the others take no GPU meanwhile.
+        """
+        return None
+
     def time_fit(self, source: Source, point: RatePoint, steps: int, workspace: Workspace) -> Sequence[Timing]:
         """Timings of `steps` steps of each training stage, for `rdbench bench fit`; empty without training."""
         return ()

@@ -16,9 +16,14 @@ def describe_status(status: int) -> str:
 
 def read_log_tail(path: Path, lines: int = 8) -> str:
     """The last lines of a log, joined by ` | `; empty where there is no log."""
+    text = read_end(path, 8192)
+    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+
+
+def read_end(path: Path, count: int) -> str:
+    """The last `count` bytes of a file as text; empty where there is no file."""
     if not path.exists():
         return ""
-    with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - 8192))
-        text = log.read().decode(errors="replace")
-    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - count))
+        return file.read(count).decode(errors="replace")

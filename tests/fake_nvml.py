@@ -13,6 +13,8 @@ class Gpu:
     energy: int | None = 0
     processes: dict[int, int | None] = field(default_factory=dict)
     graphics: dict[int, int | None] = field(default_factory=dict)
+    free: int | None = 80 << 30
+    """Bytes of free memory; None where the driver does not say."""
 
 
 class FakeNvml(ModuleType):
@@ -48,6 +50,11 @@ class FakeNvml(ModuleType):
 
     def nvmlDeviceGetUUID(self, gpu: Gpu) -> str:
         return gpu.uuid
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: Gpu) -> SimpleNamespace:
+        if gpu.free is None:
+            raise self.NVMLError("not supported")
+        return SimpleNamespace(free=gpu.free)
 
     def nvmlDeviceGetTotalEnergyConsumption(self, gpu: Gpu) -> int:
         if gpu.energy is None:

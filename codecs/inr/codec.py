@@ -35,11 +35,13 @@ from .networks.network import (
 from .networks.sizing import solve_width
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
+from .training.memory import expected_memory_mb
 from .training.objectives import objective_for, scheme_class, scheme_number
 from .training.rate_distortion import (
     InrSettings,
     RateObjective,
     lambda_label,
+    pretraining_key,
     share_pretraining,
     split_label,
 )
@@ -69,6 +71,12 @@ class ClipHeader:
     frames: int
     rate_up: int
     rate_down: int
+
+    @classmethod
+    def of(cls, clip: Clip) -> Self:
+        """The header of a clip."""
+        fmt = clip.format
+        return cls(fmt.width, fmt.height, clip.frames, fmt.frame_rate.numerator, fmt.frame_rate.denominator)
 
     @property
     def pixels(self) -> int:
@@ -234,12 +242,23 @@ class InrCodec(Codec):
         """The multiply-accumulates of all steps, three passes each, at MACS_PER_SECOND; None on a GPU."""
         if device.startswith("cuda"):
             return None
-        fmt = clip.format
-        header = ClipHeader(fmt.width, fmt.height, clip.frames, fmt.frame_rate.numerator, fmt.frame_rate.denominator)
+        header = ClipHeader.of(clip)
         with torch.device("meta"):
             network = self.build(self._solved(header, int(point.settings["size"])), header)
         frames = clip.frames * sum(stage.epochs for stage in self.stages(point))
         return frames * (3 * count_macs(network) + LOSS_MACS * header.pixels) / MACS_PER_SECOND
+
+    def expected_gpu_memory_mb(self, clip: Clip, point: RatePoint) -> float | None:
+        """The activations of a step, the weights with all that belongs to them, and the frames."""
+        header = ClipHeader.of(clip)
+        with torch.device("meta"):
+            network = self.build(self._solved(header, int(point.settings["size"])), header)
+            encoder = self.encoder(network, header)
+        return expected_memory_mb(network, encoder, self.stages(point), clip.frames, header.height, header.width)
+
+    def shared_artifact(self, point: RatePoint) -> str | None:
+        """The size, where the stages before the rate are trained once for all lambdas."""
+        return pretraining_key(self.stages(point), point) if self.objective is not None else None
 
     def prepare(self, source: Source, point: RatePoint, workspace: Workspace) -> "Prepared":
         """The frames and the untrained network on the device."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from rdbench.codec import Kind, Value
 from rdbench.errors import UsageError, did_you_mean
@@ -50,8 +50,8 @@ class RatePart(_Part):
     """The rate points: `label` contains {rate}, `points` go from few bits to many, `range` allows further values."""
 
     label: str
-    points: tuple[int | float, ...] = Field(min_length=1)
-    range: tuple[float, float] | None = None
+    points: tuple[int | FiniteFloat, ...] = Field(min_length=1)
+    range: tuple[FiniteFloat, FiniteFloat] | None = None
 
 
 class InputPart(_Part):
@@ -127,6 +127,11 @@ class Declaration(_Part):
         _check_fields("rate.label", [self.rate.label], ("rate",))
         _check_fields("input.name", [self.input.name], geometry)
         _check_fields("output.name", [self.output.name], ())
+        if "rate" not in _field_names(self.rate.label):
+            raise ValueError(f"rate.label {self.rate.label!r} lacks {{rate}}, so that all points would have one label")
+        for where, name in (("input.name", self.input.name), ("output.name", self.output.name)):
+            if name in (".", "..") or re.search(r"[/\\\0]", name):
+                raise ValueError(f"{where} {name!r} points outside its folder; give a plain file name")
         _check_fields("version.command", self.version.command, (*SHARED, *self.paths))
         _check_fields("encode", self.encode.templates(), (*SHARED, *ENCODING, *self.settings))
         _check_fields("decode", self.decode.templates(), (*SHARED, *DECODING, *self.paths))

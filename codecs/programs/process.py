@@ -10,6 +10,8 @@ from pathlib import Path
 from rdbench.errors import EncoderError
 from rdbench.processes import describe_status
 
+from .bounded_log import BoundedLog
+
 POLL_SECONDS = 0.5
 """Seconds between two calls of `show` (our choice)."""
 
@@ -21,6 +23,22 @@ class Task:
     command: Sequence[str]
     folder: Path
     log: Path
+    bounded: bool = False
+    """Whether only the beginning and the end of a long log are kept."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    task: Task
+    process: "subprocess.Popen[bytes]"
+    log: BoundedLog | None
+
+    def finish(self) -> int | None:
+        """The status of a process that has ended, and whose log is complete then; None while it runs."""
+        status = self.process.poll()
+        if status is not None and self.log is not None:
+            self.log.finish()
+        return status
 
 
 class ProgramFailed(Exception):
@@ -40,32 +58,34 @@ def run_all(
     Raises ProgramFailed, or OSError for a program that does not start.
     """
     waiting = list(reversed(tasks))
-    running: list[tuple[Task, subprocess.Popen[bytes]]] = []
+    running: list[_Running] = []
     try:
         while waiting or running:
             while waiting and len(running) < max(1, at_once):
-                task = waiting.pop()
-                running.append((task, _start(task, environment)))
+                running.append(_start(waiting.pop(), environment))
             with suppress(subprocess.TimeoutExpired):
-                running[0][1].wait(timeout=POLL_SECONDS)
+                running[0].process.wait(timeout=POLL_SECONDS)
             show()
-            for task, process in list(running):
-                if process.poll() is not None:
-                    running.remove((task, process))
-                    if process.returncode != 0:
-                        raise ProgramFailed(task, process.returncode)
+            for one in list(running):
+                if (status := one.finish()) is not None:
+                    running.remove(one)
+                    if status != 0:
+                        raise ProgramFailed(one.task, status)
     finally:
-        for _, process in running:
-            process.kill()
-            process.wait()
+        for one in running:
+            one.process.kill()
+            one.process.wait()
+            one.finish()
 
 
-def _start(task: Task, environment: Mapping[str, str] | None) -> "subprocess.Popen[bytes]":
+def _start(task: Task, environment: Mapping[str, str] | None) -> _Running:
     with task.log.open("wb") as log:
-        return subprocess.Popen(
-            list(task.command), cwd=task.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        process = subprocess.Popen(
+            list(task.command), cwd=task.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if task.bounded else log, stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
+    return _Running(task, process, BoundedLog(process.stdout, task.log) if process.stdout is not None else None)
 
 
 def read_printed(command: Sequence[str], timeout: float, remedy: str) -> str:

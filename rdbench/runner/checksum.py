@@ -16,14 +16,15 @@ def write_checksum(bitstream: Path) -> None:
     checksum_path(bitstream).write_text(f"{file_sha256(bitstream)}  {bitstream.name}\n")
 
 
-def verify_checksum(bitstream: Path) -> None:
-    """Raises BitstreamError where the bitstream has a checksum file and does not match it."""
+def verify_checksum(bitstream: Path) -> bool:
+    """Whether the bitstream has a checksum file. Raises BitstreamError where it does not match it."""
     checksum = checksum_path(bitstream)
     if not checksum.exists():
-        return
+        return False
     expected = checksum.read_text(errors="replace").split()
     if not expected or file_sha256(bitstream) != expected[0]:
         raise BitstreamError(
             f"{bitstream} is not the bitstream that was written (its SHA-256 is not that of {checksum.name}); "
             "copy it again, or encode the clip again."
         )
+    return True

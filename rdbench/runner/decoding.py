@@ -12,9 +12,11 @@ from typing import Any
 
 from ..codec import Codec, Host, Workspace
 from ..errors import MediaError, RdbenchError
+from ..video.checked import CheckedVideo
 from ..video.ffmpeg import find_ffmpeg
 from ..video.hashing import hash_frames
 from . import seal
+from .reports import check_ledger
 from .sweep import Job
 from .usage import measure_usage
 
@@ -75,7 +77,7 @@ def decode_once(cls: type[Codec], bitstream: Path, options: DecoderOptions, devi
         workspace = options.workspace(Path(scratch), device)
         frames, first = 0, None
         start = time.perf_counter()
-        for batch in cls.decode(bitstream, workspace).batches():
+        for batch in CheckedVideo(cls.decode(bitstream, workspace), values=False).batches():
             first = time.perf_counter() - start if first is None else first
             frames += len(batch)
         seconds = time.perf_counter() - start
@@ -87,7 +89,7 @@ def seek_once(cls: type[Codec], bitstream: Path, options: DecoderOptions, device
     with tempfile.TemporaryDirectory() as scratch:
         workspace = options.workspace(Path(scratch), device)
         start = time.perf_counter()
-        for _ in cls.decode(bitstream, workspace).span(frame, frame + 1, 1):
+        for _ in CheckedVideo(cls.decode(bitstream, workspace), values=False).span(frame, frame + 1, 1):
             pass
         return time.perf_counter() - start
 
@@ -124,7 +126,7 @@ def decode_timed(cls: type[Codec], bitstream: Path, options: DecoderOptions, dev
         "parts": chosen.parts,
         "report": chosen.report,
         "device": device,
-        "ledger": dict(cls.ledger(bitstream)),
+        "ledger": check_ledger(cls.ledger(bitstream), bitstream.stat().st_size),
         "peak_memory_mb": max(peaks, default=None),
         "energy": None if usage.joules is None else usage.joules / max(1, len(warm)),
         "seal": seal.enforced(os.environ),
@@ -152,5 +154,5 @@ def _nearest_median(decodings: Sequence[Decoding]) -> Decoding:
 
 def _hash_decoding(cls: type[Codec], bitstream: Path, options: DecoderOptions, device: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
-        hashed = hash_frames(cls.decode(bitstream, options.workspace(Path(scratch), device)))
+        hashed = hash_frames(CheckedVideo(cls.decode(bitstream, options.workspace(Path(scratch), device))))
     return {"frames_sha256": hashed.sha256, "frame_hashes": hashed.frame_hashes}

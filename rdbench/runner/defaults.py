@@ -8,3 +8,7 @@ DEVICE = "auto"
 SEED = 0
 OUT = "results"
 EXECUTOR = "local"
+SLURM_JOBS = 256
+"""Tasks of a SLURM array that run at a time (our choice, as in submitit)."""
+SLURM_THREADS = 4
+"""Cores of a SLURM job: those of the machine that submits it say nothing (our choice)."""

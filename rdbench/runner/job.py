@@ -5,58 +5,86 @@ import json
 import os
 import shutil
 import threading
+import traceback
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..clips.dataset import file_sha256
 from ..codec import FIT_CURVE, Progress
-from ..errors import BitstreamError, RdbenchError
+from ..errors import RdbenchError
 from ..report.results import RECORD, SCHEMA, Record, write_record
 from ..video.conditions import find_conditions
 from ..video.hashing import first_difference
-from .checksum import verify_checksum, write_checksum
+from .checksum import write_checksum
 from .decoder_process import BITSTREAM, hidden_from, sealed_decoder, worker_command
 from .decoding import DecoderOptions
+from .failure import describe_failure, ends_run, plain_text, plain_values
+from .leftovers import ENCODING, LOG, heal_bitstream, heal_record, is_whole, kept_encoding, remove
+from .locks import locked_folder
 from .machine import Machine, describe_machine, software_versions
-from .resume import job_folder, kept_record, measured_metrics
-from .stage import JobError, StageRunner
+from .resume import finished_record, job_folder, kept_record, measured_metrics
+from .stage import JobError, StageRunner, Stopped
 from .sweep import Job
 
 
-def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu: int | None = None) -> Record:
-    """Runs the job in processes of its own and writes its record; a failure becomes a record with its reason.
+def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu: str | None = None) -> Record:
+    """Runs the job in processes of its own and writes its record; whatever it raises becomes its reason.
 
-    A finished job that only lacks metrics is measured again; its bitstream and its times are kept.
+    A finished job that only lacks metrics is measured again; its bitstream and its times are kept. What another run on
+    the same folder finished meanwhile is kept as it is. Raises Stopped, or OSError where no job can write its results
+    any more; it then sets `stop`, so that the others end too.
     """
-    folder = job_folder(out, job)
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    started, kept = _now(), kept_record(out, job)
+    started = _now()
     try:
-        if kept is not None and kept.status == "ok" and _is_whole(folder / BITSTREAM):
+        with locked_folder(job_folder(out, job), stop):
+            there = finished_record(out, job)
+            return there if there is not None else _run_alone(job, out, progress, stop, gpu)
+    except Stopped:
+        raise
+    except Exception as error:
+        if ends_run(error, out):
+            stop.set()
+            raise
+        return _failed(job, started, describe_failure(error))  # its folder does not even take a record
+
+
+def _run_alone(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu: str | None) -> Record:
+    folder = job_folder(out, job)
+    started = _now()
+    try:
+        (folder / "work").mkdir(exist_ok=True)
+        kept = kept_record(out, job)
+        if kept is None:
+            heal_record(folder)
+        if kept is not None and kept.status == "ok" and is_whole(folder / BITSTREAM, kept.bitstream_sha256):
             record = _measured_again(job, kept, folder, progress, stop, gpu)
         else:
             record = _measured(job, StageRunner(job, folder, progress, stop, gpu), started)
             write_record(folder / RECORD, record)
-    except RdbenchError as error:
-        return fail(job, out, str(error), started)
+    except Stopped:
+        raise
+    except Exception as error:
+        if ends_run(error, out):
+            raise
+        if not isinstance(error, RdbenchError):
+            _log_traceback(folder)
+        return fail(job, out, describe_failure(error), started)
     shutil.rmtree(folder / "work", ignore_errors=True)
     return record
 
 
-def _is_whole(bitstream: Path) -> bool:
-    """Whether the bitstream is there as it was written."""
-    if not bitstream.exists():
-        return False
-    with suppress(BitstreamError):
-        verify_checksum(bitstream)
-        return True
-    return False
+def _log_traceback(folder: Path) -> None:
+    """Appends the traceback of the error that is being handled to the job's log."""
+    with suppress(OSError), (folder / LOG).open("a", encoding="utf-8", errors="backslashreplace") as log:
+        log.write(traceback.format_exc())
 
 
 def _measured_again(
-    job: Job, record: Record, folder: Path, progress: Progress, stop: threading.Event, gpu: int | None
+    job: Job, record: Record, folder: Path, progress: Progress, stop: threading.Event, gpu: str | None
 ) -> Record:
     """The record with new values of all metrics that it has or that the job requests, also written to its file.
 
@@ -78,9 +106,21 @@ def _measured_again(
 
 def fail(job: Job, out: Path, reason: str, started: str = "") -> Record:
     """Writes the record of a job that failed, with its reason."""
-    record = _describe(job, started or _now(), describe_machine(job.device), error=reason)
+    record = _failed(job, started or _now(), reason)
     write_record(job_folder(out, job) / RECORD, record)
     return record
+
+
+def _failed(job: Job, started: str, reason: str) -> Record:
+    """The record of a job that failed, whatever its settings, names and reason are made of."""
+    known = plain_values(_known_values(job, started, describe_machine(job.device)))
+    known |= {"status": "failed", "error": plain_text(reason)}
+    try:
+        return Record(**known)
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]) for one in error.errors()}
+        required = {name: str(known[name]) for name in wrong if Record.model_fields[name].is_required()}
+        return Record(**{name: value for name, value in known.items() if name not in wrong} | required)
 
 
 def _now() -> str:
@@ -89,13 +129,22 @@ def _now() -> str:
 
 def _measured(job: Job, stages: StageRunner, started: str) -> Record:
     bitstream = stages.folder / BITSTREAM
-    encoded = _encode(job, stages, bitstream)
-    decoded = _decode(job, stages, bitstream)
-    if decoded["frames"] != job.frames:
-        raise JobError(f"The decoder gave {decoded['frames']} frames where {job.frames} were encoded.")
+    encoded, decoded = _encode_and_decode(job, stages, bitstream)
     measured = _measure(stages)
     _check_same_frames(decoded, measured)
     return _fill(job, started, encoded, decoded, measured["summary"], bitstream)
+
+
+def _encode_and_decode(job: Job, stages: StageRunner, bitstream: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What encoder and decoder reported. A kept bitstream that does not decode is encoded again, once."""
+    kept = kept_encoding(stages.folder)
+    if kept is not None:
+        try:
+            return kept, _decode(job, stages, bitstream)
+        except JobError as error:
+            if not heal_bitstream(stages.folder, str(error)):
+                raise
+    return _encode(job, stages, bitstream), _decode(job, stages, bitstream)
 
 
 def _measure(stages: StageRunner) -> dict[str, Any]:
@@ -104,22 +153,20 @@ def _measure(stages: StageRunner) -> dict[str, Any]:
 
 
 def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
-    """The encoder's result; a bitstream that an earlier run finished is kept."""
-    result_file = stages.folder / "encode.json"
-    if (kept := _kept_encoding(result_file, bitstream)) is not None:
-        return kept
+    """What the encoder reported, once its bitstream is in place."""
+    result_file = stages.folder / ENCODING
     machine = describe_machine(job.device, stages.environment)
     work, shared = stages.folder / "work", stages.folder.parent / f"shared-{job.family}"
     partial = work / "bitstream.partial"
+    remove(partial)  # of an encoder that was killed
     job_file = stages.write_job()
     encoded = stages.run("encode", worker_command("encode", str(job_file), str(partial), str(work), str(shared)))
-    if not partial.exists() or partial.stat().st_size == 0:
-        raise JobError("The encoder ended without an error but wrote no bitstream.")
+    _check_bitstream(partial)
     result = {**encoded, "schema": SCHEMA, "machine": asdict(machine), "jobs": job.jobs, "threads": job.threads}
     result_file.unlink(missing_ok=True)
     os.replace(partial, bitstream)
     write_checksum(bitstream)
-    partial_result = work / "encode.json"
+    partial_result = work / ENCODING
     partial_result.write_text(json.dumps(result))
     os.replace(partial_result, result_file)
     if (curve := work / FIT_CURVE).exists():
@@ -127,21 +174,22 @@ def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     return result
 
 
-def _kept_encoding(result_file: Path, bitstream: Path) -> dict[str, Any] | None:
-    """The result of an earlier run's encoder; None where it or its bitstream is missing, damaged or outdated."""
-    if not (result_file.exists() and _is_whole(bitstream)):
-        return None
-    try:
-        result = json.loads(result_file.read_text())
-    except ValueError:
-        return None
-    return result if isinstance(result, dict) and result.get("schema") == SCHEMA else None
+def _check_bitstream(partial: Path) -> None:
+    """Raises JobError where the encoder did not write one file with something in it."""
+    if partial.is_symlink() or (partial.exists() and not partial.is_file()):
+        kind = "a link" if partial.is_symlink() else "a folder" if partial.is_dir() else "something else"
+        raise JobError(f"The encoder wrote {kind} where its bitstream belongs; it must write one file.")
+    if not partial.exists() or partial.stat().st_size == 0:
+        raise JobError("The encoder ended without an error but wrote no bitstream.")
 
 
 def _decode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     hidden = hidden_from(job, stages.folder)
     with sealed_decoder("decode", job.codec, DecoderOptions.of(job), bitstream, hidden) as decoder:
-        return stages.run("decode", decoder.command, decoder.folder)
+        decoded = stages.run("decode", decoder.command, decoder.folder)
+    if decoded["frames"] != job.frames:
+        raise JobError(f"The decoder gave {decoded['frames']} frames where {job.frames} were encoded.")
+    return decoded
 
 
 def _check_same_frames(decoded: dict[str, Any], measured: dict[str, Any]) -> None:
@@ -183,8 +231,10 @@ def _fill(
         "seal": decoded["seal"],
         **_energy(encoded, decoded),
     }
-    settings = {"encoder_command": report["command"]} if "command" in report else {}
-    return _describe(job, started, Machine(**encoded["machine"]), values, settings=settings)
+    known = _known_values(job, started, Machine(**encoded["machine"]))
+    if "command" in report:
+        known["settings"] = {**known["settings"], "encoder_command": report["command"]}
+    return Record(**{**known, **values, "status": "ok"})
 
 
 def _peak(*megabytes: float | None) -> float | None:
@@ -202,22 +252,17 @@ def _energy(encoded: dict[str, Any], decoded: dict[str, Any]) -> dict[str, Any]:
     return {"energy_stages": known, "energy_joules": sum(known.values())}
 
 
-def _describe(
-    job: Job, started: str, machine: Machine, values: dict[str, Any] | None = None, error: str | None = None,
-    settings: dict[str, Any] | None = None,
-) -> Record:  # fmt: skip
-    """The record of the job: finished with `values`, or failed with `error`."""
+def _known_values(job: Job, started: str, machine: Machine) -> dict[str, Any]:
+    """What is known of a record before there is a result."""
     clip, fmt = job.clip, job.video_format
-    known = {
+    return {
         "codec": job.name, "dataset": clip.label, "sequence": clip.name, "rate_point": job.point, "preset": job.preset,
-        "settings": {**job.settings, **job.point_settings, **(settings or {})},
+        "settings": {**job.settings, **job.point_settings},
         "conditions": find_conditions(job.conditions).stamp,
         "width": fmt.width, "height": fmt.height, "frames": job.frames, "frame_rate": float(fmt.frame_rate),
         "bit_depth": fmt.bit_depth, "seed": job.seed, "device": job.device, "threads": job.threads,
         "host": machine.host, "cpu": machine.cpu, "cpu_cores": machine.cpu_cores, "gpu": machine.gpu,
         "gpu_driver": machine.gpu_driver, "load": machine.load, "jobs": job.jobs, "started": started,
         "versions": {"codec": job.codec_version, **software_versions()}, "command": job.command,
-        "clip_sha256": job.clip_sha256, "status": "ok" if error is None else "failed", "error": error, "id": job.id,
-        "schema_number": SCHEMA, "identity": job.identity,
+        "clip_sha256": job.clip_sha256, "id": job.id, "schema_number": SCHEMA, "identity": job.identity,
     }  # fmt: skip
-    return Record(**{**known, **(values or {})})

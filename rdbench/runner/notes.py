@@ -1,12 +1,14 @@
 """Notes on a sweep that a user should read before its numbers."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from ..clips import dataset
 from ..errors import MediaError
 from ..video.conditions import find_conditions
-from ..video.ffmpeg import MATRICES, probe
+from ..video.ffmpeg import MATRICES, VideoStream, probe
+from ..video.readers import list_images
 from .sweep import Job
 
 _NAMES = {"bt601": "BT.601", "bt709": "BT.709"}
@@ -25,13 +27,36 @@ def color_notes(jobs: Sequence[Job]) -> Iterator[str]:
             )
 
 
+def alpha_notes(jobs: Sequence[Job]) -> Iterator[str]:
+    """A sentence for each clip with an alpha plane, which no codec gets."""
+    clips = {(job.clip.label, job.clip.name): job for job in jobs}
+    for job in clips.values():
+        if (note := alpha_note(job.clip, job.ffmpeg)) is not None:
+            yield note
+
+
+def alpha_note(clip: dataset.Sequence, ffmpeg: str | None) -> str | None:
+    """The sentence on the clip's alpha plane; None where it has none."""
+    stream = _probe_file(clip, ffmpeg)
+    if stream is None or not stream.alpha:
+        return None
+    return f"Note: the alpha plane of {clip.label}:{clip.name} is left out; only its colors are coded and measured."
+
+
 def tagged_matrix(clip: dataset.Sequence, ffmpeg: str | None) -> str | None:
     """The name of the matrix that the clip's file is tagged with; None for raw frames, images, files without one."""
-    path = Path(clip.path)
-    if clip.kind == "raw" or not path.is_file():
-        return None
+    stream = _probe_file(clip, ffmpeg) if Path(clip.path).is_file() else None
+    return None if stream is None or stream.matrix is None else MATRICES[stream.matrix]
+
+
+def _probe_file(clip: dataset.Sequence, ffmpeg: str | None) -> VideoStream | None:
+    """What ffmpeg says of the clip's file, or of the first image of its folder; None for raw frames."""
+    return None if clip.kind == "raw" else _probe_path(Path(clip.path), ffmpeg)
+
+
+@lru_cache(maxsize=1024)
+def _probe_path(path: Path, ffmpeg: str | None) -> VideoStream | None:
     try:
-        matrix = probe(path, ffmpeg).matrix
+        return probe(list_images(path)[0] if path.is_dir() else path, ffmpeg)
     except MediaError:
         return None
-    return None if matrix is None else MATRICES[matrix]

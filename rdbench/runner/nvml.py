@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 Handle = Any
@@ -59,6 +60,49 @@ def find_gpus(nvml: Any, device: str, environment: Mapping[str, str] | None = No
     by_slot = variables.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     one_model = len({read_name(nvml, handle) for handle in handles}) == 1
     return [handles[number]] if by_slot or one_model else handles
+
+
+@dataclass(frozen=True)
+class VisibleGpu:
+    """A GPU that the user left visible."""
+
+    entry: str
+    """What CUDA_VISIBLE_DEVICES calls it: a number, or a UUID."""
+    free_mb: float | None
+    """MiB that nobody uses; None where the driver does not say so."""
+
+
+def visible_gpus(nvml: Any, environment: Mapping[str, str] | None = None) -> list[VisibleGpu]:
+    """The GPUs that a process with these variables (default: this one's) may use, in CUDA's order where it is set.
+
+    Empty without any, or where they cannot be listed.
+    """
+    variables = os.environ if environment is None else environment
+    try:
+        count = nvml.nvmlDeviceGetCount()
+        if (visible := variables.get("CUDA_VISIBLE_DEVICES")) is None:
+            handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+            return [VisibleGpu(_text(nvml.nvmlDeviceGetUUID(gpu)), _free_mb(nvml, [gpu])) for gpu in handles]
+    except nvml.NVMLError:
+        return []
+    found = []
+    for number, entry in enumerate(_valid_entries(visible)):
+        try:
+            handles = find_gpus(nvml, f"cuda:{number}", variables)
+        except nvml.NVMLError:
+            handles = []
+        if not handles:  # CUDA ignores the first entry that names no GPU, and all behind it
+            break
+        found.append(VisibleGpu(entry, _free_mb(nvml, handles)))
+    return found
+
+
+def _free_mb(nvml: Any, handles: list[Handle]) -> float | None:
+    """MiB free on the GPU; the least of several that it may be."""
+    try:
+        return float(min(nvml.nvmlDeviceGetMemoryInfo(handle).free for handle in handles)) / 2**20
+    except nvml.NVMLError:
+        return None
 
 
 def read_name(nvml: Any, handle: Handle) -> str:

@@ -1,6 +1,5 @@
 """Options of the commands, typed from the command line (or a sweep file) to the session."""
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -23,12 +22,15 @@ from pydantic import (
 
 from ..errors import UsageError, did_you_mean
 from . import defaults
+from .devices import default_jobs
+from .machine import usable_cores
 
 T = TypeVar("T")
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "ray", "slurm")
 MOST_WORKERS = 1 << 16
 """Largest number of threads or of jobs side by side."""
 LARGEST_SEED = (1 << 63) - 1
+MOST_MEGABYTES = 1 << 24
 LONGEST_TIMEOUT = 1e9
 """Seconds, about 32 years; clocks of operating systems end at 292 years."""
 MOST_DIGITS = 9
@@ -48,6 +50,12 @@ def _check_rate_points(text: str) -> str:
     if re.fullmatch(r"[+-]?[0-9]+", text) and not re.fullmatch(rf"0*[1-9][0-9]{{0,{MOST_DIGITS - 1}}}", text):
         raise ValueError
     return text
+
+
+def _check_pairs(pairs: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*=[^\s].*", pair) for pair in pairs):
+        raise ValueError
+    return pairs
 
 
 def _check_seeds(text: str) -> str:
@@ -137,6 +145,10 @@ class RunOptions:
     executor: str
     jobs: int
     """Number of jobs that run side by side."""
+    gpu_memory_mb: int | None = None
+    """MiB of GPU memory for each job; None: as much as its codec expects to need."""
+    slurm: tuple[tuple[str, str], ...] = ()
+    """Options of sbatch, as (`partition`, `gpu`)."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +211,12 @@ class SweepOptions(BaseModel):
         default=None, description=" or ".join(EXECUTORS)
     )
     jobs: Workers | None = Field(default=None, description=f"a whole number from 1 to {MOST_WORKERS}")
+    gpu_memory: Annotated[int, Field(strict=True, ge=1, le=MOST_MEGABYTES)] | None = Field(
+        default=None, description=f"whole MiB of GPU memory for each job, from 1 to {MOST_MEGABYTES}"
+    )
+    slurm: Annotated[Texts, AfterValidator(_check_pairs)] | None = Field(
+        default=None, description="options of sbatch, as partition=gpu"
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -233,7 +251,7 @@ class SweepOptions(BaseModel):
             metrics=_default(self.metrics, defaults.METRICS),
             seeds=self._seeds(),
             device=_default(self.device, defaults.DEVICE),
-            threads=_default(self.threads, max(1, (os.cpu_count() or 1) // parallel)),
+            threads=_default(self.threads, max(1, usable_cores() // parallel)),
             threads_given=self.threads is not None,
             jobs=parallel if self.executor in (None, "local") else None,
             timeout=self.timeout,
@@ -256,9 +274,19 @@ class SweepOptions(BaseModel):
         """The folder, the executor and the number of jobs, with defaults filled in."""
         return RunOptions(
             _default(self.out, Path(defaults.OUT)),
-            _default(self.executor, defaults.EXECUTOR),
-            _default(self.jobs, 1),
+            executor := _default(self.executor, defaults.EXECUTOR),
+            self._parallel(executor),
+            self.gpu_memory,
+            tuple((_underscored(key), value) for key, _, value in (pair.partition("=") for pair in self.slurm or ())),
         )
+
+    def _parallel(self, executor: str) -> int:
+        """Jobs side by side: one for each GPU of this machine that a codec may compute on, else one."""
+        if self.jobs is not None:
+            return self.jobs
+        if executor == "slurm":
+            return defaults.SLURM_JOBS
+        return default_jobs(self.codecs, _default(self.device, defaults.DEVICE)) if executor == "local" else 1
 
 
 def _default(value: T | None, default: T) -> T:
@@ -269,6 +297,10 @@ def _needed(name: str, value: T | None) -> T:
     if value is None:
         raise UsageError(f"Say which {name}: --{name} NAME (see rdbench {name.rstrip('s')}s).")
     return value
+
+
+def _underscored(key: str) -> str:
+    return key.replace("-", "_")
 
 
 def _dashed(key: str) -> str:

@@ -1,6 +1,6 @@
 """A sweep, from plan to records: finished jobs are skipped, failed ones are tried again."""
 
-import errno
+import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ..codec import Progress
 from ..errors import RdbenchError, UsageError
 from ..report.results import Record
+from .executors import find_executor
+from .failure import ends_run
+from .interrupt import Stopped, requested
 from .options import RunOptions
 from .resume import finished_record, with_earlier_threads
 from .sweep import Job
@@ -32,13 +33,17 @@ class Outcome:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Locks the output folder. Raises UsageError where it cannot be written or another run holds the lock."""
+def locked(out: Path, shared: bool = False) -> Iterator[None]:
+    """Locks the output folder, which is made; `shared`: together with others that share it, as their jobs have locks.
+
+    Raises UsageError where it cannot be written, or another command holds the lock.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".rdbench.lock", timeout=0)
-        lock.acquire()
-    except Timeout as error:
+        descriptor = os.open(out / ".rdbench.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
         raise UsageError(f"Another run is writing to {out}; wait for it, or give another folder with --out.") from error
     except OSError as error:
         raise UsageError(
@@ -47,7 +52,7 @@ def locked(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
 
 
 def run(
@@ -58,28 +63,29 @@ def run(
 ) -> Outcome:
     """Runs the jobs without a finished record and calls `finished(job, record, was_there)` for every record.
 
-    The caller holds the lock of the output folder (`locked`).
+    The caller holds the lock of the output folder (`locked`). A job's failure is its record; only a disk that takes no
+    more records ends the run, with the jobs that still run. Raises RdbenchError then.
     """
-    out, executor = options.out, options.executor
-    kept, todo = _split(jobs, out, finished)
-    stop = threading.Event()
-    records = list(kept)
-    if executor == "ray":
-        from .executors.ray import run_jobs
-    else:
-        from .executors.local import run_jobs
+    run_jobs, stop = find_executor(options.executor), threading.Event()
     try:
-        for job, record in run_jobs(todo, out, options.jobs, progress, stop):
+        kept, todo = _split(jobs, options.out, finished)
+        records = list(kept)
+        for job, record in run_jobs(todo, options, progress, stop):
             records.append((job, record))
             finished(job, record, False)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            reason = os.strerror(error.errno or 0)
-            raise RdbenchError(
-                f"Writing to {out} failed ({reason}); make room, run the same command again, and it continues."
-            ) from error
-        raise
+        if not ends_run(error, options.out):
+            raise
+        raise _disk_error(options.out, os.strerror(error.errno or 0)) from error
+    except Stopped as error:
+        if requested():
+            raise
+        raise _disk_error(options.out, "another job has met it first") from error
     return Outcome(tuple(records), len(kept))
+
+
+def _disk_error(out: Path, reason: str) -> RdbenchError:
+    return RdbenchError(f"Writing to {out} failed ({reason}); make room, run the same command again, and it continues.")
 
 
 def _split(

@@ -25,11 +25,13 @@ from ..registry import create, parse_specs, sniff
 from ..report import tables
 from ..report.results import to_frame
 from ..video import BATCH, Frames, Video
+from ..video.checked import CheckedVideo
 from ..video.conditions import find_conditions
 from . import worker
-from .checksum import verify_checksum, write_checksum
+from .checksum import checksum_path, verify_checksum, write_checksum
 from .display import Display, Lines, task_bars
-from .notes import color_notes
+from .executors import for_executor
+from .notes import alpha_note, alpha_notes, color_notes
 from .options import ClipOptions, SweepOptions
 from .resume import finished_record, with_earlier_threads
 from .run import Outcome, locked, run
@@ -44,16 +46,13 @@ def run_session(options: SweepOptions) -> int:
     """Runs a sweep and prints RD points, BD-rates and where everything is; returns the exit status."""
     console = Console(stderr=False)
     run_options = options.run_options()
-    sweep = options.sweep(run_options.jobs)
-    if run_options.executor == "ray" and sweep.device == "auto":
-        from .executors.ray import cluster_device
-
-        sweep = replace(sweep, device=cluster_device())
+    sweep = for_executor(run_options, options.sweep(run_options.jobs))
     start = time.monotonic()
-    with locked(run_options.out):
+    # Ray's jobs write elsewhere and send their files back, so that no lock of a job keeps two runs apart
+    with locked(run_options.out, shared=run_options.executor != "ray"):
         jobs = plan(sweep, _command())
         console.print(f"{len(jobs)} rate points to measure", highlight=False)
-        for note in color_notes(jobs):
+        for note in (*color_notes(jobs), *alpha_notes(jobs)):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         with Display(console, len(jobs)) as display:
             outcome = run(jobs, run_options, display.progress, display.finished)
@@ -117,7 +116,7 @@ def show_plan(options: SweepOptions) -> None:
         unknown += job.estimate is None and not done
         print(f"{job.id}  {job.name:<20} {job.clip.label}:{job.clip.name}  {job.point:<8} {known}")
     more = f", and {unknown} of unknown length" if unknown else ""
-    for note in color_notes(jobs):
+    for note in (*color_notes(jobs), *alpha_notes(jobs)):
         print(note)
     print(f"{len(jobs)} rate points, about {total / 60:.1f} minutes of encoding one after the other{more}.")
 
@@ -153,7 +152,10 @@ def _single_sequence(clip: str, data_folder: Path | None, ffmpeg: str | None) ->
 
 def encode_clip(name: str, clip: str, output: Path, label: str | None, options: ClipOptions) -> None:
     """Encodes one clip into one file, in this process."""
-    _encode_job(single_job(name, clip, label, options), output)
+    job = single_job(name, clip, label, options)
+    if (note := alpha_note(job.clip, job.ffmpeg)) is not None:
+        print(note, file=sys.stderr)
+    _encode_job(job, output)
 
 
 def bench_codec(
@@ -219,17 +221,20 @@ def decode_clip(
         head = bitstream.open("rb").read(64)
     except OSError as error:
         raise UsageError(f"The bitstream {bitstream} cannot be read ({error.strerror}); check its path.") from error
-    verify_checksum(bitstream)
+    checked = verify_checksum(bitstream)
     spec = parse_specs(codec or sniff(head))[0]
     name, chosen = spec.name, create(spec)
     with tempfile.TemporaryDirectory() as scratch:
         device = worker.resolve_device(device, name)
         workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg, chosen.programs))
-        video = chosen.decode(bitstream, workspace)
+        video = CheckedVideo(chosen.decode(bitstream, workspace))
         partial = output.with_name(output.name + ".partial")
         with writable(output):
             count = write_y4m(partial, _span(video, span))
             partial.replace(output)
+    if not checked:
+        missing = f"there is no {checksum_path(bitstream).name} next to {bitstream}"
+        print(f"Note: {missing}; damage that the stream does not show may go unnoticed.", file=sys.stderr)
     print(f"{output}: {count} frames of {video.format.width}x{video.format.height}, decoded by {spec.label}")
 
 
@@ -316,6 +321,8 @@ def measure_clips(
 
     sequence = _single_sequence(reference, Path(data_root) if data_root else None, ffmpeg)
     chosen = find_conditions(conditions)
+    if (note := alpha_note(sequence, ffmpeg)) is not None:
+        print(note, file=sys.stderr)
     ours, theirs = sequence.open(ffmpeg), open_video(test, ffmpeg)
     if span is not None:
         ours, theirs = _parts(ours, theirs, span, (reference, str(test)))

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 from ..codec import Progress
 from ..errors import RdbenchError
 from ..processes import describe_status, read_log_tail
+from . import guard
+from .interrupt import Stopped as Stopped
+from .interrupt import requested
+from .locks import descriptors
 from .sweep import Job
 
 Event = dict[str, Any]
@@ -22,14 +27,13 @@ class JobError(RdbenchError):
     """A stage of a job failed; the message goes into the record."""
 
 
-class Stopped(Exception):
-    """The user stopped the run."""
-
-
 class StageRunner:
-    """Runs the stages of one job, each in its own process, with a log, a time limit and a stop event."""
+    """Runs the stages of one job, each in its own process, with a log, a time limit and a stop event.
 
-    def __init__(self, job: Job, folder: Path, progress: Progress, stop: threading.Event, gpu: int | None) -> None:
+    A guard (`guard.py`) ends the process and what it started should this one die; it holds the lock of the folder.
+    """
+
+    def __init__(self, job: Job, folder: Path, progress: Progress, stop: threading.Event, gpu: str | None) -> None:
         self.job, self.folder, self._progress, self._stop = job, folder.resolve(), progress, stop
         self.environment = {
             **os.environ,
@@ -53,8 +57,9 @@ class StageRunner:
             log.write(f"== {name}: {' '.join(command)}\n".encode())
             log.flush()
             process = subprocess.Popen(
-                command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                env=self.environment, start_new_session=True,
+                [sys.executable, "-I", "-S", guard.__file__, *command], cwd=cwd, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=log, env=self.environment, start_new_session=True,
+                pass_fds=descriptors(self.folder),
             )  # fmt: skip
         events: list[Event] = []
         reader = threading.Thread(target=self._read_events, args=(name, process, events), daemon=True)
@@ -84,7 +89,7 @@ class StageRunner:
                 return
             except subprocess.TimeoutExpired:
                 pass
-            if self._stop.is_set():
+            if self._stop.is_set() or requested():
                 raise Stopped
             if deadline is not None and time.monotonic() > deadline:
                 raise JobError(f"{name} took longer than --timeout {self.job.timeout:g} seconds and was ended.")
@@ -102,6 +107,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         except subprocess.TimeoutExpired:
             continue
     process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _reason(name: str, events: list[Event], status: int, log: Path) -> str:

@@ -13,6 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -21,11 +22,14 @@ from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Workspace
 from ..errors import MediaError, RdbenchError
 from ..registry import find_card, load_codec
 from ..video import BATCH, Frames, Video
+from ..video.checked import CheckedVideo
 from ..video.conditions import find_conditions
 from ..video.hashing import HashedVideo
-from ..video.pipe import PipedVideo, send_video
+from ..video.pipe import PipedVideo, send_failure, send_video
 from .decoder_process import BITSTREAM, hidden_from, sealed_decoder
 from .decoding import DecoderOptions, decode_timed, locate_ffmpeg
+from .failure import describe_failure
+from .reports import check_ledger, check_parts, check_report
 from .sweep import Job
 from .usage import measure_usage
 
@@ -45,7 +49,8 @@ class Events:
         self._stream.flush()
 
     def progress(self, done: float, total: float, text: str) -> None:
-        """The progress callback of a Workspace."""
+        """The progress callback of a Workspace; the numbers may be those of NumPy or torch."""
+        done, total, text = float(done), float(total), str(text)
         now = time.monotonic()
         if now - self._last >= PROGRESS_SECONDS or done >= total:
             self._last = now
@@ -139,8 +144,8 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: 
         seconds = time.perf_counter() - start + workspace.stopwatch.borrowed
     return {
         "seconds": seconds,
-        "parts": workspace.stopwatch.seconds,
-        "report": workspace.report,
+        "parts": check_parts(workspace.stopwatch.seconds),
+        "report": check_report(workspace.report),
         "device": workspace.device,
         "peak_memory_mb": usage.peak_memory_mb,
         "energy": usage.joules,
@@ -150,7 +155,8 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: 
 def decode(codec: str, bitstream: Path, options: DecoderOptions) -> dict[str, Any]:
     """Decodes under the clock; see `decode_timed`."""
     cls = load_codec(codec)
-    return decode_timed(cls, bitstream, options, prepare(codec, options.device, options.threads))
+    result = decode_timed(cls, bitstream, options, prepare(codec, options.device, options.threads))
+    return {**result, "parts": check_parts(result["parts"]), "report": check_report(result["report"])}
 
 
 def send_frames(codec: str, bitstream: Path, options: DecoderOptions, out: IO[bytes]) -> int:
@@ -159,7 +165,7 @@ def send_frames(codec: str, bitstream: Path, options: DecoderOptions, out: IO[by
     device = prepare(codec, options.device, options.threads)
     with tempfile.TemporaryDirectory() as scratch:
         workspace = options.workspace(Path(scratch), device)
-        return send_video(cls.decode(bitstream, workspace), out)
+        return send_video(CheckedVideo(cls.decode(bitstream, workspace)), out)
 
 
 def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
@@ -172,7 +178,7 @@ def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str
         with subprocess.Popen(decoder.command, cwd=decoder.folder, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             try:
-                decoded = HashedVideo(PipedVideo(process.stdout))
+                decoded = HashedVideo(_of_size(PipedVideo(process.stdout), reference))
                 scores = metrics.compare(
                     reference,
                     decoded,
@@ -191,6 +197,14 @@ def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str
         "frames_sha256": decoded.sha256,
         "frame_hashes": decoded.frame_hashes,
     }
+
+
+def _of_size(decoded: Video, reference: Video) -> Video:
+    """The decoded video. Raises MediaError where its frames are not of the reference's size."""
+    sizes = [f"{video.format.width}x{video.format.height}" for video in (decoded, reference)]
+    if sizes[0] != sizes[1]:
+        raise MediaError(f"The decoder gave frames of {sizes[0]}, expected {sizes[1]}.")
+    return decoded
 
 
 def _claim_stdout() -> IO[bytes]:
@@ -212,7 +226,7 @@ def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[s
     if verb == "decode":
         return decode(codec, Path(BITSTREAM), options)
     if verb == "ledger":
-        return {"ledger": dict(load_codec(codec).ledger(Path(BITSTREAM)))}
+        return {"ledger": check_ledger(load_codec(codec).ledger(Path(BITSTREAM)), Path(BITSTREAM).stat().st_size)}
     send_frames(codec, Path(BITSTREAM), options, stream)
     return None
 
@@ -223,18 +237,21 @@ def main() -> int:
     events = Events(stream)
     try:
         result = _dispatch(sys.argv[1:], stream, events)
+        if result is not None:
+            events.send("result", **result)
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
         traceback.print_exc()
-        message = str(error) if isinstance(error, RdbenchError) else f"{type(error).__name__}: {error}"
+        message = describe_failure(error)
         if isinstance(error, MemoryError) or "out of memory" in message.lower():
             message = f"It ran out of memory ({message}); use a smaller size, or a machine with more."
-        if sys.argv[1] != "send":
-            events.send("error", message=message)
+        with suppress(OSError):  # nobody reads any more
+            if sys.argv[1] == "send":
+                send_failure(message, stream)
+            else:
+                events.send("error", message=message)
         return 1
-    if result is not None:
-        events.send("result", **result)
     return 0
 
 

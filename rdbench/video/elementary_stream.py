@@ -10,7 +10,7 @@ import ffmpeg as ffmpeg_python
 import numpy as np
 
 from ..errors import MediaError
-from .ffmpeg import find_ffmpeg, open_output, read_exactly
+from .ffmpeg import file_url, find_ffmpeg, open_output, read_exactly
 from .pipe import split_planes
 from .readers import FRAME, HEADER_LIMIT, parse_y4m
 from .video import BATCH, Frames, Video, VideoFormat
@@ -30,7 +30,8 @@ class ElementaryStream(Video):
         self.frames = None
         self._path, self._demuxer, self._error = path, demuxer, error
         strict: dict[str, str | None] = {"err_detect": "explode", "xerror": None}
-        source = ffmpeg_python.input(str(path), format=demuxer, noautorotate=None, threads=threads, **strict)["v:0"]
+        strict |= {"noautorotate": None, "threads": str(threads)}
+        source = ffmpeg_python.input(file_url(path), format=demuxer, **strict)["v:0"]
         # `strict` allows y4m its later pixel formats: more than 8 bit, and gray
         output = source.output("pipe:", format="yuv4mpegpipe", strict=-1, fps_mode="passthrough")
         self._command = output.global_args("-nostdin", "-v", "error").compile(cmd=find_ffmpeg(ffmpeg))

@@ -30,6 +30,11 @@ MATRICES = {"bt709": "BT.709", "smpte170m": "BT.601", "bt470bg": "BT.601", "fcc"
 """Conversion matrices by ffmpeg's names."""
 
 
+def file_url(path: Path | str) -> str:
+    """The path as ffmpeg takes it whatever characters it has: a colon would name a protocol, a dash an option."""
+    return f"file:{path}"
+
+
 def find_ffmpeg(path: str | None = None) -> str:
     """The ffmpeg to use: the one given, RDBENCH_FFMPEG, or the one of imageio-ffmpeg. Raises MediaError."""
     wanted = path or os.environ.get("RDBENCH_FFMPEG")
@@ -78,12 +83,14 @@ class VideoStream:
     pix_fmt: str
     matrix: str | None = None
     """ffmpeg's name of the conversion matrix that the stream is tagged with, as `bt709` or `smpte170m`."""
+    alpha: bool = False
+    """Whether the stream has an alpha plane, which is not among the frames that are read."""
 
 
 def probe(path: Path, ffmpeg: str | None = None, stream: int = 0, arguments: tuple[str, ...] = ()) -> VideoStream:
     """The format of a video stream of the file (0: the first). Raises MediaError for a file without one."""
     program = find_ffmpeg(ffmpeg)
-    command = [program, "-hide_banner", "-nostdin", *arguments, "-i", str(path)]
+    command = [program, "-hide_banner", "-nostdin", *arguments, "-i", file_url(path)]
     printed = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace")
     lines = [m[1] for line in printed.splitlines() if (m := _VIDEO_LINE.search(line)) and "attached pic" not in line]
     if not lines:
@@ -106,7 +113,8 @@ def _parse_stream(line: str, path: Path) -> VideoStream:
     chroma, depth, native = _pixel_format(pixel[1], path)
     full = "yuvj" in pixel[1] or re.search(r"\(pc[,)]", line) is not None or chroma == "rgb"
     format = VideoFormat(int(size[1]), int(size[2]), chroma, depth, rate, full)
-    return VideoStream(format, native, _tagged_matrix(line[pixel.end() :]))
+    alpha = re.match(r"yuva|gbrap|rgba|bgra|argb|abgr", pixel[1]) is not None
+    return VideoStream(format, native, _tagged_matrix(line[pixel.end() :]), alpha)
 
 
 def _tagged_matrix(rest: str) -> str | None:

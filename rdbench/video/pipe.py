@@ -1,4 +1,7 @@
-"""Decoded frames between two processes: a JSON line with the format, then raw planes, then an end mark."""
+"""Decoded frames between two processes: a JSON line with the format, then raw planes, then an end mark.
+
+Instead of the format, a frame or the end mark there may be a mark of failure, and a JSON line with its reason.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +12,10 @@ import numpy as np
 
 from ..errors import MediaError
 from .video import BATCH, Frames, Video, VideoFormat
+
+FAILURE = b"X"
+LONGEST_LINE = 1 << 16
+"""Bytes of the longest line that is read."""
 
 
 def format_to_dict(fmt: VideoFormat) -> dict[str, Any]:
@@ -36,19 +43,27 @@ def send_video(video: Video, stream: IO[bytes]) -> int:
     return count
 
 
+def send_failure(reason: str, stream: IO[bytes]) -> None:
+    """Ends what `send_video` began, or did not begin, with the reason why there are no more frames."""
+    stream.write(FAILURE + json.dumps(reason).encode() + b"\n")
+    stream.flush()
+
+
 class PipedVideo(Video):
     """The frames that `send_video` writes in another process; they can be read once."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        header = stream.readline(4096)
+        header = stream.readline(LONGEST_LINE)
+        if header.startswith(FAILURE):
+            raise MediaError(_reason(header[1:]))
         if not header.endswith(b"\n"):
             raise MediaError("The decoder ended before its first frame; see the reason in its log.")
         self.format = format_from_dict(json.loads(header))
         self.frames = None
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
-        """The frames as they arrive. Raises MediaError when the sender stops before its end mark."""
+        """The frames as they arrive. Raises MediaError when the sender fails, or stops before its end mark."""
         waiting: list[bytes] = []
         while (mark := self._stream.read(1)) == b"F":
             raw = self._stream.read(self.format.frame_bytes)
@@ -60,11 +75,20 @@ class PipedVideo(Video):
                 waiting = []
         if waiting:
             yield self._join(waiting)
+        if mark == FAILURE:
+            raise MediaError(_reason(self._stream.readline(LONGEST_LINE)))
         if mark != b"E":
             raise MediaError("The decoder ended before its last frame; see the reason in its log.")
 
     def _join(self, raw: list[bytes]) -> Frames:
         return split_planes(np.frombuffer(b"".join(raw), self.format.dtype).reshape(len(raw), -1), self.format)
+
+
+def _reason(line: bytes) -> str:
+    try:
+        return str(json.loads(line))
+    except ValueError:
+        return "The decoder failed; see the reason in its log."
 
 
 def split_planes(samples: "np.ndarray[Any, Any]", fmt: VideoFormat) -> Frames:

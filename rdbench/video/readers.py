@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import MediaError
 from .conditions import Conditions
 from .depth import change_depth
-from .ffmpeg import find_ffmpeg, probe, raw_output, read_frames
+from .ffmpeg import file_url, find_ffmpeg, probe, raw_output, read_frames
 from .pipe import split_planes
 from .video import BATCH, Chroma, Frames, Plane, Video, VideoFormat
 
@@ -26,6 +27,8 @@ FRAME = b"FRAME\n"
 """The line before each frame of a y4m file, where it has no parameters."""
 MAX_SIDE = 1 << 15
 """Largest width or height that a y4m header may give (our choice)."""
+MAX_RATE = 10_000
+"""Largest number of frames per second that a y4m header may give (our choice)."""
 
 
 def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> Video:
@@ -37,6 +40,8 @@ def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> Video:
         return ImageFolder(path, ffmpeg)
     if path.stat().st_size == 0:
         raise MediaError(f"{path} is empty; get it again.")
+    if path.suffix.lower() in IMAGES:
+        _check_no_pattern(path)
     with path.open("rb") as file:
         y4m = file.read(9) == b"YUV4MPEG2"
     return Y4mVideo(path) if y4m else FfmpegVideo(path, ffmpeg, stream)
@@ -49,7 +54,7 @@ class FfmpegVideo(Video):
         probed = probe(path, ffmpeg, stream)
         self.format, self.frames = probed.format, None
         self._path = path
-        source = ffmpeg_python.input(str(path), noautorotate=None)[f"v:{stream}"]
+        source = ffmpeg_python.input(file_url(path), noautorotate=None)[f"v:{stream}"]
         self._command = raw_output(source, probed.pix_fmt, find_ffmpeg(ffmpeg))
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
@@ -62,13 +67,44 @@ class FfmpegVideo(Video):
             raise MediaError(f"{self._path} has no frames; it is damaged or cut short.")
 
 
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder, with numbers in their names as numbers: 2.png before 10.png.
+
+    Raises MediaError where there is none, or where two names tell no order, as 1.png and 01.png.
+    """
+    files = sorted((f for f in folder.iterdir() if f.suffix.lower() in IMAGES), key=_words_and_numbers)
+    if not files:
+        raise MediaError(f"The folder {folder} holds no images ({', '.join(IMAGES)}); name a folder that does.")
+    for file in files:
+        _check_no_pattern(file)
+    for before, after in pairwise(files):
+        if _words_and_numbers(before) == _words_and_numbers(after):
+            raise MediaError(
+                f"The names {before.name} and {after.name} in {folder} do not say which is first; number the images."
+            )
+    return files
+
+
+def _check_no_pattern(image: Path) -> None:
+    """Raises MediaError for a path such as `a%03d.png`, for which ffmpeg would read `a001.png`."""
+    if re.search(r"%[0-9]*d", str(image)):
+        raise MediaError(f"ffmpeg takes the % in {image} for the place of a number; rename it.")
+
+
+def _words_and_numbers(path: Path) -> tuple[str | int, ...]:
+    """`a2b10.png` -> `a`, 2, `b`, 10, and an empty text; every second one is a number."""
+    parts = re.split(r"([0-9]+)", path.stem)
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts))
+
+
 class ImageFolder(Video):
-    """The images of a folder in the order of their names, all of one size and format."""
+    """The images of a folder in the order of their names (`list_images`), all of one size and format.
+
+    They are read as they are stored: a rotation that a file asks for in its metadata (EXIF) is not applied.
+    """
 
     def __init__(self, folder: Path, ffmpeg: str | None = None, frame_rate: Fraction = Fraction(25)) -> None:
-        self._files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGES)
-        if not self._files:
-            raise MediaError(f"The folder {folder} holds no images ({', '.join(IMAGES)}); name a folder that does.")
+        self._files = list_images(folder)
         self._ffmpeg = ffmpeg
         self._first = probe(self._files[0], ffmpeg)
         self.format = replace(self._first.format, frame_rate=frame_rate)
@@ -84,7 +120,8 @@ class ImageFolder(Video):
         probed = probe(file, self._ffmpeg)
         if replace(probed.format, frame_rate=self.format.frame_rate) != self.format:
             raise MediaError(f"{file} differs in size or pixel format from {self._files[0].name}; make them alike.")
-        command = raw_output(ffmpeg_python.input(str(file)), self._first.pix_fmt, find_ffmpeg(self._ffmpeg))
+        source = ffmpeg_python.input(file_url(file), noautorotate=None)
+        command = raw_output(source, self._first.pix_fmt, find_ffmpeg(self._ffmpeg))
         (frames,) = read_frames(command, self.format, str(file), 1)
         return frames
 
@@ -154,14 +191,22 @@ def parse_y4m(line: str, path: Path) -> VideoFormat:
     tags = {word[0]: word[1:] for word in reversed(line.split()[1:]) if not word.startswith("X")}
     try:
         width, height = int(tags["W"]), int(tags["H"])
-        up, _, down = tags.get("F", "25:1").partition(":")
-        rate = Fraction(int(up), int(down or 1)) if int(up) else Fraction(25)
+        rate = _y4m_rate(tags.get("F", "0:0"))
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise MediaError(f"{path} has a y4m header without a proper size or rate; it is damaged.") from error
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise MediaError(f"{path} gives a size of {width}x{height}, which no video has; it is damaged.")
+    if not 0 < rate <= MAX_RATE or max(rate.numerator, rate.denominator) >= 1 << 31:
+        raise MediaError(f"{path} gives a frame rate of {tags['F']}, which no video has; correct its header.")
     chroma, depth = _y4m_chroma(tags.get("C", "420"), path)
     return VideoFormat(width, height, chroma, depth, rate, "XCOLORRANGE=FULL" in line)
+
+
+def _y4m_rate(text: str) -> Fraction:
+    """The rate of a tag such as `30000:1001`; 25 for 0:0, which stands for an unknown one. Raises ValueError."""
+    up, _, down = text.partition(":")
+    over, under = int(up), int(down or 1)
+    return Fraction(25) if over == under == 0 else Fraction(over, under)
 
 
 def _y4m_chroma(name: str, path: Path) -> tuple[Chroma, int]:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,14 @@ def test_what_a_declaration_says_of_seed_and_threads(tmp_path: Path) -> None:
         ('label = "q{rate}" -> label = "q{speed}"', r"rate.label has the unknown field \{speed\}"),
         ("summary = -> sumary =", "unknown key 'sumary'|lacks 'summary'"),
         ("points = [10, 20] -> points = []", "points"),
+        ("points = [10, 20] -> points = [nan]", "points.*finite"),
+        ("points = [10, 20] -> points = [10, inf]", "points.*finite"),
+        ("range = [0, 30.5] -> range = [0, nan]", "range.*finite"),
+        ('label = "q{rate}" -> label = "q"', "rate.label 'q' lacks {rate}"),
+        ('[output] -> [output]\nname = "../../evil.y4m"', "output.name '../../evil.y4m' points outside its folder"),
+        ('[output] -> [output]\nname = "/tmp/evil.y4m"', "output.name '/tmp/evil.y4m' points outside"),
+        ('[output] -> [output]\nname = ".."', "output.name '..' points outside"),
+        ("[input] -> [input]\nname = 'up/in.yuv'", "input.name 'up/in.yuv' points outside"),
         ("'done (\\d+)' -> 'done \\d+'", "0 groups; it needs exactly one"),
         ("'done (\\d+)' -> 'done ('", "no regular expression"),
         ("[settings.speed] -> [settings.rate]", "setting 'rate' needs another name"),
@@ -312,6 +321,45 @@ def test_programs_that_fail(toml: Path, tmp_path: Path, monkeypatch: pytest.Monk
         path.write_bytes(damaged)
         with pytest.raises(BitstreamError):
             cls.decode(path, workspace)
+
+
+CHATTER = """
+import sys
+line = b"." * 1023 + b"\\n"
+print("first words", flush=True)
+for index in range({blocks}):
+    sys.stdout.buffer.write(1024 * line)
+    sys.stdout.buffer.write(b"done %d of all\\n" % index)
+sys.stdout.buffer.flush()
+sys.exit("last words")
+"""
+
+
+def test_a_log_keeps_its_ends_and_progress_reads_the_last_one(tmp_path: Path) -> None:
+    """64 MiB are printed; the worker's own memory, which a log read as a whole would fill, is not touched."""
+    path = write(tmp_path)
+    (tmp_path / "program.py").write_text(CHATTER.format(blocks=64))
+    cls, shown = load(path), list[str]()
+    codec = cls(cls.Settings())
+    (tmp_path / "work").mkdir()
+    workspace = Workspace(tmp_path / "work", host=Host(programs=codec.programs),
+                          progress=lambda done, total, text: shown.append(text))  # fmt: skip
+    video = waves(VideoFormat(64, 48), 3)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EncoderError, match="last words"):
+            codec.encode(
+                Source(video, video), codec.rate_point("q10", Clip(video.format, 3)), tmp_path / "out.bin", workspace
+            )
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    log = (tmp_path / "work" / "encode.log").read_bytes()
+    assert len(log) < 3 << 20
+    assert log.startswith(b"first words\n")
+    assert re.search(rb"\n\[\d{8} bytes are left out here\]\n", log)
+    assert log.endswith(b"done 63 of all\nlast words\n")
+    assert shown[-1] == "3 of 3 frames coded"
 
 
 def test_what_the_program_does_not_code_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from rdbench.codec import Clip, CodecCard, Host, RatePoint, Source, Value, Works
 from rdbench.codecs import menu
 from rdbench.codecs.ffmpeg import FfmpegCodec, LibaomCodec, SvtAv1Codec, VvencCodec, X264Codec, X265Codec
 from rdbench.errors import BitstreamError, EncoderError, UsageError
+from rdbench.runner.decoding import DecoderOptions, decode_once
 from rdbench.video import BATCH, Frames, Video, VideoFormat
 from rdbench.video.ffmpeg import find_ffmpeg
 from rdbench.video.readers import Cut, Scaled, open_video
@@ -207,6 +208,16 @@ def test_a_decoding_is_one_ffmpeg_with_the_given_threads(tmp_path: Path) -> None
     assert "-threads 3" in call.partition(" -i ")[0]
     again = X264Codec.decode(path, Workspace(tmp_path))
     assert again.format == video.format  # also before the frames are read
+
+
+def test_the_clock_holds_one_start_of_ffmpeg(tmp_path: Path) -> None:
+    """Whatever the harness asks of the video in a timed decoding, no second ffmpeg is started for it."""
+    path = code(make(X264Codec, preset="fast"), Waves(VideoFormat(64, 48)), tmp_path, "crf20")
+    calls, program = tmp_path / "calls", tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {find_ffmpeg()} "$@"\n')
+    program.chmod(0o755)
+    assert decode_once(X264Codec, path, DecoderOptions("cpu", 1, str(program), {}), "cpu").frames == 5
+    assert len(calls.read_text().splitlines()) == 1
 
 
 def test_arguments_need_no_binary() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli
+from PIL import Image
 
 from rdbench.video.ffmpeg import find_ffmpeg, probe
 
@@ -47,3 +48,22 @@ def test_run_prints_the_note(cli: Cli, tmp_path: Path) -> None:
     done = cli("run", "--codecs", "toy", "--dataset", str(clip), "--rate-points", "1", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("is tagged BT.709") == 1
+
+
+@pytest.mark.parametrize(("pix_fmt", "noted"), [("yuva420p", 1), ("yuv420p", 0)])
+def test_alpha_that_is_left_out_is_noted(cli: Cli, tmp_path: Path, pix_fmt: str, noted: int) -> None:
+    command = [find_ffmpeg(), "-v", "error", "-f", "lavfi", "-i", "color=red:size=64x48:rate=25", "-frames:v", "2",
+               "-pix_fmt", pix_fmt, "-c:v", "ffv1", str(tmp_path / "clip.mkv")]  # fmt: skip
+    subprocess.run(command, check=True)
+    done = cli("plan", "--codecs", "toy", "--dataset", "clip.mkv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the alpha plane of files:clip is left out") == noted
+
+
+def test_alpha_of_images_is_noted(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in (1, 2):
+        Image.new("RGBA", (64, 48), (10, 20, 30, 128)).save(tmp_path / "images" / f"{number}.png")
+    done = cli("plan", "--codecs", "toy", "--dataset", "images")
+    assert done.returncode == 0, done.stderr
+    assert "the alpha plane of files:images is left out" in done.stdout

@@ -35,7 +35,7 @@ def test_a_sweep_file_has_seeds_and_the_command_line_replaces_them(tmp_path: Pat
 
 
 def test_the_sweep_knows_whether_threads_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("rdbench.runner.options.usable_cores", lambda: 8)
     default, given = BASIC.sweep(4), BASIC.model_copy(update={"threads": 3}).sweep(4)
     assert (default.threads, default.threads_given, default.jobs) == (2, False, 4)
     assert (given.threads, given.threads_given) == (3, True)

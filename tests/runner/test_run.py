@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,25 @@ def test_two_runs_do_not_share_a_folder(cli: Cli, small_clip: Path, tmp_path: Pa
     assert "Another run" in done.stderr
 
 
+def test_two_runs_with_one_folder_divide_the_jobs(small_clip: Path, tmp_path: Path, toy_site: Path) -> None:
+    """Each job is done once, two of them at a time, and both runs list all of them."""
+    command = [sys.executable, "-m", "rdbench.cli", "run", "--codecs", "toy,toy[sleep=0.1],toy[sleep=0.2]",
+               "--dataset", str(small_clip), "--rate-points", "all,most", "--threads", "1", "--out", "out"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(toy_site), os.environ.get("PYTHONPATH", "")])}
+    runs = [
+        subprocess.Popen(command, cwd=tmp_path, text=True, env=environment, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    printed = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert all("[6/6]" in text for text in printed)
+    logs = [path.read_text() for path in (tmp_path / "out").rglob("log.txt")]
+    assert [log.count("== encode") for log in logs] == [1] * 6
+    files = [*(tmp_path / "out").rglob("record.json")]
+    starts = [datetime.fromisoformat(json.loads(path.read_text())["started"]).timestamp() for path in files]
+    spans = sorted(zip(starts, (path.stat().st_mtime for path in files), strict=True))
+    assert any(second < end for (_, end), (second, _) in pairwise(spans))
+
+
 def test_interrupt_stops_cleanly_and_the_next_run_continues(
     cli: Cli, small_clip: Path, tmp_path: Path, toy_site: Path
 ) -> None:
@@ -117,7 +138,7 @@ def test_interrupt_stops_cleanly_and_the_next_run_continues(
         (["--codecs", "toy", "--conditions", "rgb602"], "rgb601"),
         (["--codecs", "toy", "--metrics", "ssim"], "ms_ssim"),
         (["--codecs", "toy", "--set", "x265.crf=3"], "x265"),
-        (["--codecs", "toy", "--executor", "slurm"], "slurm"),
+        (["--codecs", "toy", "--executor", "sun"], "slurm"),
         (["--codecs", "toy", "--jobs", "0"], "--jobs"),
     ],
 )

@@ -121,6 +121,16 @@ def test_a_flipped_byte_is_found_beside_the_checksum(cli: Cli, coded: Path, at: 
     assert "Traceback" not in done.stderr
 
 
+def test_decoding_without_the_checksum_is_noted(cli: Cli, coded: Path) -> None:
+    with_checksum = cli("decode", "clip.bin", "-o", "clip.y4m")
+    assert (with_checksum.returncode, with_checksum.stderr) == (0, "")
+    coded.with_name("clip.bin.sha256").unlink()
+    without = cli("decode", "clip.bin", "-o", "clip.y4m")
+    assert without.returncode == 0
+    assert "no clip.bin.sha256 next to clip.bin" in without.stderr
+    assert "damage that the stream does not show may go unnoticed" in without.stderr
+
+
 def test_a_damaged_bitstream_is_encoded_again_not_measured(cli: Cli, small_clip: Path, tmp_path: Path) -> None:
     common = ("run", "--codecs", "toy", "--dataset", str(small_clip), "--rate-points", "all", "--out", "out")
     assert cli(*common).returncode == 0

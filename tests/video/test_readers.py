@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_y4m
+from PIL import Image
 
 from rdbench.errors import MediaError
 from rdbench.video import Frames, VideoFormat
-from rdbench.video.ffmpeg import find_ffmpeg
+from rdbench.video.elementary_stream import ElementaryStream
+from rdbench.video.ffmpeg import find_ffmpeg, probe
 from rdbench.video.readers import (
     ConvertedVideo,
     Cropped,
@@ -115,3 +117,100 @@ def test_frames_have_a_stable_hash() -> None:
     fmt = VideoFormat(2, 1, "gray")
     video = MemoryVideo(fmt, Frames((np.array([[[1, 2]], [[3, 4]]], np.uint8),)))
     assert sha256_of(video) == hashlib.sha256(bytes([1, 2, 3, 4])).hexdigest()
+
+
+def write_images(folder: Path, names: list[str]) -> list[int]:
+    """Gray images of 8x6, each of one value; returns the values in the order of the names."""
+    folder.mkdir()
+    values = [10 * (index + 1) for index in range(len(names))]
+    for name, value in zip(names, values, strict=True):
+        Image.new("L", (8, 6), value).save(folder / name)
+    return values
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{number}.png" for number in range(1, 13)],
+        ["shot1_9.png", "shot1_10.png", "shot2_1.png", "shot10_1.png"],
+        ["001.png", "002.png", "010.png"],
+    ],
+)
+def test_images_come_in_the_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
+    values = write_images(tmp_path / "images", names)
+    read = [int(frame) for batch in open_video(tmp_path / "images").batches() for frame in batch.planes[0][:, 0, 0]]
+    assert read == values
+
+
+@pytest.mark.parametrize("names", [["1.png", "01.png"], ["1.png", "2.png", "2.bmp"]])
+def test_names_that_tell_no_order_are_refused(tmp_path: Path, names: list[str]) -> None:
+    write_images(tmp_path / "images", names)
+    with pytest.raises(MediaError, match="do not say which is first"):
+        open_video(tmp_path / "images")
+
+
+@pytest.mark.parametrize("name", ["", "a%03d.png"])
+def test_a_name_that_stands_for_other_images_is_refused(tmp_path: Path, name: str) -> None:
+    write_images(tmp_path / "images", ["a001.png", "a%03d.png"])
+    with pytest.raises(MediaError, match=r"a%03d\.png .*rename"):
+        open_video(tmp_path / "images" / name)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_images_with_a_rotation_are_read_as_they_are_stored(tmp_path: Path, orientation: int) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    left_to_right = np.broadcast_to(np.arange(0, 240, 5, np.uint8), (32, 48))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(left_to_right).save(folder / "1.jpg", quality=100, exif=exif)
+    (batch,) = open_video(folder).batches()
+    assert batch.planes[0].shape == (1, 32, 48)
+    assert np.abs(batch.planes[0][0].astype(int) - left_to_right).max() <= 3
+
+
+@pytest.mark.parametrize("rate", ["-25:1", "25:-1", "0:1", "1:0", "99999999:1", "1:4294967296", "x:1"])
+def test_a_y4m_rate_that_no_video_has_is_refused(tmp_path: Path, rate: str) -> None:
+    path = make_y4m(tmp_path / "a.y4m", 16, 16, 1)
+    path.write_bytes(path.read_bytes().replace(b" F25:1 ", f" F{rate} ".encode(), 1))
+    with pytest.raises(MediaError, match=r"a\.y4m.*(rate|header)"):
+        open_video(path)
+
+
+@pytest.mark.parametrize(("rate", "value"), [("0:0", 25), ("30000:1001", Fraction(30000, 1001)), ("1:3600", None)])
+def test_y4m_rates(tmp_path: Path, rate: str, value: Fraction | None) -> None:
+    path = make_y4m(tmp_path / "a.y4m", 16, 16, 1)
+    path.write_bytes(path.read_bytes().replace(b" F25:1 ", f" F{rate} ".encode(), 1))
+    assert open_video(path).format.frame_rate == (value or Fraction(rate.replace(":", "/")))
+
+
+@pytest.mark.parametrize("name", ["a:b.mkv", "-i.mkv", "http:x.mkv", "a'b c.mkv"])
+def test_file_names_that_ffmpeg_would_take_for_something_else(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write = [find_ffmpeg(), "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=25", "-frames:v", "2",
+             "-pix_fmt", "yuv420p", "-c:v"]  # fmt: skip
+    subprocess.run([*write, "ffv1", f"file:{name}"], check=True)
+    assert sum(len(batch) for batch in open_video(Path(name)).batches()) == 2
+    bare = name.replace(".mkv", ".h264")
+    subprocess.run([*write, "libx264", f"file:{bare}"], check=True)
+    stream = ElementaryStream(Path(bare), "h264")
+    assert (stream.format.width, sum(len(batch) for batch in stream.batches())) == (64, 2)
+
+
+def test_images_with_such_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = write_images(Path("in:1"), ["-1.png", "-2.png"])
+    (batch,) = open_video(Path("in:1")).batches()
+    assert batch.planes[0][:, 0, 0].tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "alpha"), [("yuva420p", True), ("yuv420p", False), ("bgra", True), ("bgr0", False), ("gbrap", True)]
+)
+def test_an_alpha_plane_is_known(tmp_path: Path, pix_fmt: str, alpha: bool) -> None:
+    command = [find_ffmpeg(), "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=25", "-frames:v", "1",
+               "-pix_fmt", pix_fmt, "-c:v", "ffv1", str(tmp_path / "a.mkv")]  # fmt: skip
+    subprocess.run(command, check=True)
+    assert probe(tmp_path / "a.mkv").alpha == alpha

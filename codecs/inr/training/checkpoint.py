@@ -1,6 +1,9 @@
 """Checkpoints of a training: written in the background, read with torch's weights-only reader."""
 
 import copy
+import os
+import sys
+import zipfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +13,9 @@ import torch
 from torch import Tensor
 
 from rdbench.errors import RdbenchError
+
+NEEDED = ("recipe", "stage", "epoch", "seconds", "curve", "network", "scheme", "optimizer", "average")
+"""What every checkpoint has."""
 
 
 class Checkpoint:
@@ -21,17 +27,34 @@ class Checkpoint:
         self._pending: Future[None] | None = None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The last saved state, None without one. Raises RdbenchError for a damaged file."""
+        """The last saved state, None without one. A file that cannot be read is set aside, which the log says."""
         if not self.path.exists():
             return None
         try:
-            return dict(torch.load(self.path, map_location=device, weights_only=True))
+            return self._read(device)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise self.misfit() from error
+            reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+        aside = self.path.with_name(self.path.name + ".damaged")
+        os.replace(self.path, aside)
+        print(f"{self.path} is damaged ({reason}); it is now {aside.name}, and the training starts again.",
+              file=sys.stderr)  # fmt: skip
+        return None
+
+    def _read(self, device: torch.device) -> dict[str, Any]:
+        """The state in the file. Raises an exception of any class where it is damaged."""
+        with zipfile.ZipFile(self.path) as archive:  # torch does not compare the checksums in its files
+            if (name := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {name} is wrong")
+        saved = dict(torch.load(self.path, map_location=device, weights_only=True))
+        if missing := [name for name in NEEDED if name not in saved]:
+            raise ValueError(f"{missing[0]} is missing")
+        return saved
 
     def misfit(self) -> RdbenchError:
         """The error for a checkpoint of another training."""
-        return RdbenchError(f"The checkpoint {self.path} is damaged or of another recipe; delete it and run again.")
+        return RdbenchError(f"The checkpoint {self.path} is of another recipe; delete it and run again.")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Copies the state now and writes it in the background."""

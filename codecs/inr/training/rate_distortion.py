@@ -140,17 +140,21 @@ def plain_stages(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     return tuple(stage for stage in stages if not (stage.sparsity or stage.noise or stage.rate_weight))
 
 
+def pretraining_key(stages: Sequence[Stage], point: RatePoint) -> str | None:
+    """The key of the artifact that `share_pretraining` makes; None where every stage has the rate in its loss."""
+    return None if all(stage.rate_weight for stage in stages) else f"{point.settings['size']}"
+
+
 def share_pretraining(
     stages: Sequence[Stage], point: RatePoint, workspace: Workspace, train: Callable[[Workspace, Sequence[Stage]], None]
 ) -> None:
     """Trains the stages before the rate once for all lambdas (T-NeRV, section 5.2); the trainer resumes from there."""
     before = [stage for stage in stages if not stage.rate_weight]
     own: Path = workspace.folder / CHECKPOINT
-    if not before or own.exists():
+    key = pretraining_key(stages, point)
+    if key is None or own.exists():
         return
-    shared = workspace.artifact(
-        f"{point.settings['size']}", lambda folder: train(replace(workspace, folder=folder), before)
-    )
+    shared = workspace.artifact(key, lambda folder: train(replace(workspace, folder=folder), before))
     partial = own.with_suffix(".copy")
     shutil.copyfile(shared / CHECKPOINT, partial)
     partial.replace(own)

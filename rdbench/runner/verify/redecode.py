@@ -15,6 +15,7 @@ from ...video import VideoFormat
 from ..decoder_process import hidden_from, sealed_decoder, worker_command
 from ..decoding import DecoderOptions
 from ..devices import device_class
+from ..failure import LIMITS
 from ..machine import cpu_model, describe_gpu, software_versions
 from ..stage import Event, JobError, StageRunner
 from ..sweep import Job
@@ -38,8 +39,6 @@ NOT_CHECKED = (
 )
 ROOM = 3
 """Copies of a bitstream for which the disk must have room."""
-LIMITS = ("memory", "--timeout", "No space left")
-"""Words of errors that are due to this machine, not to the bitstream."""
 
 
 @dataclass(frozen=True)

@@ -306,13 +306,35 @@ def test_a_diverging_training_is_an_error(tmp_path: Path) -> None:
         train(tmp_path, FIT, network=network)
 
 
-def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_an_error(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_recipe_is_an_error(tmp_path: Path) -> None:
     train(tmp_path, FIT)
-    with pytest.raises(RdbenchError, match="another recipe"):
+    with pytest.raises(RdbenchError, match=r"another recipe.*delete it"):
         train(tmp_path, replace(FIT, lr=0.01))
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(RdbenchError, match="delete it"):
-        train(tmp_path, FIT)
+
+
+@pytest.mark.parametrize("damage", ["head", "cut", "flipped", "empty", "other"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_training_starts_again(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "whole").mkdir()
+    expected = train(tmp_path / "whole", FIT)
+    train(tmp_path, FIT)
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    first, middle, last = (len(whole) * share // 4 for share in (1, 2, 3))
+    if damage == "other":
+        torch.save({"network": {}}, path)
+    else:
+        path.write_bytes({
+            "head": b"PK\x03\x04 cut", "cut": whole[:middle], "empty": b"",
+            "flipped": whole[:first] + bytes(255 - byte for byte in whole[first:last]) + whole[last:],
+        }[damage])  # fmt: skip
+    damaged = path.read_bytes()
+    again = train(tmp_path, FIT)
+    assert (tmp_path / "checkpoint.pt.damaged").read_bytes() == damaged
+    assert "starts again" in capsys.readouterr().err
+    for before, after in zip(expected.parameters(), again.parameters(), strict=True):
+        assert torch.equal(before, after)
 
 
 class Twin(Toy):
