@@ -81,7 +81,7 @@ def test_what_is_no_batch_is_named(batch: Any, words: str) -> None:
 )  # fmt: skip
 def test_a_wrong_format_is_named(fmt: Any, words: str) -> None:
     with pytest.raises(MediaError, match=words):
-        CheckedVideo(Given(None, fmt))
+        _ = CheckedVideo(Given(None, fmt)).format
 
 
 def test_what_is_no_video_is_named() -> None:
