@@ -158,14 +158,16 @@ def _card_of(name: str, cls: type[Codec]) -> CodecCard:
 def check_class(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> None:
     """Makes a codec with its default settings and asks for its rate points, where that needs no heavy imports.
 
-    A codec with a card is not loaded, only its module is looked for, and one whose settings have no default is not
-    made. Raises RdbenchError.
+    Of the codecs of rdbench itself that have a card, only the module is looked for; those of other packages are loaded.
+    One whose settings have no default is not made. Raises RdbenchError.
     """
     entry = _load_entry(name, find_codecs() if codecs is None else codecs)
     with plugin_errors(name):
         if isinstance(entry, CodecCard):
             _find_module(entry.load.partition(":")[0])
-            return
+            if entry.load.startswith("rdbench."):
+                return
+            entry = load_codec(name)
         try:
             settings = _checked(name, entry).Settings()
         except ValidationError:

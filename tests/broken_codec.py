@@ -5,7 +5,8 @@ from pathlib import Path
 UNUSED_BY_SWEEPS = ("card", "signatures")
 """Places that a sweep does not look at."""
 PLACES = ("import", "missing", "version", "constructor", "rate_points", *UNUSED_BY_SWEEPS)
-"""Places in which `rdbench codecs` finds the error; `module` is another: a card that names a module that is gone."""
+"""Places in which `rdbench codecs` finds the error; `module` and `heavy` are others: cards that name a module
+that is gone, and one that raises."""
 
 _CODE = '''
 import sys
@@ -60,7 +61,8 @@ class Mine(Codec):
 
 
 card = CodecCard("mine", "conventional", "My codec.", "none", "one",
-                 "brokencodec:Mine" if PLACE == "card" else "brokencodec_gone:Mine", (b"MINE",),
+                 {{"card": "brokencodec:Mine", "heavy": "brokencodec_heavy:Mine"}}.get(PLACE, "brokencodec_gone:Mine"),
+                 (b"MINE",),
                  lambda host: fail("card"))
 '''
 
@@ -71,5 +73,6 @@ def install_broken(folder: Path, place: str, raised: str = 'KeyError("my reason"
     info = folder / "brokencodec-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brokencodec\nVersion: 1\n")
-    entry = "card" if place in ("card", "module") else "Mine"
+    (folder / "brokencodec_heavy.py").write_text(f"raise {raised}\n")
+    entry = "card" if place in ("card", "module", "heavy") else "Mine"
     (info / "entry_points.txt").write_text(f"[rdbench.codecs]\nmine = brokencodec:{entry}\n")

@@ -130,6 +130,14 @@ def test_a_card_of_a_module_that_is_gone_is_listed_as_unusable(
     assert "mine     not usable: The codec 'mine' is not usable: it raised ImportError" in capsys.readouterr().out
 
 
+def test_a_card_of_a_module_that_raises_is_listed_as_unusable(
+    broken: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken("heavy")
+    assert run(monkeypatch, "codecs") == 0
+    assert "it raised KeyError ('my reason')" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_broken_codec_leaves_the_others_alone(broken: Callable[..., None], tmp_path: Path, place: str) -> None:
     broken(place)
