@@ -46,6 +46,13 @@ def main() -> None:
             raise
         print(f"rdbench: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        print(
+            f"rdbench: {str(error.filename)[:200]} cannot be used ({error.strerror}); check the path.", file=sys.stderr
+        )
+        sys.exit(2)
 
 
 def _with_file(given: "SweepOptions", sweep: Path | None) -> "SweepOptions":

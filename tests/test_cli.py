@@ -55,3 +55,24 @@ def test_datasets_are_listed(cli: Cli) -> None:
     listed = cli("datasets").stdout
     for name in ("bunny", "uvg", "hevc_b", "mcl_jcv"):
         assert name in listed
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("encode", "x264", "~no-such-user/clip", "-o", "x.bin"), ("measure", "~no-such-user/clip", "b.y4m"),
+        ("measure", LONG, "b.y4m"), ("measure", "bunny@160x90", LONG), ("results", LONG), ("verify", LONG),
+        ("clean", LONG),
+        ("check", LONG, "--baseline", "x"), ("decode", LONG, "-o", "x.y4m"), ("run", f"{LONG}.toml"),
+        ("plan", "--codecs", "x264", "--dataset", LONG),
+    ],
+)  # fmt: skip
+def test_names_that_no_file_can_have_are_named_in_one_sentence(cli: Cli, arguments: tuple[str, ...]) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2, done.stdout
+    assert done.stderr.startswith("rdbench: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr

@@ -19,7 +19,7 @@ from ..video import Chroma, Video, VideoFormat
 from ..video.ffmpeg import ffmpeg_version, find_ffmpeg
 from ..video.readers import IMAGES, Cropped, Cut, RawVideo, Scaled, open_video, sha256_of
 from .config import configured
-from .manifest import RAW, Entry, Manifest, Variant, find_datasets, load_manifest, places_of
+from .manifest import RAW, SHOWN, Entry, Manifest, Variant, find_datasets, load_manifest, places_of
 
 _ENDINGS = "mp4 mkv mov webm avi y4m yuv m4v ts 264 265 266 ivf obu"
 VIDEOS = {f".{ending}" for ending in _ENDINGS.split()}
@@ -211,6 +211,13 @@ def parse_spec(text: str) -> Spec:
 
 def resolve(spec: str, root: Path | None = None, ffmpeg: str | None = None) -> list[Sequence]:
     """The sequences of a dataset, of a manifest that the user wrote, or of a file or folder. Raises RdbenchError."""
+    try:
+        return _resolve(spec, root, ffmpeg)
+    except (OSError, RuntimeError) as error:  # a name too long for a file, or ~name of a user that does not exist
+        raise UsageError(f"The dataset {spec[:SHOWN]} cannot be looked up ({error}); check the name.") from error
+
+
+def _resolve(spec: str, root: Path | None, ffmpeg: str | None) -> list[Sequence]:
     path = Path(spec).expanduser()
     known = find_datasets()
     if path.suffix != ".toml" and path.exists() and spec not in known:

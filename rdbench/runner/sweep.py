@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,23 +131,14 @@ def plan(sweep: Sweep, command: str) -> list[Job]:
         if reason:
             raise UsageError(f"{spec.label} cannot run here: {reason}")
     jobs: list[Job] = []
-    for sequence in _sequences(sweep):
-        jobs += _jobs_of(sweep, sequence, codecs, host, command)
+    root = Path(sweep.data_root) if sweep.data_root else None
+    for name in sweep.datasets:
+        for sequence in dataset.resolve(name, root, sweep.ffmpeg):
+            jobs += _jobs_of(sweep, sequence, codecs, host, command)
     _check_labels(sweep, jobs)
     for note in _notes(sweep, jobs):
         print(note, file=sys.stderr)
     return jobs
-
-
-def _sequences(sweep: Sweep) -> Iterator[dataset.Sequence]:
-    """The sequences of all datasets. Raises UsageError or DatasetError."""
-    root = Path(sweep.data_root) if sweep.data_root else None
-    for name in sweep.datasets:
-        try:
-            found = dataset.resolve(name, root, sweep.ffmpeg)
-        except (OSError, RuntimeError) as error:  # a name too long for a file, or ~name of a user that does not exist
-            raise UsageError(f"The dataset {name[:SHOWN]} cannot be looked up ({error}); check the name.") from error
-        yield from found
 
 
 def _notes(sweep: Sweep, jobs: Sequence[Job]) -> list[str]:
