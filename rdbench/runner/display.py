@@ -82,5 +82,8 @@ def _words(record: Record) -> str:
     if record.status != "ok":
         return f"FAILED: {record.error}"
     quality = record.psnr_rgb if record.psnr_rgb is not None else record.psnr_yuv
-    times = f"encode {record.encode_seconds:.1f} s, decode {record.decode_seconds:.2f} s"
-    return f"{record.bpp:.4f} bpp, {quality:.2f} dB, {times}"
+    values = (
+        (record.bpp, "{:.4f} bpp"), (quality, "{:.2f} dB"),
+        (record.encode_seconds, "encode {:.1f} s"), (record.decode_seconds, "decode {:.2f} s"),
+    )  # fmt: skip
+    return ", ".join(text.format(value) for value, text in values if value is not None)
