@@ -51,7 +51,7 @@ def sealed_decoder(
         folder = Path(scratch).resolve() / "work"
         folder.mkdir()
         shutil.copyfile(bitstream, folder / BITSTREAM)
-        plan = make_plan(folder.parent, hidden, _needed(codec, options))
+        plan = make_plan(folder.parent, hidden, _needed(codec, options), options.device.startswith("cuda"))
         command = worker_command(verb, codec, json.dumps(asdict(options)))
         yield Decoder(sealed_command(plan, command), folder)
 

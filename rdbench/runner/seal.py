@@ -30,6 +30,9 @@ FOLDERS = {
 REMOVED = ("RDBENCH_DATA", "OLDPWD", "PWD", "TEMP", "TMP")
 """Variables that name folders of the user."""
 
+DRIVER = "libcuda.so.1"
+"""The library of NVIDIA's driver."""
+
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 1 << 12, 1 << 14, 1 << 18
 _PR_CAPBSET_DROP, _CAP_SYS_ADMIN = 24, 21
@@ -49,9 +52,11 @@ class Plan:
     """Whether nothing that is to be hidden remains visible once those are covered."""
     needed: tuple[str, ...]
     """Files and folders that must remain readable."""
+    gpu: bool
+    """Whether the process needs the GPU, which must work inside as well."""
 
 
-def make_plan(scratch: Path, hidden: Iterable[Path], needed: Iterable[Path]) -> Plan:
+def make_plan(scratch: Path, hidden: Iterable[Path], needed: Iterable[Path], gpu: bool = False) -> Plan:
     """A plan with `home` and `blank` in the empty folder `scratch`, which it fills.
 
     Of a folder to hide that contains something needed, only its other parts are covered.
@@ -64,7 +69,7 @@ def make_plan(scratch: Path, hidden: Iterable[Path], needed: Iterable[Path]) -> 
     complete = True
     for path in (path.resolve() for path in hidden if path.exists()):
         complete &= path not in keep and path != Path(path.anchor) and _cover(path, keep, covered)
-    return Plan(str(home), str(blank), tuple(covered), complete, tuple(sorted(map(str, keep))))
+    return Plan(str(home), str(blank), tuple(covered), complete, tuple(sorted(map(str, keep))), gpu)
 
 
 def _cover(path: Path, keep: Iterable[Path], covered: dict[str, None]) -> bool:
@@ -120,10 +125,16 @@ def _works(wanted: Sequence[str], plan: Plan) -> bool:
     if child == 0:
         try:
             _apply(wanted, plan)
-            os._exit(0 if all(os.access(path, os.R_OK) for path in readable) else 1)
+            fine = all(os.access(path, os.R_OK) for path in readable) and (not plan.gpu or _gpu_starts())
+            os._exit(0 if fine else 1)
         except BaseException:
             os._exit(1)
     return os.waitpid(child, 0)[1] == 0
+
+
+def _gpu_starts() -> bool:
+    """Whether NVIDIA's driver lets this process use a GPU. Raises OSError where there is no driver."""
+    return int(ctypes.CDLL(DRIVER).cuInit(0)) == 0
 
 
 def _apply(wanted: Sequence[str], plan: Plan) -> None:

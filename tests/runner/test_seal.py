@@ -1,5 +1,6 @@
 """The seal of a decoding process: what it covers, what it leaves, and that it says so truthfully."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -44,6 +45,15 @@ def allowed() -> list[str]:
     command = ["unshare", "-Urmn", "sh", "-c", "mount -t tmpfs none /mnt"]
     works = shutil.which("unshare") and subprocess.run(command, capture_output=True, check=False).returncode == 0
     return ["network", "files"] if works else []
+
+
+def has_driver() -> bool:
+    """Whether NVIDIA's driver is installed."""
+    try:
+        ctypes.CDLL(seal.DRIVER)
+    except OSError:
+        return False
+    return True
 
 
 needs_kernel = pytest.mark.skipif(not allowed(), reason="the kernel forbids namespaces to this user")
@@ -115,10 +125,35 @@ def test_where_the_kernel_refuses_only_the_environment_is_claimed(
     """A plan whose cover is no place for a mount stands for a kernel that refuses mounts."""
     (tmp_path / "work").mkdir()
     plan = seal.make_plan(tmp_path, [], [])
-    refused = seal.Plan(plan.home, str(tmp_path / "missing"), ("/etc/hostname",), True, ())
+    refused = seal.Plan(plan.home, str(tmp_path / "missing"), ("/etc/hostname",), True, (), False)
     done = subprocess.run(seal.sealed_command(refused, ["/usr/bin/env"]), capture_output=True, text=True, check=True)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith(seal.SEALED)]
     assert line.partition("=")[2].split(",") == ["environment", *(["network"] if allowed() else [])]
+
+
+@pytest.mark.skipif(has_driver(), reason="This machine has NVIDIA's driver.")
+def test_a_gpu_that_does_not_work_inside_is_not_sealed_away(tmp_path: Path) -> None:
+    """Without NVIDIA's driver the GPU works nowhere, which stands for one that the namespaces keep from working."""
+    for gpu, expected in ((True, []), (False, allowed())):
+        folder = tmp_path / str(gpu)
+        folder.mkdir()
+        plan = seal.make_plan(folder, [], [], gpu)
+        done = subprocess.run(seal.sealed_command(plan, ["/usr/bin/env"]), capture_output=True, text=True, check=True)
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(seal.SEALED)]
+        assert line.partition("=")[2].split(",") == ["environment", *expected]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not has_driver(), reason="There is no GPU here.")
+@needs_kernel
+def test_a_gpu_works_sealed(tmp_path: Path) -> None:
+    (tmp_path / "seal").mkdir()
+    plan = seal.make_plan(tmp_path / "seal", [], PYTHON, gpu=True)
+    code = f"import os, torch; torch.zeros(1, device='cuda'); print(os.environ[{seal.SEALED!r}])"
+    done = subprocess.run(
+        seal.sealed_command(plan, [sys.executable, "-c", code]), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "environment,network,files"
 
 
 def test_exit_status_and_signals_are_those_of_the_command(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from conftest import make_y4m
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.rendering import RenderedVideo
-from rdbench.registry import create, find_card, find_codecs, parse_specs
+from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs
 from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import RgbVideo, open_video
 
@@ -20,7 +20,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no GPU here."),
 ]
 CARDS = [find_card(name) for name in find_codecs()]
-NAMES = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
+INSIDE = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
+NAMES = [name for name in INSIDE if not load_codec(name).runs_outside]
 NAMES.append("nvrc[grids=context]")  # small grids have none unless asked
 
 
