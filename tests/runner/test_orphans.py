@@ -97,6 +97,12 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def heed_signals() -> None:
+    """Undoes what is inherited from nohup (SIGHUP) and from a shell that runs a job in the background (SIGINT)."""
+    for sign in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(sign, signal.SIG_DFL)
+
+
 def start(site: Path, clip: Path, codec: str, *before: str) -> "subprocess.Popen[str]":
     """`rdbench run` in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": str(site), "PROGRAM": str(site / "program.py"),
@@ -105,7 +111,7 @@ def start(site: Path, clip: Path, codec: str, *before: str) -> "subprocess.Popen
                "--rate-points", "1", "--out", "out"]  # fmt: skip
     return subprocess.Popen(
         command, cwd=site, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        process_group=0, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        process_group=0, preexec_fn=heed_signals,
     )  # fmt: skip
 
 

@@ -209,7 +209,10 @@ def test_the_users_interrupt_cancels_what_was_submitted(
 ) -> None:
     command = run_command("--codecs", "napper", "--dataset", str(small_clip), "--out", str(tmp_path / "out"))
     environment = {**os.environ, "PYTHONPATH": str(site)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     try:
         wait_for(lambda: list((tmp_path / "out").rglob("checkpoint")))
         process.send_signal(signal.SIGINT)
