@@ -12,6 +12,7 @@ from ..report.results import RECORD, Record, read_record
 from .decoder_process import RUNS
 from .leftovers import DAMAGED, remove
 from .locks import is_locked, locked_folder
+from .resume import SHARED
 from .run import locked
 from .stage import Stopped
 
@@ -39,7 +40,7 @@ def find_leftovers(out: Path, failed: bool) -> list[Leftover]:
         raise UsageError(f"There are no results in {out}; name a folder that rdbench run wrote.")
     found: list[Leftover] = []
     for folder in sorted((out / RUNS).glob("*/*/*/*")):
-        if folder.is_symlink() or not folder.is_dir() or folder.name.startswith("shared-") or is_locked(folder):
+        if folder.is_symlink() or not folder.is_dir() or folder.name.startswith(SHARED) or is_locked(folder):
             continue
         found += _of_job(folder, failed)
     return found

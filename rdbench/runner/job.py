@@ -26,8 +26,8 @@ from .failure import describe_failure, ends_run, plain_text, plain_values
 from .leftovers import ENCODING, LOG, heal_bitstream, heal_record, is_whole, kept_encoding, remove
 from .locks import locked_folder
 from .machine import Machine, describe_machine, software_versions
-from .resume import finished_record, job_folder, kept_record, measured_metrics
-from .stage import JobError, StageRunner, Stopped
+from .resume import SHARED, finished_record, job_folder, kept_record, measured_metrics
+from .stage import Event, JobError, StageRunner, Stopped
 from .sweep import Job
 
 
@@ -93,7 +93,7 @@ def _measured_again(
     wanted = tuple(dict.fromkeys((*measured_metrics(record), *job.metrics)))
     stages = StageRunner(replace(job, metrics=wanted), folder, progress, stop, gpu)
     try:
-        measured = _measure(stages)
+        measured = measure_bitstream(stages, folder / BITSTREAM)
         if record.frames_sha256 not in (None, measured["frames_sha256"]):
             raise JobError("Decoding the bitstream again gave other frames than when it was first measured.")
     except RdbenchError as error:
@@ -130,7 +130,7 @@ def _now() -> str:
 def _measured(job: Job, stages: StageRunner, started: str) -> Record:
     bitstream = stages.folder / BITSTREAM
     encoded, decoded = _encode_and_decode(job, stages, bitstream)
-    measured = _measure(stages)
+    measured = measure_bitstream(stages, bitstream)
     _check_same_frames(decoded, measured)
     return _fill(job, started, encoded, decoded, measured["summary"], bitstream)
 
@@ -147,16 +147,17 @@ def _encode_and_decode(job: Job, stages: StageRunner, bitstream: Path) -> tuple[
     return _encode(job, stages, bitstream), _decode(job, stages, bitstream)
 
 
-def _measure(stages: StageRunner) -> dict[str, Any]:
-    bitstream, job_file = stages.folder / BITSTREAM, stages.write_job()
-    return stages.run("measure", worker_command("measure", str(job_file), str(bitstream), str(stages.folder)))
+def measure_bitstream(stages: StageRunner, bitstream: Path) -> Event:
+    """Decodes a bitstream and measures its frames, in the runner's folder. Raises JobError."""
+    command = worker_command("measure", str(stages.write_job()), str(bitstream.absolute()), str(stages.folder))
+    return stages.run("measure", command)
 
 
 def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     """What the encoder reported, once its bitstream is in place."""
     result_file = stages.folder / ENCODING
     machine = describe_machine(job.device, stages.environment)
-    work, shared = stages.folder / "work", stages.folder.parent / f"shared-{job.family}"
+    work, shared = stages.folder / "work", stages.folder.parent / f"{SHARED}{job.family}"
     partial = work / "bitstream.partial"
     remove(partial)  # of an encoder that was killed
     job_file = stages.write_job()

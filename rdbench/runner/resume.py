@@ -10,6 +10,8 @@ from ..measure import SMALLEST_MS_SSIM_SIDE
 from ..report.results import RECORD, Record, read_record
 from .sweep import Job
 
+SHARED = "shared-"
+"""Beginning of the names of folders that rate points share, beside their own."""
 MOST_THREADS = 1024
 """Largest number of threads with which an earlier run is looked for (our choice)."""
 
@@ -18,6 +20,11 @@ def job_folder(out: Path, job: Job) -> Path:
     """`<out>/runs/<codec>/<dataset>/<sequence>/<rate point>-<id>`."""
     names = (job.name, job.clip.label, job.clip.name, f"{job.point}-{job.id}")
     return out.joinpath("runs", *(re.sub(r"[^A-Za-z0-9._=@+-]+", "_", name).strip("_") for name in names))
+
+
+def shared_folder(out: Path, job: Job) -> Path:
+    """The folder of everything that the rate points of a codec on a clip share."""
+    return job_folder(out, job).parent / f"{SHARED}{job.family}"
 
 
 def with_earlier_threads(job: Job, out: Path) -> Job:

@@ -22,8 +22,6 @@ from .devices import choose_device, device_class
 from .options import Sweep, read_count
 
 PRESETS = ("paper", "quick", "tiny")
-SHOWN = 60
-"""Characters of a wrong name that an error message repeats."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from ..video.hashing import HashedVideo
 from ..video.pipe import PipedVideo, send_failure, send_video
 from .decoder_process import BITSTREAM, hidden_from, sealed_decoder
 from .decoding import DecoderOptions, decode_timed, locate_ffmpeg
+from .devices import choose_device
 from .failure import describe_failure
 from .reports import check_ledger, check_parts, check_report
 from .sweep import Job
@@ -74,14 +75,11 @@ class ReportingVideo(Video):
 
 
 def resolve_device(device: str, codec: str) -> str:
-    """`auto` is the GPU for codecs that compute on one, where there is one, else the CPU."""
-    if find_card(codec).kind == "conventional":
-        return "cpu"
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    """The device that `choose_device` chooses, ready for use. Raises RdbenchError for a GPU that is not there."""
+    device = choose_device(device, find_card(codec).kind)
     if device.startswith("cuda"):
+        import torch
+
         if not torch.cuda.is_available():
             raise RdbenchError(f"There is no GPU for --device {device}; use --device cpu.")
         torch.zeros(1, device=device)  # creates the context, which is not part of any timed pass

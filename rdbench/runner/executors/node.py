@@ -16,9 +16,9 @@ from ...report.results import RECORD, Record, read_record
 from ..checksum import checksum_path
 from ..decoder_process import BITSTREAM
 from ..job import run_job
-from ..resume import job_folder
+from ..resume import job_folder, shared_folder
 from ..sweep import Job
-from .schedule import shared_folder, shared_key
+from .schedule import shared_key
 
 Files = Mapping[str, bytes]
 """Contents of files by their names in a folder."""

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from ...codec import Clip, Codec, RatePoint
 from ...registry import load_codec
 from ..locks import is_locked
-from ..resume import job_folder
+from ..resume import job_folder, shared_folder
 from ..sweep import Job
 from .slots import Need, Slot, Slots
 
@@ -99,11 +99,6 @@ def is_held(lock: Path) -> bool:
 
 def _is_made(folder: Path) -> bool:
     return (folder / "done").exists()
-
-
-def shared_folder(out: Path, job: Job) -> Path:
-    """The folder of everything that the rate points of a codec on a clip share."""
-    return job_folder(out, job).parent / f"shared-{job.family}"
 
 
 def shared_key(job: Job) -> str | None:

@@ -12,10 +12,11 @@ from ...codec import Progress
 from ...processes import read_log_tail
 from ...report.results import QUALITY, Record
 from ...video import VideoFormat
-from ..decoder_process import hidden_from, sealed_decoder, worker_command
+from ..decoder_process import hidden_from, sealed_decoder
 from ..decoding import DecoderOptions
 from ..devices import device_class
 from ..failure import LIMITS
+from ..job import measure_bitstream
 from ..machine import cpu_model, describe_gpu, software_versions
 from ..stage import Event, JobError, StageRunner
 from ..sweep import Job
@@ -107,12 +108,6 @@ def _check_decoding(record: Record, tool: Tool, job: Job, bitstream: Path, progr
 def _with_log(reason: str, folder: Path) -> str:
     """The reason, with the last line of the log where it only points there: the log does not outlast the check."""
     return f"{reason} {read_log_tail(folder / 'log.txt', lines=1)}".strip() if "its log" in reason else reason
-
-
-def measure_bitstream(stages: StageRunner, bitstream: Path) -> Event:
-    """Decodes and measures a bitstream as a job does, in the runner's folder. Raises JobError."""
-    command = worker_command("measure", str(stages.write_job()), str(bitstream.absolute()), str(stages.folder))
-    return stages.run("measure", command)
 
 
 def _measured(stages: StageRunner, bitstream: Path) -> tuple[Event, list[Finding]]:

@@ -12,11 +12,11 @@ from ...measure.statistics import prediction_interval
 from ...report.results import Record
 from ..decoder_process import BITSTREAM, worker_command
 from ..devices import device_class
+from ..job import measure_bitstream
 from ..stage import JobError, StageRunner
 from ..sweep import Job
 from .findings import Finding, note, same, unknown, wrong
 from .rebuild import Tool
-from .redecode import measure_bitstream
 
 
 def check_refit(

@@ -8,9 +8,8 @@ import pytest
 from conftest import make_y4m
 
 from rdbench.runner.executors.node import Files, clip_files, keep, read_files, run_on_node, write_files
-from rdbench.runner.executors.schedule import shared_folder
 from rdbench.runner.options import SweepOptions
-from rdbench.runner.resume import job_folder
+from rdbench.runner.resume import job_folder, shared_folder
 from rdbench.runner.sweep import Job, plan
 
 X264 = "x264[preset=ultrafast]"

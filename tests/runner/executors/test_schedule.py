@@ -7,11 +7,11 @@ import pytest
 from filelock import FileLock
 from sample_jobs import make_job
 
-from rdbench.runner.executors.schedule import Schedule, SharedWork, need_of, shared_folder, shared_key
+from rdbench.runner.executors.schedule import Schedule, SharedWork, need_of, shared_key
 from rdbench.runner.executors.slots import Need, Slots
 from rdbench.runner.locks import locked_folder
 from rdbench.runner.nvml import VisibleGpu
-from rdbench.runner.resume import job_folder
+from rdbench.runner.resume import job_folder, shared_folder
 from rdbench.runner.sweep import Job
 
 SHARING = [make_job("cnerv", f"100K-lambda{weight}") for weight in (1, 2, 3)]
