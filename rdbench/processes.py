@@ -14,6 +14,13 @@ def describe_status(status: int) -> str:
     return f"signal {-status}"
 
 
+def describe_end(name: str, status: int, log: Path) -> str:
+    """Why a stage of a job ended without a result, by its return code and its log."""
+    if status == -signal.SIGKILL:
+        return f"{name} was killed by the system, most likely because memory ran out; use fewer --jobs."
+    return f"{name} ended with {describe_status(status)}: {read_log_tail(log)}"
+
+
 def read_log_tail(path: Path, lines: int = 8) -> str:
     """The last lines of a log, joined by ` | `; empty where there is no log."""
     text = read_end(path, 8192)

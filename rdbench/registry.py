@@ -183,7 +183,24 @@ def _find_module(name: str) -> None:
 
 def load_codec(name: str) -> type[Codec]:
     """The codec's class; imports what the codec needs (torch, for one). Raises RdbenchError where that fails."""
-    entry = _load_entry(name, find_codecs())
+    return _class_of(name, _load_entry(name, find_codecs()))
+
+
+def codec_source(name: str) -> str:
+    """What `load_class` takes for this codec: `module:object` of its entry point, or the file that declares it."""
+    return name if _file_reader(name) else find_codecs()[name].value
+
+
+def load_class(source: str) -> type[Codec]:
+    """The class of a codec by its `codec_source`, without a look at the other installed ones. Raises RdbenchError."""
+    if _file_reader(source):
+        return load_codec(source)
+    with plugin_errors(source):
+        entry = EntryPoint(source, source, GROUP).load()
+    return _class_of(source, entry)
+
+
+def _class_of(name: str, entry: Any) -> type[Codec]:
     with plugin_errors(name):
         if not isinstance(entry, CodecCard):
             return _checked(name, entry)

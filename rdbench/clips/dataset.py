@@ -1,183 +1,24 @@
 """Datasets: TOML manifests -> sequences -> Video."""
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
-from fractions import Fraction
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from uuid import uuid4
 
 import platformdirs
 
 from ..errors import DatasetError, MediaError, UsageError, did_you_mean
-from ..video import Chroma, Video, VideoFormat
-from ..video.ffmpeg import ffmpeg_version, find_ffmpeg
-from ..video.readers import IMAGES, Cropped, Cut, RawVideo, Scaled, open_video, sha256_of
+from ..video.readers import IMAGES, open_video
 from .config import configured
+from .content import content_sha256 as content_sha256
 from .manifest import RAW, SHOWN, Entry, Manifest, Variant, find_datasets, load_manifest, places_of
+from .sequence import Sequence as Sequence
+from .sequence import check_file as check_file
+from .sequence import file_sha256 as file_sha256
 
 _ENDINGS = "mp4 mkv mov webm avi y4m yuv m4v ts 264 265 266 ivf obu"
 VIDEOS = {f".{ending}" for ending in _ENDINGS.split()}
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """One clip that can be opened, JSON-serializable so that a worker process can rebuild it."""
-
-    name: str
-    dataset: str
-    path: str
-    kind: Literal["raw", "file"] = "file"
-    variant: str | None = None
-    width: int | None = None
-    """Width of the file's frames, before the transforms; None where only the file contains it."""
-    height: int | None = None
-    chroma: Chroma = "420"
-    bit_depth: int = 8
-    frame_rate: str | None = None
-    frames: int | None = None
-    transforms: tuple[tuple[str, int, int], ...] = ()
-    """(`crop` or `scale`, width, height), in the order they are applied; crops are centered."""
-    sizes: tuple[int, ...] = ()
-    bytes: int | None = None
-    sha256: str | None = None
-    frames_sha256: str | None = None
-    remedy: str = ""
-    """What to do when the file is missing or wrong."""
-
-    @property
-    def label(self) -> str:
-        """The dataset with its variant, as the user writes it: `bunny@320x180`."""
-        return f"{self.dataset}@{self.variant}" if self.variant else self.dataset
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Sequence":
-        """The sequence that `to_dict` described. Raises DatasetError."""
-        known = {f.name for f in fields(cls)}
-        if unknown := set(values) - known:
-            raise DatasetError(f"A sequence has no field {min(unknown)!r}{did_you_mean(min(unknown), known)}")
-        transforms = tuple((str(kind), int(w), int(h)) for kind, w, h in values.get("transforms", ()))
-        return cls(**{**values, "transforms": transforms, "sizes": tuple(values.get("sizes", ()))})
-
-    def open(self, ffmpeg: str | None = None, frames: int | None = None) -> Video:
-        """The first `frames` frames (all by default), transformed. Raises DatasetError, MediaError, UsageError."""
-        if frames is not None and frames < 1:
-            raise UsageError(f"{frames} frames of {self.name} leave nothing to do; give at least 1.")
-        check_file(self)
-        source = self._source(ffmpeg)
-        if self.frames is not None and source.frames is not None and source.frames != self.frames:
-            raise DatasetError(f"{self.path} has {source.frames} frames, not {self.frames}. {self.remedy}")
-        self._check_frames(source, ffmpeg)
-        video = self._transformed(source)
-        if frames is None:
-            return video
-        available = self.frames or source.frames or sum(len(batch) for batch in source.batches())
-        if frames > available:
-            raise UsageError(f"{self.name} has {available} frames, not {frames}; give at most {available}.")
-        return Cut(video, frames)
-
-    def _source(self, ffmpeg: str | None) -> Video:
-        if self.kind == "file":
-            return open_video(Path(self.path), ffmpeg=ffmpeg)
-        if self.width is None or self.height is None or self.frame_rate is None or self.frames is None:
-            raise DatasetError(f"{self.path} holds raw frames; describe their size, rate and number in a manifest.")
-        rate = Fraction(self.frame_rate)
-        format = VideoFormat(self.width, self.height, self.chroma, self.bit_depth, rate)
-        return RawVideo(Path(self.path), format, self.frames)
-
-    def _transformed(self, video: Video) -> Video:
-        for kind, width, height in self.transforms:
-            left, top = (video.format.width - width) // 2, (video.format.height - height) // 2
-            if kind == "crop" and min(left, top) < 0:
-                raise DatasetError(f"{self.name} is too small to be cropped to {width}x{height}.")
-            # Even corners keep luma and subsampled chroma together.
-            crop = kind == "crop"
-            video = Cropped(video, left & ~1, top & ~1, width, height) if crop else Scaled(video, width, height)
-        return video
-
-    def _check_frames(self, source: Video, ffmpeg: str | None) -> None:
-        if self.frames_sha256 is None:
-            return
-        decoder = _decoder(ffmpeg)
-        actual = cached_sha256(Path(self.path), f"frames {decoder}", lambda: sha256_of(source))
-        if actual != self.frames_sha256:
-            raise DatasetError(
-                f"The frames decoded from {self.path} are not those of the manifest (sha256 {actual[:12]}..., expected "
-                f"{self.frames_sha256[:12]}...); the decoder was {decoder}: try another with --ffmpeg."
-            )
-
-
-def _decoder(ffmpeg: str | None) -> str:
-    program = find_ffmpeg(ffmpeg)
-    return f"ffmpeg {ffmpeg_version(program)} ({program})"
-
-
-def check_file(sequence: Sequence, checksum: bool = True) -> None:
-    """Raises DatasetError, with the remedy, for a file that is missing, incomplete or not the expected one."""
-    path = Path(sequence.path)
-    if not path.exists():
-        raise DatasetError(f"{sequence.name} of {sequence.dataset} is not at {path}. {sequence.remedy}".strip())
-    if sequence.bytes is not None and (size := path.stat().st_size) != sequence.bytes:
-        raise DatasetError(f"{path} {_wrong_size(sequence, size)} {sequence.remedy}".strip())
-    if checksum and sequence.sha256 is not None:
-        actual = cached_sha256(path, "file", lambda: file_sha256(path))
-        if actual != sequence.sha256:
-            raise DatasetError(
-                f"{path} is damaged or another file (sha256 {actual[:12]}..., expected {sequence.sha256[:12]}...). "
-                f"{sequence.remedy}".strip()
-            )
-
-
-def _wrong_size(sequence: Sequence, size: int) -> str:
-    expected = sequence.bytes or 0
-    facts = f"has {size:,} bytes, expected {expected:,}"
-    if sequence.kind == "raw" and sequence.bit_depth == 8 and size == 2 * expected:
-        return f"holds 10-bit samples (two bytes each): it {facts} of 8 bit; use the 8-bit file."
-    if size < expected:
-        whole = f" ({size * (sequence.frames or 0) // expected} of {sequence.frames} frames)"
-        return f"is truncated: it {facts}{whole if sequence.kind == 'raw' else ''}; get it again."
-    return f"is another file or another format: it {facts}."
-
-
-def file_sha256(path: Path) -> str:
-    """The hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def cached_sha256(path: Path, what: str, compute: Callable[[], str]) -> str:
-    """`compute()`, cached for this state of the file or folder (path, size, modification time) and this purpose."""
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    state = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    key = hashlib.sha256(json.dumps([what, state]).encode()).hexdigest()
-    cache = platformdirs.user_cache_path("rdbench") / "sha256" / key
-    with suppress(OSError, UnicodeDecodeError):
-        if re.fullmatch(r"[0-9a-f]{64}", cached := cache.read_text()):
-            return cached
-    digest = compute()
-    with suppress(OSError):  # a cache that cannot be written costs time only
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        scratch = cache.with_name(f"{key}.{uuid4().hex}")
-        scratch.write_text(digest)
-        scratch.replace(cache)
-    return digest
-
-
-def content_sha256(sequence: Sequence, frames: int | None = None, ffmpeg: str | None = None) -> str:
-    """The SHA-256 of the planar frames in use, after the transforms and the cut; cached."""
-    check_file(sequence)
-    facts = {k: v for k, v in sequence.to_dict().items() if k not in ("name", "dataset", "variant", "sizes", "remedy")}
-    what = json.dumps([facts, frames, _decoder(ffmpeg)], sort_keys=True)
-    return cached_sha256(Path(sequence.path), what, lambda: sha256_of(sequence.open(ffmpeg, frames)))
 
 
 def data_root(option: Path | None = None) -> Path:

@@ -8,13 +8,13 @@ better enter nothing: interpolation over quality needs qualities that rise with 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
 from ..errors import UsageError, did_you_mean
+from .interpolation import akima_slopes, integrals, pchip_slopes
 
 Array = npt.NDArray[np.float64]
 Floats = Sequence[float] | Array
@@ -128,9 +128,11 @@ class _Curve:
         """The values on the axis, and the others."""
         return (self.rate, self.quality) if axis == RATE else (self.quality, self.rate)
 
-    def without(self, point: int) -> "_Curve":
-        """The curve without one of its points."""
-        return replace(self, rate=np.delete(self.rate, point), quality=np.delete(self.quality, point))
+    def without_each(self) -> tuple[Array, Array]:
+        """Rates and qualities of the curves that lack one point each: a row for each of them."""
+        count = self.rate.size
+        places = np.arange(count - 1) + (np.arange(count - 1) >= np.arange(count)[:, None])
+        return self.rate[places], self.quality[places]
 
 
 def _usable(rate: Floats, quality: Floats, name: str) -> _Curve:
@@ -190,11 +192,6 @@ def _percent(log_ratio: float) -> float:
 def _mean_difference(anchor: _Curve, test: _Curve, method: str, axis: str) -> float:
     """Mean of test minus anchor over the common part of the axis. Raises UsageError where it has no meaning."""
     _refuse(anchor, test, method, axis)
-    return _integrated_difference(anchor, test, method, axis)
-
-
-def _integrated_difference(anchor: _Curve, test: _Curve, method: str, axis: str) -> float:
-    """The same for curves that overlap, by however little."""
     low, high = _common(anchor.along(axis)[0], test.along(axis)[0])
     areas = [_area(curve, method, axis, low, high) for curve in (anchor, test)]
     difference = (areas[1] - areas[0]) / (high - low)
@@ -207,9 +204,9 @@ def _area(curve: _Curve, method: str, axis: str, low: float, high: float) -> flo
     """The integral over the axis from `low` to `high`. Raises UsageError for a saturated cubic."""
     x, y = curve.along(axis)
     if method == "pchip" or (method == "akima" and x.size == 2):  # through two points both are the straight line
-        return float(PchipInterpolator(x, y).integrate(low, high))
+        return float(integrals(x, y, pchip_slopes(x, y), np.asarray(low), np.asarray(high)))
     if method == "akima":
-        return float(Akima1DInterpolator(x, y).integrate(low, high))
+        return float(integrals(x, y, akima_slopes(x, y), np.asarray(low), np.asarray(high)))
     # Centered and scaled, or the normal equations lose digits.
     center, scale = x.mean(), float(np.ptp(x))
     coefficients = np.polynomial.polynomial.polyfit((x - center) / scale, y, 3)
@@ -301,17 +298,27 @@ def _leave_one_out(anchor: _Curve, test: _Curve, full: float | None) -> float | 
     """The spread of the BD-rate by `pchip` over `full` and the curves without one point; see Health."""
     if full is None or min(anchor.rate.size, test.rate.size) < 3:
         return None
-    pairs = [(anchor.without(i), test) for i in range(anchor.rate.size)]
-    pairs += [(anchor, test.without(i)) for i in range(test.rate.size)]
-    values = [full]
-    for one, other in pairs:
-        if _overlap(one.quality, other.quality) == 0:
+    differences = []
+    for cut, whole, sign in ((anchor, test, -1), (test, anchor, 1)):
+        rates, qualities = cut.without_each()
+        low = np.maximum(qualities[:, 0], whole.quality[0])
+        high = np.minimum(qualities[:, -1], whole.quality[-1])
+        if (high <= low).any():
             return None
-        try:
-            values.append(_percent(_integrated_difference(one, other, "pchip", QUALITY)))
-        except UsageError:  # a difference too large for a number
-            return None
+        areas = _pchip_areas(qualities, rates, low, high), _pchip_areas(whole.quality, whole.rate, low, high)
+        differences += (sign * (areas[0] - areas[1]) / (high - low)).tolist()
+    if not all(map(math.isfinite, differences)):
+        return None
+    try:
+        values = [full, *map(_percent, differences)]
+    except UsageError:  # a difference too large for a number
+        return None
     return max(values) - min(values)
+
+
+def _pchip_areas(quality: Array, rate: Array, low: Array, high: Array) -> Array:
+    """The integrals of rates over quality."""
+    return integrals(quality, rate, pchip_slopes(quality, rate), low, high)
 
 
 def _common(a: Array, b: Array) -> tuple[float, float]:

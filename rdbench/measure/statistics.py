@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from ..errors import UsageError
 
@@ -93,7 +93,7 @@ def _check_confidence(confidence: float) -> None:
 
 def _half_width(units: Array, confidence: float) -> float:
     """Half the width of Student's t interval for the mean of the units."""
-    quantile = student_t.ppf((1 + confidence) / 2, units.size - 1)
+    quantile = stdtrit(units.size - 1, (1 + confidence) / 2)  # of Student's t; scipy.stats takes a second to import
     return float(quantile * units.std(ddof=1) / math.sqrt(units.size))
 
 

@@ -106,6 +106,7 @@ def _comparisons(
 ) -> Iterator[Comparison]:
     """Each series against the anchor on each sequence that they share, sorted by codec's label and conditions."""
     usable = frame[(frame["status"] == "ok") & frame[metric].notna()]
+    usable = usable.assign(repeated=~usable.index.isin(curves.latest(usable)[0].index))
     for (dataset, sequence), group in usable.groupby(["dataset", "sequence"], sort=True):
         bases = [rows for number, rows in group.groupby("series") if number in anchors]
         others = group[~group["series"].isin(anchors)]
@@ -163,21 +164,30 @@ def _compare(
     """The BD results of each pair of seeds."""
     kept = []
     for name, rows in (("anchor", base), ("test", test)):
-        rows, repeated = curves.latest(rows)
-        kept.append({int(str(seed)): curve for seed, curve in rows.groupby("seed")})
-        if repeated:
+        columns = [rows.loc[~rows["repeated"], column].tolist() for column in ("seed", "bpp", metric)]
+        kept.append(_by_seed(*columns))
+        if rows["repeated"].any():
             notes.append(f"The {name} has rate points more than once (other threads); the latest records count.")
     pairs = pair_seeds(*kept)
     notes += _unpaired(kept, pairs)
-    results = [
-        compare_curves(*(curve[column].astype(float).tolist() for curve in pair for column in ("bpp", metric)))
-        for pair in ((kept[0][first], kept[1][second]) for first, second in pairs)
-    ]
+    results = [compare_curves(*kept[0][first], *kept[1][second]) for first, second in pairs]
     seeds = tuple(second if len(kept[1]) > 1 else first for first, second in pairs)
     return Comparison(*place, seeds, tuple(results), tuple(notes))
 
 
-def _unpaired(kept: Sequence[Mapping[int, pd.DataFrame]], pairs: Sequence[tuple[int, int]]) -> list[str]:
+def _by_seed(
+    seeds: Sequence[int], rates: Sequence[float], qualities: Sequence[float]
+) -> dict[int, tuple[list[float], list[float]]]:
+    """Rates and qualities of each seed."""
+    found: dict[int, tuple[list[float], list[float]]] = {}
+    for seed, rate, quality in zip(seeds, rates, qualities, strict=True):
+        own = found.setdefault(int(seed), ([], []))
+        own[0].append(float(rate))
+        own[1].append(float(quality))
+    return found
+
+
+def _unpaired(kept: Sequence[Mapping[int, object]], pairs: Sequence[tuple[int, int]]) -> list[str]:
     """Notes on seeds of the anchor and of the test that have no partner."""
     notes = []
     for place, (name, other) in enumerate((("anchor", "test"), ("test", "anchor"))):

@@ -37,12 +37,18 @@ def labeled(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.reset_index(drop=True)
     frame = frame.assign(seed=pd.to_numeric(_column(frame, "seed")).fillna(0).astype(int))
     known = attributes(frame)
-    keys = known.fillna("\0").astype(str).agg("\t".join, axis=1) if len(known) else pd.Series(dtype=str)
-    series = pd.Series(pd.factorize(keys)[0], index=frame.index)
+    series = pd.Series(_numbers(known), index=frame.index)
     lengths = _lengths(frame, series)
     each = known.assign(series=series, frames=series.map(lengths)).drop_duplicates("series").set_index("series")
     labels, names = _labels(each, _frames_differ(frame))
     return frame.assign(series=series, label=series.map(labels), name=series.map(names))
+
+
+def _numbers(known: pd.DataFrame) -> list[int]:
+    """The series of each row: equal rows have equal numbers, in order of their first appearance."""
+    numbers: dict[tuple[str, ...], int] = {}
+    columns = [["\0" if _missing(value) else str(value) for value in known[name]] for name in SERIES]
+    return [numbers.setdefault(row, len(numbers)) for row in zip(*columns, strict=True)]
 
 
 def attributes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -99,8 +105,11 @@ def distinctions(frame: pd.DataFrame) -> pd.DataFrame:
     known = attributes(frame).assign(seed=frame["seed"], frames=_column(frame, "frames"))
     for _, own in known.groupby("codec"):
         names = _differing_settings(own)
-        texts = [[text for name in names if (text := _setting(value, name))] for value in own["settings"]]
-        known.loc[own.index, "settings"] = [" ".join(text) for text in texts]
+        short = {
+            text: " ".join(filter(None, (_setting(text, name) for name in names)))
+            for text in own["settings"].dropna().unique()
+        }
+        known.loc[own.index, "settings"] = [short.get(text, "") for text in own["settings"]]
         if own["version"].nunique() == 1:  # a long text that says nothing there
             known.loc[own.index, "version"] = ""
     rows = known.groupby("codec")
@@ -327,7 +336,7 @@ def _differing_settings(own: pd.DataFrame) -> list[str]:
     """The settings that differ between series of the same preset and version: those explain the others."""
     found: set[str] = set()
     for _, group in own.groupby(["preset", "version"], dropna=False):
-        known = [json.loads(text) for text in group["settings"].dropna()]
+        known = [json.loads(text) for text in group["settings"].dropna().unique()]
         names = {name for settings in known for name in settings}
         found |= {name for name in names if len({_json(settings.get(name)) for settings in known}) > 1}
     return sorted(found)

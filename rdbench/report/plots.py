@@ -179,22 +179,14 @@ def ledger_plot(frame: pd.DataFrame, output: Path) -> None:
 def _figure(output: Path, rows: int, columns: int, size: tuple[float, float] | None = None) -> tuple[Any, Any]:
     if output.suffix not in SUFFIXES:
         raise UsageError(f"{output} is none of {', '.join(SUFFIXES)}; give the plot such a name.")
-    import matplotlib
+    from matplotlib.figure import Figure  # not pyplot, which takes as long to import as a plot to draw
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(
-        rows, columns, figsize=size or (4.8 * columns, 3.6 * rows), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=size or (4.8 * columns, 3.6 * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _save(figure: Any, output: Path) -> None:
-    from matplotlib import pyplot
-
     try:
         figure.savefig(output, dpi=150)
     except OSError as error:
         raise RdbenchError(f"{output} cannot be written ({error.strerror}); choose another place with -o.") from error
-    finally:
-        pyplot.close(figure)

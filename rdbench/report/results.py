@@ -124,10 +124,13 @@ def write_record(path: Path, record: Record) -> None:
 def read_record(path: Path) -> Record:
     """The record in the file. Raises RdbenchError naming the file and the field that is wrong, or its newer schema."""
     try:
-        text = path.read_text()
-        _refuse_newer(path, text)
-        return Record.model_validate_json(text)
+        text = path.read_bytes().decode()
+        record = Record.model_validate_json(text)
+        if record.schema_number > SCHEMA:
+            _refuse_newer(path, text)
+        return record
     except ValidationError as error:
+        _refuse_newer(path, text)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RdbenchError(f"The record {path} is damaged ({where}: {first['msg']}); run it again.") from error
@@ -148,7 +151,23 @@ def _refuse_newer(path: Path, text: str) -> None:
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row for each record."""
-    return pd.DataFrame([record.model_dump() for record in records], columns=list(COLUMNS))
+    rows = list(records)
+    fields = zip(COLUMNS, Record.model_fields, strict=True)
+    return pd.DataFrame({column: [getattr(record, name) for record in rows] for column, name in fields})
+
+
+def find_records(folder: Path) -> list[Path]:
+    """The records below a folder, sorted; links to folders are not followed, folders without permission left out."""
+    found: list[Path] = []
+    waiting = [str(folder)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name == RECORD and (not entry.is_symlink() or os.path.exists(entry.path)):
+                    found.append(Path(entry.path))
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return sorted(found)
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
@@ -157,7 +176,7 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     for folder in folders:
         if not folder.exists():
             raise RdbenchError(f"There is no folder {folder}; name one that rdbench run wrote.")
-        for path in sorted(folder.rglob(RECORD)):
+        for path in find_records(folder):
             record = read_record(path)
             known = records.get(record.id)
             if known is None or (record.status == "ok", record.started) > (known.status == "ok", known.started):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ..errors import RdbenchError, UsageError
 from ..report.results import RECORD, Record, read_record
-from .decoder_process import RUNS
+from .files import RUNS, SHARED
 from .leftovers import DAMAGED, remove
 from .locks import is_locked, locked_folder
-from .resume import SHARED
 from .run import locked
 from .stage import Stopped
 

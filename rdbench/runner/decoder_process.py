@@ -12,15 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..clips.dataset import data_root
-from ..registry import find_card
-from .decoding import DecoderOptions
+from ..registry import codec_source, find_card
+from .decoding import DecoderOptions, locate_ffmpeg
+from .files import BITSTREAM, RUNS
 from .seal import make_plan, sealed_command
 from .sweep import Job
 
-BITSTREAM = "bitstream.bin"
-"""Name of a job's bitstream, in its folder and in the working folder of a decoding process."""
-RUNS = "runs"
-"""Name of the folder of all jobs, four levels above a job's own."""
 _PATH_LISTS = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH")
 """Variables with a list of folders in which programs and libraries are found."""
 
@@ -34,16 +31,16 @@ class Decoder:
     """Its working folder, which contains the bitstream alone."""
 
 
-def worker_command(verb: str, *arguments: str) -> list[str]:
-    """The command line of a worker process."""
-    return [sys.executable, "-m", "rdbench.runner.worker", verb, *arguments]
+def decoder_options(job: Job) -> DecoderOptions:
+    """The options of a job's decoder."""
+    return DecoderOptions(job.device, job.threads, locate_ffmpeg(job.ffmpeg), job.programs)
 
 
 @contextmanager
 def sealed_decoder(
-    verb: str, codec: str, options: DecoderOptions, bitstream: Path, hidden: Iterable[Path]
+    tasks: Sequence[str], codec: str, options: DecoderOptions, bitstream: Path, hidden: Iterable[Path]
 ) -> Iterator[Decoder]:
-    """A sealed process that decodes a copy of the bitstream: `decode`, `ledger` or `send` of the worker.
+    """A sealed process that does these tasks of `decoder.py` with a copy of the bitstream.
 
     It sees none of the files and folders `hidden`, where the kernel allows that; see `seal.py`.
     """
@@ -52,7 +49,8 @@ def sealed_decoder(
         folder.mkdir()
         shutil.copyfile(bitstream, folder / BITSTREAM)
         plan = make_plan(folder.parent, hidden, _needed(codec, options), options.device.startswith("cuda"))
-        command = worker_command(verb, codec, json.dumps(asdict(options)))
+        module, source = "rdbench.runner.decoder", codec_source(codec)
+        command = [sys.executable, "-m", module, source, json.dumps(asdict(options)), *tasks]
         yield Decoder(sealed_command(plan, command), folder)
 
 

@@ -17,7 +17,6 @@ from ..video.ffmpeg import find_ffmpeg
 from ..video.hashing import hash_frames
 from . import seal
 from .reports import check_ledger
-from .sweep import Job
 from .usage import measure_usage
 
 DECODE_BUDGET_SECONDS = 5.0
@@ -36,11 +35,6 @@ class DecoderOptions:
     """The path of the program, found before any clock starts."""
     programs: dict[str, str]
     """Paths on this machine, as `Codec.programs` gives them."""
-
-    @classmethod
-    def of(cls, job: Job) -> "DecoderOptions":
-        """The options of a job's decoder."""
-        return cls(job.device, job.threads, locate_ffmpeg(job.ffmpeg), job.programs)
 
     def workspace(self, folder: Path, device: str) -> Workspace:
         """A workspace with these options; `device` is the resolved one."""

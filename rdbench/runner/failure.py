@@ -33,6 +33,14 @@ def describe_failure(error: BaseException) -> str:
     return plain_text(f"{name}: {text}" if text else f"{name}.")
 
 
+def describe_process_failure(error: BaseException) -> str:
+    """The same for an error that ends a process, where lack of memory gets a remedy."""
+    message = describe_failure(error)
+    if isinstance(error, MemoryError) or "out of memory" in message.lower():
+        return f"It ran out of memory ({message}); use a smaller size, or a machine with more."
+    return message
+
+
 def plain_text(text: str) -> str:
     """The text as one line that every file and terminal takes, of at most MOST_CHARACTERS."""
     if len(text) > MOST_CHARACTERS:

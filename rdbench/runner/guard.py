@@ -1,8 +1,9 @@
-"""Runs the command of a stage and ends it, with all that it started, when the process that wants it is gone.
+"""Runs the work of a stage in a child process and ends it, with all that it started, when the run is gone.
 
-Started by its path, as `python -I -S guard.py command...`, so that nothing of rdbench is imported. Its standard input
-is a pipe whose other end only the process of the run holds: the kernel closes that end when the run dies, even by
-SIGKILL. The guard leads the process group of the command, and exits as the command does.
+A command is run by `python -I -S guard.py command...`, so that nothing of rdbench is imported; a worker that
+`worker_server.py` forks is supervised by the same functions. The guard's standard input is a pipe whose other end only
+the process of the run holds: the kernel closes that end when the run dies, even by SIGKILL. The guard leads the process
+group of its child, and exits as the child does.
 """
 
 import ctypes
@@ -12,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 GRACE_SECONDS = 2.0
@@ -26,22 +27,28 @@ def _control(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
-def _start(command: list[str]) -> int:
-    """Starts the command without standard input; the kernel ends it should the guard die first."""
+def fork_child(work: Callable[[], None]) -> int:
+    """Forks a process without standard input that does the work; the kernel ends it should the guard die first."""
     guard, child = os.getpid(), os.fork()
     if child:
         return child
     try:
         _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        for sign in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores both, and a program would inherit that
-            signal.signal(sign, signal.SIG_DFL)
         if os.getppid() == guard:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.execvp(command[0], command)
-    except OSError as error:
-        os.write(2, f"{command[0]} cannot be run ({error.strerror}).\n".encode())
+            work()
     finally:
         os._exit(127)
+
+
+def _run(command: list[str]) -> None:
+    """Puts the command in the place of this process."""
+    for sign in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores both, and a program would inherit that
+        signal.signal(sign, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]} cannot be run ({error.strerror}).\n".encode())
 
 
 def _descendants() -> Iterator[int]:
@@ -115,24 +122,32 @@ def _exit_like(status: int) -> None:
     sys.exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
 
 
-def main() -> None:
-    """Runs the command to its end, or ends it."""
+def supervise(start: Callable[[], int]) -> int:
+    """The status (as of `waitpid`) of the child that `start` forks; when it returns, nothing of the child is left.
+
+    This process must lead its own process group.
+    """
     _control(_PR_SET_CHILD_SUBREAPER, 1)
     read, write = os.pipe()
     os.set_blocking(write, False)
-    child = _start(sys.argv[1:])
+    child = start()
     for sign in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(sign, lambda *_: None)
     signal.set_wakeup_fd(write)
     status = _wait(child, read)
     if status is not None:
         _sweep()
-        _exit_like(status)
+        return status
     status = _end(child)
     _sweep()
     if status is None or not os.path.isdir("/proc"):
         os.killpg(0, signal.SIGKILL)  # this process is in the group, too
-    _exit_like(status or 0)
+    return status or 0
+
+
+def main() -> None:
+    """Runs the command to its end, or ends it."""
+    _exit_like(supervise(lambda: fork_child(lambda: _run(sys.argv[1:]))))
 
 
 if __name__ == "__main__":

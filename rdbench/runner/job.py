@@ -20,18 +20,21 @@ from ..report.results import RECORD, SCHEMA, Record, write_record
 from ..video.conditions import find_conditions
 from ..video.hashing import first_difference
 from .checksum import write_checksum
-from .decoder_process import BITSTREAM, hidden_from, sealed_decoder, worker_command
-from .decoding import DecoderOptions
 from .failure import describe_failure, ends_run, plain_text, plain_values
-from .leftovers import ENCODING, LOG, heal_bitstream, heal_record, is_whole, kept_encoding, remove
+from .files import BITSTREAM, ENCODING, LOG, SHARED, WORK
+from .launch import StartWorker, start_fresh_worker
+from .leftovers import heal_bitstream, heal_record, is_whole, kept_encoding, remove
 from .locks import locked_folder
 from .machine import Machine, describe_machine, software_versions
-from .resume import SHARED, finished_record, job_folder, kept_record, measured_metrics
+from .resume import finished_record, job_folder, kept_record, measured_metrics
 from .stage import Event, JobError, StageRunner, Stopped
 from .sweep import Job
 
 
-def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu: str | None = None) -> Record:
+def run_job(
+    job: Job, out: Path, progress: Progress, stop: threading.Event, gpu: str | None = None,
+    start: StartWorker = start_fresh_worker,
+) -> Record:  # fmt: skip
     """Runs the job in processes of its own and writes its record; whatever it raises becomes its reason.
 
     A finished job that only lacks metrics is measured again; its bitstream and its times are kept. What another run on
@@ -42,7 +45,9 @@ def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu:
     try:
         with locked_folder(job_folder(out, job), stop):
             there = finished_record(out, job)
-            return there if there is not None else _run_alone(job, out, progress, stop, gpu)
+            if there is not None:
+                return there
+            return _run_alone(out, StageRunner(job, job_folder(out, job), progress, stop, gpu, start))
     except Stopped:
         raise
     except Exception as error:
@@ -52,18 +57,18 @@ def run_job(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu:
         return _failed(job, started, describe_failure(error))  # its folder does not even take a record
 
 
-def _run_alone(job: Job, out: Path, progress: Progress, stop: threading.Event, gpu: str | None) -> Record:
-    folder = job_folder(out, job)
+def _run_alone(out: Path, stages: StageRunner) -> Record:
+    job, folder = stages.job, stages.folder
     started = _now()
     try:
-        (folder / "work").mkdir(exist_ok=True)
+        (folder / WORK).mkdir(exist_ok=True)
         kept = kept_record(out, job)
         if kept is None:
             heal_record(folder)
         if kept is not None and kept.status == "ok" and is_whole(folder / BITSTREAM, kept.bitstream_sha256):
-            record = _measured_again(job, kept, folder, progress, stop, gpu)
+            record = _measured_again(kept, stages)
         else:
-            record = _measured(job, StageRunner(job, folder, progress, stop, gpu), started)
+            record = _measured(job, stages, started)
             write_record(folder / RECORD, record)
     except Stopped:
         raise
@@ -73,7 +78,7 @@ def _run_alone(job: Job, out: Path, progress: Progress, stop: threading.Event, g
         if not isinstance(error, RdbenchError):
             _log_traceback(folder)
         return fail(job, out, describe_failure(error), started)
-    shutil.rmtree(folder / "work", ignore_errors=True)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
     return record
 
 
@@ -83,15 +88,13 @@ def _log_traceback(folder: Path) -> None:
         log.write(traceback.format_exc())
 
 
-def _measured_again(
-    job: Job, record: Record, folder: Path, progress: Progress, stop: threading.Event, gpu: str | None
-) -> Record:
+def _measured_again(record: Record, stages: StageRunner) -> Record:
     """The record with new values of all metrics that it has or that the job requests, also written to its file.
 
     Where that fails, the file keeps the record as it was, and the result has the reason.
     """
-    wanted = tuple(dict.fromkeys((*measured_metrics(record), *job.metrics)))
-    stages = StageRunner(replace(job, metrics=wanted), folder, progress, stop, gpu)
+    folder = stages.folder
+    stages.job = replace(stages.job, metrics=tuple(dict.fromkeys((*measured_metrics(record), *stages.job.metrics))))
     try:
         measured = measure_bitstream(stages, folder / BITSTREAM)
         if record.frames_sha256 not in (None, measured["frames_sha256"]):
@@ -129,40 +132,43 @@ def _now() -> str:
 
 def _measured(job: Job, stages: StageRunner, started: str) -> Record:
     bitstream = stages.folder / BITSTREAM
-    encoded, decoded = _encode_and_decode(job, stages, bitstream)
-    measured = measure_bitstream(stages, bitstream)
+    encoded, result = _encode_and_decode(job, stages, bitstream)
+    decoded, measured = result["decoded"], result["measured"]
     _check_same_frames(decoded, measured)
     return _fill(job, started, encoded, decoded, measured["summary"], bitstream)
 
 
-def _encode_and_decode(job: Job, stages: StageRunner, bitstream: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _encode_and_decode(job: Job, stages: StageRunner, bitstream: Path) -> tuple[dict[str, Any], Event]:
     """What encoder and decoder reported. A kept bitstream that does not decode is encoded again, once."""
     kept = kept_encoding(stages.folder)
     if kept is not None:
         try:
-            return kept, _decode(job, stages, bitstream)
+            return kept, _run_on_bitstream("decode", stages, bitstream)
         except JobError as error:
             if not heal_bitstream(stages.folder, str(error)):
                 raise
-    return _encode(job, stages, bitstream), _decode(job, stages, bitstream)
+    return _encode(job, stages, bitstream), _run_on_bitstream("decode", stages, bitstream)
 
 
 def measure_bitstream(stages: StageRunner, bitstream: Path) -> Event:
     """Decodes a bitstream and measures its frames, in the runner's folder. Raises JobError."""
-    command = worker_command("measure", str(stages.write_job()), str(bitstream.absolute()), str(stages.folder))
-    return stages.run("measure", command)
+    return _run_on_bitstream("measure", stages, bitstream)
+
+
+def _run_on_bitstream(verb: str, stages: StageRunner, bitstream: Path) -> Event:
+    return stages.run_worker(verb, stages.write_job(), bitstream.absolute(), stages.folder)
 
 
 def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     """What the encoder reported, once its bitstream is in place."""
     result_file = stages.folder / ENCODING
     machine = describe_machine(job.device, stages.environment)
-    work, shared = stages.folder / "work", stages.folder.parent / f"{SHARED}{job.family}"
+    work, shared = stages.folder / WORK, stages.folder.parent / f"{SHARED}{job.family}"
     partial = work / "bitstream.partial"
     remove(partial)  # of an encoder that was killed
     job_file = stages.write_job()
-    encoded = stages.run("encode", worker_command("encode", str(job_file), str(partial), str(work), str(shared)))
-    _check_bitstream(partial)
+    encoded = stages.run_worker("encode", job_file, partial, work, shared)
+    check_bitstream(partial)
     result = {**encoded, "schema": SCHEMA, "machine": asdict(machine), "jobs": job.jobs, "threads": job.threads}
     result_file.unlink(missing_ok=True)
     os.replace(partial, bitstream)
@@ -175,22 +181,13 @@ def _encode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     return result
 
 
-def _check_bitstream(partial: Path) -> None:
+def check_bitstream(partial: Path) -> None:
     """Raises JobError where the encoder did not write one file with something in it."""
     if partial.is_symlink() or (partial.exists() and not partial.is_file()):
         kind = "a link" if partial.is_symlink() else "a folder" if partial.is_dir() else "something else"
         raise JobError(f"The encoder wrote {kind} where its bitstream belongs; it must write one file.")
     if not partial.exists() or partial.stat().st_size == 0:
         raise JobError("The encoder ended without an error but wrote no bitstream.")
-
-
-def _decode(job: Job, stages: StageRunner, bitstream: Path) -> dict[str, Any]:
-    hidden = hidden_from(job, stages.folder)
-    with sealed_decoder("decode", job.codec, DecoderOptions.of(job), bitstream, hidden) as decoder:
-        decoded = stages.run("decode", decoder.command, decoder.folder)
-    if decoded["frames"] != job.frames:
-        raise JobError(f"The decoder gave {decoded['frames']} frames where {job.frames} were encoded.")
-    return decoded
 
 
 def _check_same_frames(decoded: dict[str, Any], measured: dict[str, Any]) -> None:

@@ -13,15 +13,12 @@ from ..clips.dataset import file_sha256
 from ..errors import BitstreamError, RdbenchError
 from ..report.results import RECORD, SCHEMA, read_record
 from .checksum import checksum_path, verify_checksum
-from .decoder_process import BITSTREAM
 from .failure import LIMITS, describe_failure
+from .files import BITSTREAM, ENCODING, LOG
 from .machine import Machine
 
-ENCODING = "encode.json"
-"""Name of the file in a job's folder with what the encoder's process reported."""
 DAMAGED = ".damaged"
 """What the name of a file that was set aside ends with."""
-LOG = "log.txt"
 
 
 class Encoding(BaseModel):

@@ -1,7 +1,6 @@
 """Notes on a sweep that a user should read before its numbers."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from ..clips import dataset
@@ -35,6 +34,23 @@ def alpha_notes(jobs: Sequence[Job]) -> Iterator[str]:
             yield note
 
 
+def clip_notes(jobs: Sequence[Job]) -> Iterator[str]:
+    """Sentences on the clips without a hash, whose jobs have no id: those that are missing, and all others."""
+    clips = list(dict.fromkeys(job.clip for job in jobs if job.clip_sha256 is None))
+    missing: dict[tuple[str, str], list[str]] = {}
+    for clip in clips:
+        if not Path(clip.path).exists():
+            missing.setdefault((clip.label, clip.remedy), []).append(clip.name)
+    for (label, remedy), names in missing.items():
+        yield f"Note: {label}:{','.join(names)} {'is' if len(names) == 1 else 'are'} not here. {remedy}".strip()
+    waiting = [f"{clip.label}:{clip.name}" for clip in clips if Path(clip.path).exists()]
+    if waiting:
+        yield (
+            f"Note: {', '.join(waiting)}: not hashed yet, so that the jobs have no id and may be done already; "
+            "`rdbench run` hashes a clip once."
+        )
+
+
 def alpha_note(clip: dataset.Sequence, ffmpeg: str | None) -> str | None:
     """The sentence on the clip's alpha plane; None where it has none."""
     stream = _probe_file(clip, ffmpeg)
@@ -54,7 +70,6 @@ def _probe_file(clip: dataset.Sequence, ffmpeg: str | None) -> VideoStream | Non
     return None if clip.kind == "raw" else _probe_path(Path(clip.path), ffmpeg)
 
 
-@lru_cache(maxsize=1024)
 def _probe_path(path: Path, ffmpeg: str | None) -> VideoStream | None:
     try:
         return probe(list_images(path)[0] if path.is_dir() else path, ffmpeg)

@@ -8,10 +8,9 @@ from pathlib import Path
 from ..errors import RdbenchError
 from ..measure import SMALLEST_MS_SSIM_SIDE
 from ..report.results import RECORD, Record, read_record
+from .files import RUNS, SHARED
 from .sweep import Job
 
-SHARED = "shared-"
-"""Beginning of the names of folders that rate points share, beside their own."""
 MOST_THREADS = 1024
 """Largest number of threads with which an earlier run is looked for (our choice)."""
 
@@ -19,7 +18,7 @@ MOST_THREADS = 1024
 def job_folder(out: Path, job: Job) -> Path:
     """`<out>/runs/<codec>/<dataset>/<sequence>/<rate point>-<id>`."""
     names = (job.name, job.clip.label, job.clip.name, f"{job.point}-{job.id}")
-    return out.joinpath("runs", *(re.sub(r"[^A-Za-z0-9._=@+-]+", "_", name).strip("_") for name in names))
+    return out.joinpath(RUNS, *(re.sub(r"[^A-Za-z0-9._=@+-]+", "_", name).strip("_") for name in names))
 
 
 def shared_folder(out: Path, job: Job) -> Path:

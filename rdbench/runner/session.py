@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from ..clips import dataset
+from ..clips.content import known_facts
 from ..clips.fetch import fetch
 from ..codec import Clip, Host, Workspace
 from ..errors import RdbenchError, UsageError
@@ -30,9 +31,11 @@ from ..video.conditions import find_conditions
 from . import worker
 from .checksum import checksum_path, verify_checksum, write_checksum
 from .display import Display, Lines, task_bars
+from .estimates import Planned, totals
 from .executors import for_executor
-from .notes import alpha_note, alpha_notes, color_notes
+from .notes import alpha_note, alpha_notes, clip_notes, color_notes
 from .options import ClipOptions, SweepOptions
+from .preparation import resolve_device
 from .resume import finished_record, with_earlier_threads
 from .run import Outcome, locked, run
 from .sweep import Job, choose_points, plan
@@ -105,20 +108,23 @@ def _plot(frame: pd.DataFrame, out: Path) -> Path:
 
 
 def show_plan(options: SweepOptions) -> None:
-    """Prints the jobs with their estimated times and what is done already."""
+    """Prints the jobs with their estimated times and what is done already; hashes no clip."""
     out = options.run_options().out
-    jobs = [with_earlier_threads(job, out) for job in plan(options.sweep(1), "rdbench plan")]
-    total, unknown = 0.0, 0
-    for job in jobs:
-        done = finished_record(out, job) is not None
-        known = "done" if done else "unknown" if job.estimate is None else f"about {job.estimate:.0f} s"
-        total += 0 if done or job.estimate is None else job.estimate
-        unknown += job.estimate is None and not done
-        print(f"{job.id}  {job.name:<20} {job.clip.label}:{job.clip.name}  {job.point:<8} {known}")
-    more = f", and {unknown} of unknown length" if unknown else ""
-    for note in (*color_notes(jobs), *alpha_notes(jobs)):
+    planned = [_planned(job, out) for job in plan(options.sweep(1), "rdbench plan", known_facts)]
+    for one in planned:
+        print(one.line)
+    jobs = [one.job for one in planned]
+    for note in (*color_notes(jobs), *alpha_notes(jobs), *clip_notes(jobs)):
         print(note)
-    print(f"{len(jobs)} rate points, about {total / 60:.1f} minutes of encoding one after the other{more}.")
+    print("\n".join(totals(planned)))
+
+
+def _planned(job: Job, out: Path) -> Planned:
+    """The job, with whether it is done; without the clip's hash nobody knows what belongs to it."""
+    if job.clip_sha256 is None:
+        return Planned(job, done=False)
+    job = with_earlier_threads(job, out)
+    return Planned(job, finished_record(out, job) is not None)
 
 
 def single_job(name: str, clip: str, label: str | None, options: ClipOptions) -> Job:
@@ -223,9 +229,9 @@ def decode_clip(
         raise UsageError(f"The bitstream {bitstream} cannot be read ({error.strerror}); check its path.") from error
     checked = verify_checksum(bitstream)
     spec = parse_specs(codec or sniff(head))[0]
-    name, chosen = spec.name, create(spec)
+    chosen = create(spec)
     with tempfile.TemporaryDirectory() as scratch:
-        device = worker.resolve_device(device, name)
+        device = resolve_device(device, chosen.kind)
         workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg, chosen.programs))
         video = CheckedVideo(chosen.decode(bitstream, workspace))
         partial = output.with_name(output.name + ".partial")
@@ -323,7 +329,8 @@ def measure_clips(
     chosen = find_conditions(conditions)
     if (note := alpha_note(sequence, ffmpeg)) is not None:
         print(note, file=sys.stderr)
-    ours, theirs = sequence.open(ffmpeg), open_video(test, ffmpeg)
+    ours: Video = sequence.open(ffmpeg)
+    theirs: Video = open_video(test, ffmpeg)
     if span is not None:
         ours, theirs = _parts(ours, theirs, span, (reference, str(test)))
     scores = scoring.compare(ours, theirs, chosen, tuple(metrics.split(",")), ffmpeg)

@@ -4,23 +4,27 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..codec import Progress
 from ..errors import RdbenchError
-from ..processes import describe_status, read_log_tail
-from . import guard
+from ..processes import describe_end
+from ..registry import find_card
+from .files import LOG, WORK
 from .interrupt import Stopped as Stopped
 from .interrupt import requested
+from .launch import Process, StartWorker, Surroundings, WorkerCall, start_command, start_fresh_worker
 from .locks import descriptors
 from .sweep import Job
 
 Event = dict[str, Any]
-"""A JSON line of a worker process: `event` (`progress`, `result` or `error`) and its values."""
+"""A JSON line of a worker process: `event` (`progress`, `stage`, `result` or `error`) and its values."""
+END_SECONDS = 3
+"""Time between SIGTERM and SIGKILL for a stage (our choice)."""
 
 
 class JobError(RdbenchError):
@@ -33,8 +37,11 @@ class StageRunner:
     A guard (`guard.py`) ends the process and what it started should this one die; it holds the lock of the folder.
     """
 
-    def __init__(self, job: Job, folder: Path, progress: Progress, stop: threading.Event, gpu: str | None) -> None:
-        self.job, self.folder, self._progress, self._stop = job, folder.resolve(), progress, stop
+    def __init__(
+        self, job: Job, folder: Path, progress: Progress, stop: threading.Event, gpu: str | None,
+        start: StartWorker = start_fresh_worker,
+    ) -> None:  # fmt: skip
+        self.job, self.folder, self._progress, self._stop, self._start = job, folder.resolve(), progress, stop, start
         self.environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(job.threads),
@@ -44,76 +51,97 @@ class StageRunner:
 
     def write_job(self) -> Path:
         """Writes the job's description for a worker process; returns the file."""
-        path = self.folder / "work" / "job.json"
+        path = self.folder / WORK / "job.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(self.job.to_json())
         return path
 
+    def run_worker(self, verb: str, *arguments: Path) -> Event:
+        """Runs a verb of the worker (`worker.py`) and returns its `result` event. Raises JobError, or Stopped."""
+        torch = verb == "encode" and find_card(self.job.codec).kind != "conventional"
+        call = WorkerCall((verb, *map(str, arguments)), torch)
+        return self._run(verb, " ".join(call.arguments), lambda around: self._start(call, around), None)
+
     def run(self, name: str, command: list[str], cwd: Path | None = None) -> Event:
         """Runs the command of a stage and returns its `result` event. Raises JobError with the reason, or Stopped."""
-        log_path = self.folder / "log.txt"
-        deadline = time.monotonic() + self.job.timeout if self.job.timeout else None
-        with log_path.open("ab") as log:
-            log.write(f"== {name}: {' '.join(command)}\n".encode())
-            log.flush()
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, *command], cwd=cwd, stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=log, env=self.environment, start_new_session=True,
-                pass_fds=descriptors(self.folder),
-            )  # fmt: skip
-        events: list[Event] = []
-        reader = threading.Thread(target=self._read_events, args=(name, process, events), daemon=True)
-        reader.start()
-        try:
-            self._wait(name, process, deadline)
-        finally:
-            _end(process)
-            reader.join(timeout=10)
-        if events and events[-1]["event"] == "result":
-            return events[-1]
-        raise JobError(_reason(name, events, process.returncode, log_path))
+        return self._run(name, " ".join(command), lambda around: start_command(command, around), cwd)
 
-    def _read_events(self, name: str, process: "subprocess.Popen[bytes]", events: list[Event]) -> None:
+    def _run(self, name: str, title: str, start: Callable[[Surroundings], Process], cwd: Path | None) -> Event:
+        log_path = self.folder / LOG
+        with log_path.open("ab") as log:
+            log.write(f"== {name}: {title}\n".encode())
+            log.flush()
+            process = start(Surroundings(self.environment, log.fileno(), descriptors(self.folder), cwd))
+        stage = _RunningStage(name, process, self.job.timeout, self._progress)
+        try:
+            stage.wait(self._stop)
+        finally:
+            stage.end()
+        return stage.result(log_path)
+
+
+class _RunningStage:
+    """A process whose events are read while it runs; it may go on to a further stage, which has its own time limit."""
+
+    def __init__(self, name: str, process: Process, timeout: float | None, progress: Progress) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
+        self._name, self._process, self._timeout, self._progress = name, process, timeout, progress
+        self._deadline = self._new_deadline()
+        self._events: list[Event] = []
+        self._reader = threading.Thread(target=self._read_events, args=(process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _new_deadline(self) -> float | None:
+        return time.monotonic() + self._timeout if self._timeout else None
+
+    def _read_events(self, stream: IO[bytes]) -> None:
+        for line in stream:
             event = json.loads(line)
             if event["event"] == "progress":
-                self._progress(event["done"], event["total"], event["text"] or name)
+                self._progress(event["done"], event["total"], event["text"] or self._name)
+            elif event["event"] == "stage":
+                self._name, self._deadline = event["name"], self._new_deadline()
             else:
-                events.append(event)
+                self._events.append(event)
 
-    def _wait(self, name: str, process: "subprocess.Popen[bytes]", deadline: float | None) -> None:
+    def wait(self, stop: threading.Event) -> None:
+        """Waits for the end of the process. Raises JobError after the time limit, and Stopped."""
         while True:
+            self._reader.join(0.2)  # its end is seen at once, that of a process only by polling
             try:
-                process.wait(timeout=0.2)
+                self._process.wait(timeout=0.2 if not self._reader.is_alive() else 0.001)
                 return
             except subprocess.TimeoutExpired:
                 pass
-            if self._stop.is_set() or requested():
+            if stop.is_set() or requested():
                 raise Stopped
-            if deadline is not None and time.monotonic() > deadline:
-                raise JobError(f"{name} took longer than --timeout {self.job.timeout:g} seconds and was ended.")
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                raise JobError(f"{self._name} took longer than --timeout {self._timeout:g} seconds and was ended.")
 
+    def end(self) -> None:
+        """Ends the process and everything it started."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, sign)
+            except (ProcessLookupError, PermissionError):
+                break
+            try:
+                self._process.wait(timeout=END_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        self._process.wait()
+        self._reader.join(timeout=10)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the process and everything it started."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-        except (ProcessLookupError, PermissionError):
-            break
-        try:
-            process.wait(timeout=3)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
+    def result(self, log: Path) -> Event:
+        """The `result` event. Raises JobError with the reason where there is none."""
+        if self._events and self._events[-1]["event"] == "result":
+            return self._events[-1]
+        raise JobError(_reason(self._name, self._events, self._process.returncode or 0, log))
 
 
 def _reason(name: str, events: list[Event], status: int, log: Path) -> str:
     if events and events[-1]["event"] == "error":
         return str(events[-1]["message"])
-    if status == -signal.SIGKILL:
-        return f"{name} was killed by the system, most likely because memory ran out; use fewer --jobs."
-    return f"{name} ended with {describe_status(status)}: {read_log_tail(log)}"
+    return describe_end(name, status, log)

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from .. import registry
 from ..clips import dataset
+from ..clips.content import ClipFacts, known_sha256, read_facts
 from ..codec import Clip, Codec, Host, RatePoint
 from ..errors import UsageError
 from ..measure import DEFAULT_METRICS, METRICS
@@ -22,6 +24,8 @@ from .devices import choose_device, device_class
 from .options import Sweep, read_count
 
 PRESETS = ("paper", "quick", "tiny")
+MANY_SAMPLES = 1 << 28
+"""Luma samples that take a second or more to be decoded and hashed, 130 frames of 1080p (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Job:
     settings: dict[str, Any]
     sequence: dict[str, Any]
     format: dict[str, Any]
-    clip_sha256: str
+    clip_sha256: str | None
+    """None in a plan whose clip is not hashed yet; such a job has no id."""
     frames: int
     point: str
     point_settings: dict[str, Any]
@@ -63,7 +68,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Twelve hex digits of a hash of everything that decides the result."""
+        """Twelve hex digits of a hash of everything that decides the result. Raises ValueError before there is one."""
         return digest(self.identity)
 
     @property
@@ -78,6 +83,8 @@ class Job:
 
     @property
     def _identity(self) -> dict[str, Any]:
+        if self.clip_sha256 is None:
+            raise ValueError("A job has no id before its clip is hashed.")
         return {
             "codec": CodecSpec(self.codec).label,
             "version": self.codec_version,
@@ -118,8 +125,25 @@ def digest(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def plan(sweep: Sweep, command: str) -> list[Job]:
-    """Every job of the sweep, sequence by sequence. Raises UsageError or DatasetError before anything runs."""
+FactsOf = Callable[[dataset.Sequence, int | None, str | None], ClipFacts]
+"""The facts of a sequence, of its first frames (None: all), with an ffmpeg; as `read_facts`."""
+
+
+def announced_facts(sequence: dataset.Sequence, frames: int | None, ffmpeg: str | None) -> ClipFacts:
+    """The facts for a run (`read_facts`), after a line on standard error where many frames are to be hashed."""
+    count = frames or sequence.frames
+    samples = None if count is None else count * (sequence.width or 0) * (sequence.height or 0)
+    is_long = Path(sequence.path).exists() and (samples is None or samples > MANY_SAMPLES)
+    if is_long and known_sha256(sequence, frames, ffmpeg) is None:
+        print(f"Hashing the frames of {sequence.label}:{sequence.name}, once ...", file=sys.stderr)
+    return read_facts(sequence, frames, ffmpeg)
+
+
+def plan(sweep: Sweep, command: str, facts_of: FactsOf = announced_facts) -> list[Job]:
+    """Every job of the sweep, sequence by sequence. Raises UsageError or DatasetError before anything runs.
+
+    `known_facts` as `facts_of` hashes nothing; jobs on clips that were never hashed then have no id.
+    """
     _check(sweep)
     codecs = [(spec, registry.create(spec, sweep.preset)) for spec in _specs(sweep)]
     host = Host(ffmpeg=sweep.ffmpeg)
@@ -130,9 +154,11 @@ def plan(sweep: Sweep, command: str) -> list[Job]:
             raise UsageError(f"{spec.label} cannot run here: {reason}")
     jobs: list[Job] = []
     root = Path(sweep.data_root) if sweep.data_root else None
+    points_of = cache(partial(_estimated_points, sweep))  # clips that look alike share them: networks are sized once
     for name in sweep.datasets:
         for sequence in dataset.resolve(name, root, sweep.ffmpeg):
-            jobs += _jobs_of(sweep, sequence, codecs, host, command)
+            facts = facts_of(sequence, sweep.frames, sweep.ffmpeg)
+            jobs += _jobs_of(sweep, sequence, facts, codecs, points_of, host, command)
     _check_labels(sweep, jobs)
     for note in _notes(sweep, jobs):
         print(note, file=sys.stderr)
@@ -190,28 +216,30 @@ def _named(spec: CodecSpec) -> CodecSpec:
     return spec.without([name for name, field in fields.items() if field.exclude])
 
 
+def _estimated_points(
+    sweep: Sweep, spec: CodecSpec, codec: Codec, clip: Clip
+) -> tuple[tuple[RatePoint, float | None], ...]:
+    """The chosen rate points of a codec on a clip, each with its estimated seconds."""
+    device = choose_device(sweep.device, codec.kind)
+    points = choose_points(codec, clip, sweep.rate_points, spec.label)
+    return tuple((point, codec.estimate_seconds(clip, point, device)) for point in points)
+
+
 def _jobs_of(
-    sweep: Sweep, sequence: dataset.Sequence, codecs: Sequence[tuple[CodecSpec, Codec]], host: Host, command: str
-) -> list[Job]:
-    video = sequence.open(sweep.ffmpeg, sweep.frames)
-    frames = video.frames if video.frames is not None else sum(len(batch) for batch in video.batches())
-    clip = Clip(video.format, frames, tuple(sequence.sizes))
-    content = dataset.content_sha256(sequence, sweep.frames, sweep.ffmpeg)
-    common = _CommonFields(sequence.to_dict(), format_to_dict(clip.format), content, frames)
+    sweep: Sweep, sequence: dataset.Sequence, facts: ClipFacts, codecs: Sequence[tuple[CodecSpec, Codec]],
+    points_of: Callable[[CodecSpec, Codec, Clip], tuple[tuple[RatePoint, float | None], ...]], host: Host, command: str,
+) -> list[Job]:  # fmt: skip
+    clip = Clip(facts.format, facts.frames, tuple(sequence.sizes))
+    common = _CommonFields(sequence.to_dict(), format_to_dict(clip.format), facts.sha256, facts.frames)
     jobs = []
     for spec, codec in codecs:
         with registry.plugin_errors(spec.label):
-            points = choose_points(codec, clip, sweep.rate_points, spec.label)
+            points = points_of(spec, codec, clip)
             for seed in sweep.seeds if codec.uses_seed else (0,):
                 described = _describe(sweep, spec, codec, host, common, seed, command)
                 jobs += [
-                    replace(
-                        described,
-                        point=point.label,
-                        point_settings=dict(point.settings),
-                        estimate=codec.estimate_seconds(clip, point, described.device),
-                    )
-                    for point in points
+                    replace(described, point=point.label, point_settings=dict(point.settings), estimate=seconds)
+                    for point, seconds in points
                 ]
     return jobs
 
@@ -222,7 +250,7 @@ class _CommonFields:
 
     sequence: dict[str, Any]
     format: dict[str, Any]
-    clip_sha256: str
+    clip_sha256: str | None
     frames: int
 
 

@@ -1,61 +1,37 @@
-"""The processes of a job, started fresh as `python -m rdbench.runner.worker`.
+"""The work of a job's processes: encode; decode and measure; measure. `python -m rdbench.runner.worker VERB ...`.
 
-They encode, decode, read the ledger, send frames to another process, or measure. Events go to the original standard
-output as JSON lines (`progress`, `result`, `error`); whatever a codec prints goes to standard error, the job's log.
+Events go to the original standard output as JSON lines (`progress`, `stage`, `result`, `error`); whatever a codec
+prints goes to standard error, the job's log. Decoding itself is done by `decoder.py`, sealed.
 """
 
-import io
 import json
-import os
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Workspace
 from ..errors import MediaError, RdbenchError
-from ..registry import find_card, load_codec
+from ..processes import describe_end
+from ..registry import load_codec
 from ..video import BATCH, Frames, Video
-from ..video.checked import CheckedVideo
 from ..video.conditions import find_conditions
 from ..video.hashing import HashedVideo
-from ..video.pipe import PipedVideo, send_failure, send_video
-from .decoder_process import BITSTREAM, hidden_from, sealed_decoder
-from .decoding import DecoderOptions, decode_timed, locate_ffmpeg
-from .devices import choose_device
-from .failure import describe_failure
-from .reports import check_ledger, check_parts, check_report
+from ..video.pipe import PipedVideo
+from .decoder_process import decoder_options, hidden_from, sealed_decoder
+from .decoding import locate_ffmpeg
+from .events import Events, claim_stdout
+from .failure import describe_process_failure
+from .files import FRAMES, LOG
+from .preparation import prepare, warm_up_training
+from .reports import check_parts, check_report
 from .sweep import Job
 from .usage import measure_usage
-
-PROGRESS_SECONDS = 0.2
-
-
-class Events:
-    """Writes JSON lines to a stream; progress at most every PROGRESS_SECONDS."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._last = 0.0
-
-    def send(self, event: str, **values: Any) -> None:
-        """One event."""
-        self._stream.write(json.dumps({"event": event, **values}, default=str).encode() + b"\n")
-        self._stream.flush()
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        """The progress callback of a Workspace; the numbers may be those of NumPy or torch."""
-        done, total, text = float(done), float(total), str(text)
-        now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS or done >= total:
-            self._last = now
-            self.send("progress", done=done, total=total, text=text)
 
 
 class ReportingVideo(Video):
@@ -74,41 +50,6 @@ class ReportingVideo(Video):
             self._events.progress(done, self._total, "measure")
 
 
-def resolve_device(device: str, codec: str) -> str:
-    """The device that `choose_device` chooses, ready for use. Raises RdbenchError for a GPU that is not there."""
-    device = choose_device(device, find_card(codec).kind)
-    if device.startswith("cuda"):
-        import torch
-
-        if not torch.cuda.is_available():
-            raise RdbenchError(f"There is no GPU for --device {device}; use --device cpu.")
-        torch.zeros(1, device=device)  # creates the context, which is not part of any timed pass
-    return device
-
-
-def warm_up_training() -> None:
-    """Does once what training does, because torch imports much of itself when that happens first: for seconds."""
-    import torch
-
-    from ..video import color  # noqa: F401 - frames are brought to RGB inside the clock
-
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.AdamW([weight])
-    weight.sum().backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    torch.save({}, io.BytesIO())
-
-
-def prepare(codec: str, device: str, threads: int) -> str:
-    """Sets torch's number of threads for codecs that use it; returns the device (see `resolve_device`)."""
-    if find_card(codec).kind != "conventional":
-        import torch
-
-        torch.set_num_threads(threads)
-    return resolve_device(device, codec)
-
-
 def open_job(
     job: Job, folder: Path, progress: Progress, shared: Path | None = None
 ) -> tuple[Codec, Source, RatePoint, Workspace]:
@@ -117,7 +58,7 @@ def open_job(
 
     cls = load_codec(job.codec)
     codec = cls(cls.Settings(**job.settings))
-    device = prepare(job.codec, job.device, job.threads)
+    device = prepare(cls.kind, job.device, job.threads)
     video = job.clip.open(job.ffmpeg, job.frames)
     if codec.kind != "conventional" and not codec.runs_outside:
         warm_up_training()
@@ -150,46 +91,68 @@ def encode(job: Job, bitstream: Path, folder: Path, progress: Progress, shared: 
     }
 
 
-def decode(codec: str, bitstream: Path, options: DecoderOptions) -> dict[str, Any]:
-    """Decodes under the clock; see `decode_timed`."""
-    cls = load_codec(codec)
-    result = decode_timed(cls, bitstream, options, prepare(codec, options.device, options.threads))
-    return {**result, "parts": check_parts(result["parts"]), "report": check_report(result["report"])}
+def decode_and_measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
+    """Decodes under the clock, and then scores the frames that another process decodes; both start fresh and sealed.
 
-
-def send_frames(codec: str, bitstream: Path, options: DecoderOptions, out: IO[bytes]) -> int:
-    """Decodes the bitstream and writes its frames for a PipedVideo; returns their number."""
-    cls = load_codec(codec)
-    device = prepare(codec, options.device, options.threads)
-    with tempfile.TemporaryDirectory() as scratch:
-        workspace = options.workspace(Path(scratch), device)
-        return send_video(CheckedVideo(cls.decode(bitstream, workspace)), out)
+    `decoded` is the result of `decode_timed`, `measured` that of `measure`. Raises RdbenchError.
+    """
+    with _decoder(("decode", "send"), job, bitstream, folder) as process:
+        decoded = _read_result(process, folder)
+        if decoded["frames"] != job.frames:
+            raise RdbenchError(f"The decoder gave {decoded['frames']} frames where {job.frames} were encoded.")
+        events.send("stage", name="measure")
+        measured = _score(job, process, folder, events)
+    return {"decoded": decoded, "measured": measured}
 
 
 def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
     """Scores the frames that a fresh process decodes from a copy of the bitstream in an otherwise empty folder."""
-    from ..measure import metrics
+    with _decoder(("send",), job, bitstream, folder) as process:
+        return _score(job, process, folder, events)
 
-    reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
+
+@contextmanager
+def _decoder(
+    tasks: Sequence[str], job: Job, bitstream: Path, folder: Path
+) -> "Iterator[subprocess.Popen[bytes]]":  # fmt: skip
+    """A sealed decoder, which ends with the block. Raises MediaError where it fails after all frames were read."""
     hidden = hidden_from(job, folder, bitstream.parent)
-    with sealed_decoder("send", job.codec, DecoderOptions.of(job), bitstream, hidden) as decoder:
+    with sealed_decoder(tasks, job.codec, decoder_options(job), bitstream, hidden) as decoder:
         with subprocess.Popen(decoder.command, cwd=decoder.folder, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
             try:
-                decoded = HashedVideo(_of_size(PipedVideo(process.stdout), reference))
-                scores = metrics.compare(
-                    reference,
-                    decoded,
-                    find_conditions(job.conditions),
-                    job.metrics,
-                    **({"ffmpeg": job.ffmpeg} if "vmaf" in job.metrics else {}),
-                )
+                yield process
             except BaseException:
                 process.kill()
                 raise
         if process.returncode != 0:
             raise MediaError(f"The decoder ended with exit status {process.returncode}; see the reason in its log.")
-    metrics.write_frames_csv(folder / "frames.csv", scores)
+
+
+def _read_result(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
+    """The result of the decoder's first task. Raises RdbenchError with the reason where there is none."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    event = json.loads(line) if line.endswith(b"\n") else {}
+    if event.get("event") == "result":
+        return dict(event)
+    raise RdbenchError(str(event.get("message") or describe_end("decode", process.wait(), folder / LOG)))
+
+
+def _score(job: Job, process: "subprocess.Popen[bytes]", folder: Path, events: Events) -> dict[str, Any]:
+    """Scores the frames that the decoder sends."""
+    from ..measure import metrics
+
+    assert process.stdout is not None
+    reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
+    decoded = HashedVideo(_of_size(PipedVideo(process.stdout), reference))
+    scores = metrics.compare(
+        reference,
+        decoded,
+        find_conditions(job.conditions),
+        job.metrics,
+        **({"ffmpeg": job.ffmpeg} if "vmaf" in job.metrics else {}),
+    )
+    metrics.write_frames_csv(folder / FRAMES, scores)
     return {
         "summary": asdict(metrics.summarize(scores)),
         "frames_sha256": decoded.sha256,
@@ -205,53 +168,31 @@ def _of_size(decoded: Video, reference: Video) -> Video:
     return decoded
 
 
-def _claim_stdout() -> IO[bytes]:
-    """The original standard output, for events and frames; from here on, prints go to the log."""
-    stream = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return stream
+def _dispatch(arguments: Sequence[str], events: Events) -> dict[str, Any]:
+    verb, *paths = arguments
+    job = Job.from_json(Path(paths[0]).read_text())
+    bitstream, folder = Path(paths[1]), Path(paths[2])
+    if verb == "encode":
+        return encode(job, bitstream, folder, events.progress, Path(paths[3]))
+    work = {"decode": decode_and_measure, "measure": measure}[verb]
+    return work(job, bitstream, folder, events)
 
 
-def _dispatch(arguments: list[str], stream: IO[bytes], events: Events) -> dict[str, Any] | None:
-    verb, rest = arguments[0], arguments[1:]
-    if verb in ("encode", "measure"):
-        job = Job.from_json(Path(rest[0]).read_text())
-        bitstream, folder = Path(rest[1]), Path(rest[2])
-        if verb == "encode":
-            return encode(job, bitstream, folder, events.progress, Path(rest[3]))
-        return measure(job, bitstream, folder, events)
-    codec, options = rest[0], DecoderOptions(**json.loads(rest[1]))
-    if verb == "decode":
-        return decode(codec, Path(BITSTREAM), options)
-    if verb == "ledger":
-        return {"ledger": check_ledger(load_codec(codec).ledger(Path(BITSTREAM)), Path(BITSTREAM).stat().st_size)}
-    send_frames(codec, Path(BITSTREAM), options, stream)
-    return None
-
-
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Runs one verb; errors become an `error` event with one sentence, and exit status 1."""
-    stream = _claim_stdout()
+    stream = claim_stdout()
     events = Events(stream)
     try:
-        result = _dispatch(sys.argv[1:], stream, events)
-        if result is not None:
-            events.send("result", **result)
+        events.send("result", **_dispatch(arguments, events))
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
         traceback.print_exc()
-        message = describe_failure(error)
-        if isinstance(error, MemoryError) or "out of memory" in message.lower():
-            message = f"It ran out of memory ({message}); use a smaller size, or a machine with more."
         with suppress(OSError):  # nobody reads any more
-            if sys.argv[1] == "send":
-                send_failure(message, stream)
-            else:
-                events.send("error", message=message)
+            events.send("error", message=describe_process_failure(error))
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

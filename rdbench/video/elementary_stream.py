@@ -12,8 +12,8 @@ import numpy as np
 from ..errors import MediaError
 from .ffmpeg import file_url, find_ffmpeg, open_output, read_exactly
 from .pipe import split_planes
-from .readers import FRAME, HEADER_LIMIT, parse_y4m
 from .video import BATCH, Frames, Video, VideoFormat
+from .y4m import FRAME, HEADER_LIMIT, parse_y4m
 
 
 class ElementaryStream(Video):

@@ -1,22 +1,26 @@
 """ffmpeg: finds the program, probes files, reads frames through it."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import MediaError
-from .pipe import split_planes
+from .cache import cache_key, cached, find_cached, write_cached
+from .pipe import format_from_dict, format_to_dict, split_planes
 from .video import BATCH, Chroma, Frames, VideoFormat
 
 _VIDEO_LINE = re.compile(r"Stream #0:\d+.*?: Video: (.*)")
@@ -43,17 +47,40 @@ def find_ffmpeg(path: str | None = None) -> str:
         if program is None:
             raise MediaError(f"There is no ffmpeg at {wanted}; give its path with --ffmpeg, or leave the option out.")
         return program
+    return _bundled_ffmpeg()
+
+
+def _bundled_ffmpeg() -> str:
+    """The ffmpeg of imageio-ffmpeg, which starts it to see whether it works; cached for the installed package."""
+    package = find_spec("imageio_ffmpeg")
+    origin = package.origin if package is not None else None
+    if origin is None:
+        raise MediaError("imageio-ffmpeg is not installed; reinstall rdbench, or give an ffmpeg with --ffmpeg PATH.")
+    surroundings = [sys.prefix, os.environ.get("PATH"), os.environ.get("IMAGEIO_FFMPEG_EXE")]
+    key = cache_key(f"program {json.dumps(surroundings)}", Path(origin))
+    known = find_cached(key)
+    if known is not None and shutil.which(known) is not None:
+        return known
     import imageio_ffmpeg
 
     try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
+        program = str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise MediaError("imageio-ffmpeg has no ffmpeg for this machine; give one with --ffmpeg PATH.") from error
+    write_cached(key, program)
+    return program
 
 
 @lru_cache(maxsize=8)
 def ffmpeg_version(path: str) -> str:
-    """The version of an ffmpeg, as `9.0.2`."""
+    """The version of an ffmpeg, as `9.0.2`; cached on disk for each state of the program."""
+    program = shutil.which(path)
+    if program is None:
+        return _read_version(path)
+    return cached(cache_key("version", Path(program)), lambda: _read_version(path))
+
+
+def _read_version(path: str) -> str:
     words = _query(path, "-version").split()
     return words[2] if words[:2] == ["ffmpeg", "version"] else "unknown"
 
@@ -88,8 +115,28 @@ class VideoStream:
 
 
 def probe(path: Path, ffmpeg: str | None = None, stream: int = 0, arguments: tuple[str, ...] = ()) -> VideoStream:
-    """The format of a video stream of the file (0: the first). Raises MediaError for a file without one."""
+    """The format of a video stream of the file (0: the first); cached on disk for each state of file and program.
+
+    Raises MediaError for a file without one.
+    """
     program = find_ffmpeg(ffmpeg)
+    try:
+        key = cache_key(f"stream {stream} {json.dumps(arguments)}", path, Path(shutil.which(program) or program))
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read ({error.strerror}); check the file.") from error
+    return _stream_from_json(cached(key, lambda: _stream_to_json(_probe(path, program, stream, arguments))))
+
+
+def _stream_to_json(stream: VideoStream) -> str:
+    return json.dumps({**stream.__dict__, "format": format_to_dict(stream.format)})
+
+
+def _stream_from_json(text: str) -> VideoStream:
+    values = json.loads(text)
+    return VideoStream(**{**values, "format": format_from_dict(values["format"])})
+
+
+def _probe(path: Path, program: str, stream: int, arguments: tuple[str, ...]) -> VideoStream:
     command = [program, "-hide_banner", "-nostdin", *arguments, "-i", file_url(path)]
     printed = subprocess.run(command, capture_output=True, check=False).stderr.decode(errors="replace")
     lines = [m[1] for line in printed.splitlines() if (m := _VIDEO_LINE.search(line)) and "attached pic" not in line]
@@ -201,8 +248,12 @@ def _ordered(frames: Frames, fmt: VideoFormat) -> Frames:
     return Frames((r, g, b))
 
 
-def raw_output(stream: Any, pix_fmt: str, ffmpeg: str) -> list[str]:
-    """The command line that decodes an ffmpeg-python input to raw planar frames on standard output."""
-    output = stream.output("pipe:", format="rawvideo", pix_fmt=pix_fmt, fps_mode="passthrough")
+def raw_output(stream: Any, pix_fmt: str, ffmpeg: str, frames: int | None = None) -> list[str]:
+    """The command line that decodes an ffmpeg-python input to raw planar frames on standard output.
+
+    `frames` is the number of frames after which ffmpeg ends; None: all.
+    """
+    limit = {} if frames is None else {"frames:v": frames}
+    output = stream.output("pipe:", format="rawvideo", pix_fmt=pix_fmt, fps_mode="passthrough", **limit)
     command: list[str] = output.global_args("-nostdin", "-v", "error").compile(cmd=ffmpeg)
     return command

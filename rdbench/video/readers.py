@@ -1,13 +1,15 @@
 """Videos from files and folders, and videos made from videos: cut, cropped, scaled, converted."""
 
+import copy
 import hashlib
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import ffmpeg as ffmpeg_python
 import numpy as np
@@ -17,21 +19,22 @@ from .conditions import Conditions
 from .depth import change_depth
 from .ffmpeg import file_url, find_ffmpeg, probe, raw_output, read_frames
 from .pipe import split_planes
-from .video import BATCH, Chroma, Frames, Plane, Video, VideoFormat
+from .video import BATCH, Frames, Plane, Video, VideoFormat
+from .y4m import FRAME, HEADER_LIMIT, parse_y4m, read_header
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm")
 """Endings of the names of image files, in lower case."""
-HEADER_LIMIT = 4096
-"""Longest line of a y4m header in bytes (our choice)."""
-FRAME = b"FRAME\n"
-"""The line before each frame of a y4m file, where it has no parameters."""
-MAX_SIDE = 1 << 15
-"""Largest width or height that a y4m header may give (our choice)."""
-MAX_RATE = 10_000
-"""Largest number of frames per second that a y4m header may give (our choice)."""
 
 
-def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> Video:
+class FileVideo(Video):
+    """Frames from a file or folder, which can be read up to a given one and not beyond."""
+
+    @abstractmethod
+    def first(self, frames: int) -> Self:
+        """The first `frames` frames (at least 1), or all where there are fewer; the rest is not read."""
+
+
+def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> FileVideo:
     """A y4m file, a folder of images, or anything that ffmpeg reads. Raises MediaError."""
     path = Path(path)
     if not path.exists():
@@ -47,7 +50,7 @@ def open_video(path: Path, ffmpeg: str | None = None, stream: int = 0) -> Video:
     return Y4mVideo(path) if y4m else FfmpegVideo(path, ffmpeg, stream)
 
 
-class FfmpegVideo(Video):
+class FfmpegVideo(FileVideo):
     """One video stream of a file, in its own planes, through ffmpeg."""
 
     def __init__(self, path: Path, ffmpeg: str | None = None, stream: int = 0) -> None:
@@ -55,12 +58,24 @@ class FfmpegVideo(Video):
         self.format, self.frames = probed.format, None
         self._path = path
         source = ffmpeg_python.input(file_url(path), noautorotate=None)[f"v:{stream}"]
-        self._command = raw_output(source, probed.pix_fmt, find_ffmpeg(ffmpeg))
+        self._input, self._pix_fmt, self._program = source, probed.pix_fmt, find_ffmpeg(ffmpeg)
+        self._limit: int | None = None
+
+    def first(self, frames: int) -> Self:
+        """The first frames, after which ffmpeg ends.
+
+        Their number stays unknown. Damage behind them does not matter where ffmpeg, which decodes some frames ahead,
+        does not meet it.
+        """
+        part = copy.copy(self)
+        part._limit = frames if self._limit is None else min(frames, self._limit)
+        return part
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The frames in display order. Raises MediaError for a damaged file or one without frames."""
         count = 0
-        for batch in read_frames(self._command, self.format, str(self._path), size):
+        command = raw_output(self._input, self._pix_fmt, self._program, self._limit)
+        for batch in read_frames(command, self.format, str(self._path), size):
             count += len(batch)
             yield batch
         if count == 0:
@@ -97,7 +112,7 @@ def _words_and_numbers(path: Path) -> tuple[str | int, ...]:
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts))
 
 
-class ImageFolder(Video):
+class ImageFolder(FileVideo):
     """The images of a folder in the order of their names (`list_images`), all of one size and format.
 
     They are read as they are stored: a rotation that a file asks for in its metadata (EXIF) is not applied.
@@ -109,6 +124,13 @@ class ImageFolder(Video):
         self._first = probe(self._files[0], ffmpeg)
         self.format = replace(self._first.format, frame_rate=frame_rate)
         self.frames = len(self._files)
+
+    def first(self, frames: int) -> Self:
+        """The first images."""
+        part = copy.copy(self)
+        part._files = self._files[:frames]
+        part.frames = len(part._files)
+        return part
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The images, `size` at a time. Raises MediaError when one has another size."""
@@ -126,34 +148,47 @@ class ImageFolder(Video):
         return frames
 
 
-class RawVideo(Video):
+class RawVideo(FileVideo):
     """Planar raw video without a header, described by its format and number of frames."""
 
     def __init__(self, path: Path, format: VideoFormat, frames: int) -> None:
         self.format, self.frames = format, frames
-        self._path = path
+        self._path, self._count = path, frames
+
+    def first(self, frames: int) -> Self:
+        """The first frames."""
+        part = copy.copy(self)
+        part.frames = part._count = min(frames, self._count)
+        return part
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The frames. Raises MediaError for a file that is cut short."""
-        assert self.frames is not None
         with self._path.open("rb") as file:
-            for start in range(0, self.frames, size):
-                count = min(size, self.frames - start)
+            for start in range(0, self._count, size):
+                count = min(size, self._count - start)
                 raw = file.read(count * self.format.frame_bytes)
                 if len(raw) != count * self.format.frame_bytes:
-                    raise MediaError(f"{self._path} ends before frame {self.frames}; it is cut short.")
+                    raise MediaError(f"{self._path} ends before frame {self._count}; it is cut short.")
                 yield split_planes(np.frombuffer(raw, self.format.dtype).reshape(count, -1), self.format)
 
 
-class Y4mVideo(Video):
+class Y4mVideo(FileVideo):
     """A y4m file (YUV4MPEG2): its own header, then frames."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         with path.open("rb") as file:
-            self.format = parse_y4m(_y4m_line(file, path), path)
+            self.format = parse_y4m(read_header(file, path), path)
             self._start = file.tell()
         self.frames = self._count()
+        self._limit: int | None = None
+
+    def first(self, frames: int) -> Self:
+        """The first frames."""
+        part = copy.copy(self)
+        part._limit = frames if self._limit is None else min(frames, self._limit)
+        part.frames = None if self.frames is None else min(frames, self.frames)
+        return part
 
     def _count(self) -> int | None:
         """The number of frames where every frame's header is the plain one; None otherwise."""
@@ -164,7 +199,9 @@ class Y4mVideo(Video):
         """The frames. Raises MediaError for a file that is cut short."""
         with self._path.open("rb") as file:
             file.seek(self._start)
-            while waiting := self._some(file, size):
+            missing = self._limit
+            while waiting := self._some(file, size if missing is None else min(size, missing)):
+                missing = None if missing is None else missing - len(waiting)
                 yield split_planes(
                     np.frombuffer(b"".join(waiting), self.format.dtype).reshape(len(waiting), -1), self.format
                 )
@@ -177,44 +214,6 @@ class Y4mVideo(Video):
                 raise MediaError(f"{self._path} ends inside a frame; it is damaged or cut short.")
             frames.append(raw)
         return frames
-
-
-def _y4m_line(file: IO[bytes], path: Path) -> str:
-    line = file.readline(HEADER_LIMIT)
-    if not line.startswith(b"YUV4MPEG2 ") or not line.endswith(b"\n"):
-        raise MediaError(f"{path} has no y4m header; it is damaged or no y4m file.")
-    return line.decode("ascii", errors="replace")
-
-
-def parse_y4m(line: str, path: Path) -> VideoFormat:
-    """The format in the first line of a y4m file. Raises MediaError."""
-    tags = {word[0]: word[1:] for word in reversed(line.split()[1:]) if not word.startswith("X")}
-    try:
-        width, height = int(tags["W"]), int(tags["H"])
-        rate = _y4m_rate(tags.get("F", "0:0"))
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        raise MediaError(f"{path} has a y4m header without a proper size or rate; it is damaged.") from error
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise MediaError(f"{path} gives a size of {width}x{height}, which no video has; it is damaged.")
-    if not 0 < rate <= MAX_RATE or max(rate.numerator, rate.denominator) >= 1 << 31:
-        raise MediaError(f"{path} gives a frame rate of {tags['F']}, which no video has; correct its header.")
-    chroma, depth = _y4m_chroma(tags.get("C", "420"), path)
-    return VideoFormat(width, height, chroma, depth, rate, "XCOLORRANGE=FULL" in line)
-
-
-def _y4m_rate(text: str) -> Fraction:
-    """The rate of a tag such as `30000:1001`; 25 for 0:0, which stands for an unknown one. Raises ValueError."""
-    up, _, down = text.partition(":")
-    over, under = int(up), int(down or 1)
-    return Fraction(25) if over == under == 0 else Fraction(over, under)
-
-
-def _y4m_chroma(name: str, path: Path) -> tuple[Chroma, int]:
-    match = re.fullmatch(r"(420|422|444|mono)(?:jpeg|mpeg2|paldv)?(?:p?(9|10|12|14|16))?", name)
-    if match is None:
-        raise MediaError(f"{path} has the y4m color space C{name}, which is not supported; convert it to C420.")
-    chroma: Chroma = {"420": "420", "422": "422", "444": "444", "mono": "gray"}[match[1]]  # type: ignore[assignment]
-    return chroma, int(match[2] or 8)
 
 
 def write_y4m(path: Path, video: Video) -> int:

@@ -30,11 +30,13 @@ from pathlib import Path
 import torch
 from rdbench.registry import load_codec
 from rdbench.runner import decoding, worker
+from rdbench.runner.preparation import prepare
 from rdbench.runner.sweep import Job
 
 def decode(name, path):
     options = decoding.DecoderOptions("cpu", 1, sys.argv[2], {})
-    cls, device = load_codec(name), worker.prepare(name, "cpu", 1)
+    cls = load_codec(name)
+    device = prepare(cls.kind, "cpu", 1)
     before = set(sys.modules)
     first = decoding.decode_once(cls, Path(path), options, device)
     new = sorted(set(sys.modules) - before)

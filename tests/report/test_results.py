@@ -12,6 +12,7 @@ from rdbench.report.results import (
     COLUMNS,
     SCHEMA,
     Record,
+    find_records,
     load,
     load_training_curves,
     read_record,
@@ -129,3 +130,17 @@ def test_training_curves_are_loaded_by_the_ids_of_their_records(tmp_path: Path) 
     (tmp_path / "b" / "fit.csv").write_text("stage,epoch\nfit,1\n")
     with pytest.raises(RdbenchError, match=r"b.fit\.csv is damaged"):
         load_training_curves([tmp_path])
+
+
+def test_records_are_found_at_any_depth_in_order_of_their_paths(tmp_path: Path) -> None:
+    places = ["b/record.json", "a-1/record.json", "a/z/record.json", "a/record.json", "a/b/c/record.json"]
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("{}")
+    (tmp_path / "a" / "other.json").write_text("{}")
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "record.json").symlink_to(tmp_path / "nothing")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert find_records(tmp_path) == sorted(tmp_path / place for place in places)
+    assert find_records(tmp_path) == sorted(path for path in tmp_path.rglob("record.json") if "link" not in path.parts)
+    assert find_records(tmp_path / "b" / "record.json") == []

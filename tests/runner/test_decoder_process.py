@@ -12,7 +12,7 @@ from stand_in import make_hm, waves
 
 from rdbench.codec import Clip, Host, Source, Workspace
 from rdbench.registry import create, parse_specs
-from rdbench.runner.decoder_process import hidden_from, sealed_decoder
+from rdbench.runner.decoder_process import decoder_options, hidden_from, sealed_decoder
 from rdbench.runner.decoding import DecoderOptions
 from rdbench.runner.options import ClipOptions
 from rdbench.runner.session import single_job
@@ -46,9 +46,9 @@ def test_nothing_that_the_decoder_needs_is_covered(job: Job, tmp_path: Path, mon
     (tools.parent / "lib").mkdir()
     (tmp_path / "data" / "clip.yuv").touch()
     stream.touch()
-    options = replace(DecoderOptions.of(job), programs={"path": str(tools / "decoder")})
+    options = replace(decoder_options(job), programs={"path": str(tools / "decoder")})
     hidden = [tmp_path / "data", *hidden_from(job)[:1]]
-    with sealed_decoder("decode", "x265", options, stream, hidden) as decoder:
+    with sealed_decoder(("decode",), "x265", options, stream, hidden) as decoder:
         plan = json.loads(decoder.command[3])
         assert os.listdir(decoder.folder) == ["bitstream.bin"]
         assert plan["covered"] == [str(tmp_path / "data" / "clip.yuv"), str(Path(job.clip.path).resolve())]
@@ -75,7 +75,7 @@ def test_a_program_that_only_the_users_configuration_names_is_found(
     workspace = Workspace(tmp_path, host=Host(programs=programs))
     codec.encode(Source(video, video), codec.rate_point("qp32", Clip(fmt, 3)), stream, workspace)
     options = DecoderOptions("cpu", 1, None, programs)
-    with sealed_decoder("decode", "hm", options, stream, []) as decoder:
+    with sealed_decoder(("decode",), "hm", options, stream, []) as decoder:
         done = subprocess.run(decoder.command, cwd=decoder.folder, capture_output=True, text=True, check=False)
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["event"] == "result", done.stderr

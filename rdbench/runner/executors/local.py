@@ -12,6 +12,7 @@ from ..machine import usable_cores
 from ..nvml import VisibleGpu, open_nvml, visible_gpus
 from ..options import RunOptions
 from ..sweep import Job
+from ..workers import prepared_workers
 from .schedule import Schedule, need_of
 from .slots import Slot, Slots
 
@@ -26,11 +27,11 @@ def run_jobs(
     slots = Slots(_gpus(jobs), usable_cores(), options.jobs)
     schedule = Schedule(jobs, options.out, slots, lambda job: need_of(job, options.gpu_memory_mb))
     running: dict[Future[Record], tuple[Job, Slot]] = {}
-    with ThreadPoolExecutor(options.jobs, thread_name_prefix="job") as pool:
+    with prepared_workers() as start, ThreadPoolExecutor(options.jobs, thread_name_prefix="job") as pool:
         try:
             while running or not schedule.empty:
                 for job, slot in schedule.start():
-                    future = pool.submit(run_job, job, options.out, progress(job), stop, slot.entry)
+                    future = pool.submit(run_job, job, options.out, progress(job), stop, slot.entry, start)
                     running[future] = (job, slot)
                 if not running:  # other runs do all that is left
                     _pause(stop)

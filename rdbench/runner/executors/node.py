@@ -14,7 +14,7 @@ from ...codec import FIT_CURVE
 from ...errors import RdbenchError
 from ...report.results import RECORD, Record, read_record
 from ..checksum import checksum_path
-from ..decoder_process import BITSTREAM
+from ..files import BITSTREAM, ENCODING, FRAMES, LOG
 from ..job import run_job
 from ..resume import job_folder, shared_folder
 from ..sweep import Job
@@ -25,7 +25,7 @@ Files = Mapping[str, bytes]
 Fetch = Callable[[], Files]
 """Gets files from the machine that started the run."""
 
-OUTPUTS = (BITSTREAM, checksum_path(Path(BITSTREAM)).name, "encode.json", FIT_CURVE, "frames.csv", "log.txt", RECORD)
+OUTPUTS = (BITSTREAM, checksum_path(Path(BITSTREAM)).name, ENCODING, FIT_CURVE, FRAMES, LOG, RECORD)
 LARGEST_CLIP = 4 << 30
 """Bytes of the largest clip that is sent to a machine that does not have it (our choice)."""
 

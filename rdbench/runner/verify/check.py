@@ -15,7 +15,7 @@ from ...codec import Clip, Progress
 from ...errors import RdbenchError, UsageError, did_you_mean
 from ...registry import CodecSpec, load_codec
 from ...report.results import RECORD, SCHEMA, Record, read_record
-from ..decoder_process import BITSTREAM
+from ..files import BITSTREAM, FRAMES
 from .findings import Finding, Result, finding_of, note, overall, shorten, unknown
 from .rebuild import Places, check_tool, find_clip, find_tool, hidden_options, rebuild_job
 from .record_checks import (
@@ -194,7 +194,7 @@ def _check(found: Found, selection: Selection, places: Places, progress: Progres
     if any(finding.result for finding in values):
         return
     yield from check_derived(record)
-    yield from check_frames_csv(record, found.folder / "frames.csv")
+    yield from check_frames_csv(record, found.folder / FRAMES)
     tool = clip = None
     try:
         tool = find_tool(record, places)

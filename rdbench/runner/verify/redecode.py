@@ -12,10 +12,10 @@ from ...codec import Progress
 from ...processes import read_log_tail
 from ...report.results import QUALITY, Record
 from ...video import VideoFormat
-from ..decoder_process import hidden_from, sealed_decoder
-from ..decoding import DecoderOptions
+from ..decoder_process import decoder_options, hidden_from, sealed_decoder
 from ..devices import device_class
 from ..failure import LIMITS
+from ..files import LOG
 from ..job import measure_bitstream
 from ..machine import cpu_model, describe_gpu, software_versions
 from ..stage import Event, JobError, StageRunner
@@ -107,7 +107,7 @@ def _check_decoding(record: Record, tool: Tool, job: Job, bitstream: Path, progr
 
 def _with_log(reason: str, folder: Path) -> str:
     """The reason, with the last line of the log where it only points there: the log does not outlast the check."""
-    return f"{reason} {read_log_tail(folder / 'log.txt', lines=1)}".strip() if "its log" in reason else reason
+    return f"{reason} {read_log_tail(folder / LOG, lines=1)}".strip() if "its log" in reason else reason
 
 
 def _measured(stages: StageRunner, bitstream: Path) -> tuple[Event, list[Finding]]:
@@ -125,7 +125,7 @@ def _measured(stages: StageRunner, bitstream: Path) -> tuple[Event, list[Finding
 def _ledger(stages: StageRunner, bitstream: Path) -> dict[str, Any]:
     """The ledger of the bitstream, read by the codec in a sealed process. Raises JobError."""
     job, hidden = stages.job, hidden_from(stages.job, stages.folder, bitstream.absolute().parent)
-    with sealed_decoder("ledger", job.codec, DecoderOptions.of(job), bitstream, hidden) as decoder:
+    with sealed_decoder(("ledger",), job.codec, decoder_options(job), bitstream, hidden) as decoder:
         ledger: dict[str, Any] = stages.run("ledger", decoder.command, decoder.folder)["ledger"]
     return ledger
 

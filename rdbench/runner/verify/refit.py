@@ -10,9 +10,9 @@ from ...clips.dataset import file_sha256
 from ...codec import Progress
 from ...measure.statistics import prediction_interval
 from ...report.results import Record
-from ..decoder_process import BITSTREAM, worker_command
 from ..devices import device_class
-from ..job import measure_bitstream
+from ..files import BITSTREAM, WORK
+from ..job import check_bitstream, measure_bitstream
 from ..stage import JobError, StageRunner
 from ..sweep import Job
 from .findings import Finding, note, same, unknown, wrong
@@ -58,11 +58,10 @@ def _obstacle(record: Record, tool: Tool, job: Job) -> str | None:
 def _encode(stages: StageRunner) -> tuple[int, str]:
     """Bits and SHA-256 of the new bitstream. Raises JobError."""
     folder = stages.folder
-    bitstream, work = folder / BITSTREAM, folder / "work"
+    bitstream, work = folder / BITSTREAM, folder / WORK
     job_file = stages.write_job()
-    stages.run("encode", worker_command("encode", str(job_file), str(bitstream), str(work), str(folder / "shared")))
-    if not bitstream.exists():
-        raise JobError("The encoder ended without an error but wrote no bitstream.")
+    stages.run_worker("encode", job_file, bitstream, work, folder / "shared")
+    check_bitstream(bitstream)
     return 8 * bitstream.stat().st_size, file_sha256(bitstream)
 
 

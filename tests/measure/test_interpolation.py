@@ -1,0 +1,47 @@
+"""The integrals against scipy's interpolators, which give them one curve at a time."""
+
+import numpy as np
+import pytest
+from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
+
+from rdbench.measure.interpolation import Array, akima_slopes, integrals, pchip_slopes
+
+SLOPES = {"pchip": pchip_slopes, "akima": akima_slopes}
+SCIPY = {"pchip": PchipInterpolator, "akima": Akima1DInterpolator}
+
+
+def curves(points: int, count: int, digits: int) -> tuple[Array, Array, Array, Array]:
+    """Rising curves, and limits inside each of them; rounding to few digits gives flat parts."""
+    random = np.random.default_rng(points)
+    x = np.sort(random.normal(size=(count, points)))
+    y = np.round(np.sort(random.normal(size=(count, points))), digits)
+    limits = np.sort(x[:, :1] + random.random((count, 2)) * (x[:, -1:] - x[:, :1]))
+    return x, y, limits[:, 0], limits[:, 1]
+
+
+@pytest.mark.parametrize("digits", [12, 1])
+@pytest.mark.parametrize("points", [3, 4, 5, 10])
+@pytest.mark.parametrize("method", ["pchip", "akima"])
+def test_many_curves_in_one_call_are_scipys_to_the_last_bits(method: str, points: int, digits: int) -> None:
+    x, y, low, high = curves(points, 50, digits)
+    expected = [SCIPY[method](*curve).integrate(*limits) for *curve, limits in zip(x, y, np.c_[low, high], strict=True)]
+    np.testing.assert_allclose(integrals(x, y, SLOPES[method](x, y), low, high), expected, rtol=1e-13, atol=1e-14)
+
+
+def test_one_curve_is_integrated_over_many_ranges() -> None:
+    x, y = np.array([0.0, 1.0, 3.0, 4.0]), np.array([0.0, 2.0, 3.0, 7.0])
+    low, high = np.array([0.0, 0.5, 1.0]), np.array([4.0, 1.0, 3.0])
+    expected = [PchipInterpolator(x, y).integrate(*limits) for limits in zip(low, high, strict=True)]
+    np.testing.assert_allclose(integrals(x, y, pchip_slopes(x, y), low, high), expected, rtol=1e-14)
+
+
+def test_two_points_are_a_straight_line() -> None:
+    x, y = np.array([1.0, 3.0]), np.array([2.0, 6.0])
+    assert integrals(x, y, pchip_slopes(x, y), np.array(1.0), np.array(3.0)) == 8.0
+
+
+@pytest.mark.parametrize("method", ["pchip", "akima"])
+def test_a_straight_line_through_many_points_has_its_area(method: str) -> None:
+    x = np.array([0.0, 1.0, 1.5, 4.0])
+    area = integrals(x, 2 * x + 1, SLOPES[method](x, 2 * x + 1), np.array(0.5), np.array(3.5))
+    assert area == pytest.approx(3.5**2 + 3.5 - 0.5**2 - 0.5, rel=1e-14)
