@@ -6,27 +6,24 @@ import math
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from pytorch_msssim import ms_ssim as torch_ms_ssim
 
 from ..errors import MediaError
-from ..video import Frames, Plane, Video, VideoFormat
-from ..video.color import convert, to_rgb
+from ..video import Frames, Video, VideoFormat
+from ..video.color import convert
 from ..video.conditions import Conditions
 from ..video.ffmpeg import find_ffmpeg
-from ..video.readers import MemoryVideo, write_y4m
-from . import DEFAULT_METRICS, SMALLEST_MS_SSIM_SIDE
+from . import DEFAULT_METRICS
+from .overlap import in_order, read_ahead
+from .scorer import Columns, Measurement, NumpyScorer, Scorer
 
 LOSSLESS_DB = 100.0
 """PSNR in dB of a frame without any error, by convention."""
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,30 +76,48 @@ def compare(
     conditions: Conditions,
     metrics: Sequence[str] = DEFAULT_METRICS,
     ffmpeg: str | None = None,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> list[FrameScores]:
-    """The scores of each frame of the test against the reference. Raises MediaError where they do not match."""
+    """The scores of each frame of the test against the reference. Raises MediaError where they do not match.
+
+    Both videos are read by threads of their own while `threads` others measure on the CPU, or `device` does (`cuda`,
+    `cuda:1`), by torch. The number of threads changes no value; what a clip takes in memory does not grow with its
+    length, except for the scores.
+    """
     ours, theirs = reference.format, test.format
     if (ours.width, ours.height) != (theirs.width, theirs.height):
         raise MediaError(
             f"The clips differ in size: {ours.width}x{ours.height} and {theirs.width}x{theirs.height}; compare "
             "clips of one size."
         )
+    measurement = Measurement(ours, theirs, conditions, "ms_ssim" in metrics)
+    scorer = choose_scorer(measurement, threads, device)
     scores: list[FrameScores] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        wants_vmaf = "vmaf" in metrics
-        sink = _VmafFiles(Path(scratch), ours) if wants_vmaf else None
-        for a, b in _paired(reference, test):
-            scores += _score_batch(a, b, ours, theirs, conditions, metrics, len(scores))
-            if sink:
-                sink.write(a, convert_to(b, theirs, ours, conditions))
-        if sink:
-            values = sink.run(find_ffmpeg(ffmpeg))
+    with ExitStack() as stack:
+        pairs = _paired(
+            stack.enter_context(read_ahead(reference, scorer.size)), stack.enter_context(read_ahead(test, scorer.size))
+        )
+        files = stack.enter_context(_VmafFiles(measurement)) if "vmaf" in metrics else None
+        for columns in in_order(scorer.score, files.written(pairs) if files else pairs, scorer.workers):
+            scores += _frames(len(scores), columns, measurement)
+        if files and scores:
+            values = files.run(find_ffmpeg(ffmpeg))
             scores = [replace(score, vmaf=value) for score, value in zip(scores, values, strict=True)]
     return scores
 
 
-def _paired(reference: Video, test: Video) -> Iterator[tuple[Frames, Frames]]:
-    ours, theirs = reference.batches(), test.batches()
+def choose_scorer(measurement: Measurement, threads: int = 1, device: str = "cpu") -> Scorer:
+    """Who measures on the device; only a GPU takes the import of torch."""
+    if device == "cpu":
+        return NumpyScorer(measurement, threads)
+    from .torch_scorer import TorchScorer
+
+    return TorchScorer(measurement, device)
+
+
+def _paired(ours: Iterator[Frames], theirs: Iterator[Frames]) -> Iterator[tuple[Frames, Frames]]:
     done = 0
     while True:
         a, b = next(ours, None), next(theirs, None)
@@ -116,108 +131,78 @@ def _paired(reference: Video, test: Video) -> Iterator[tuple[Frames, Frames]]:
         yield a, b
 
 
-def convert_to(frames: Frames, fmt: VideoFormat, target: VideoFormat, conditions: Conditions) -> Frames:
-    """The frames in the target's chroma and depth; RGB stays RGB where the target is RGB."""
-    return convert(frames, fmt, target, conditions.matrix)
-
-
-def _score_batch(
-    a: Frames, b: Frames, ours: VideoFormat, theirs: VideoFormat, conditions: Conditions, metrics: Sequence[str],
-    first: int,
-) -> list[FrameScores]:  # fmt: skip
-    columns: dict[str, Doubles] = {}
-    if conditions.domain == "rgb":
-        x, y = to_rgb(a, ours, conditions), to_rgb(b, theirs, conditions)
-        peak, samples = 255, 3 * ours.width * ours.height
-        columns["squared_error_rgb"] = np.sum([_errors(p, q) for p, q in zip(x.planes, y.planes, strict=True)], axis=0)
-        columns["psnr_rgb"] = np.array([psnr(e, samples, peak) for e in columns["squared_error_rgb"]])
-    else:
-        x, peak, samples = a, ours.peak, None
-        y = a
-    same_planes = ours.chroma == theirs.chroma and ours.chroma in ("420", "422", "444")
-    if ours.chroma not in ("rgb", "gray") and (conditions.domain == "yuv" or same_planes):
-        planes = convert_to(b, theirs, ours, conditions)
-        y = planes if conditions.domain == "yuv" else y
-        columns |= _plane_columns(a, planes, ours)
-    elif conditions.domain == "yuv":
-        raise MediaError(f"A {ours.chroma} source has no YUV planes to measure; use --conditions rgb601.")
-    if "ms_ssim" in metrics and min(ours.width, ours.height) >= SMALLEST_MS_SSIM_SIDE:
-        count = 3 if conditions.domain == "rgb" else 1
-        columns["ms_ssim"] = np.mean(
-            [_ms_ssim(p, q, peak) for p, q in zip(x.planes[:count], y.planes[:count], strict=True)], axis=0
-        )
-    return [_frame(first + i, {k: float(v[i]) for k, v in columns.items()}, samples, ours) for i in range(len(a))]
-
-
-def _plane_columns(a: Frames, b: Frames, fmt: VideoFormat) -> dict[str, Doubles]:
-    columns: dict[str, Doubles] = {}
-    for name, p, q in zip("yuv", a.planes, b.planes, strict=True):
-        columns[f"squared_error_{name}"] = _errors(p, q)
-        samples = p.shape[1] * p.shape[2]
-        columns[f"psnr_{name}"] = np.array([psnr(e, samples, fmt.peak) for e in columns[f"squared_error_{name}"]])
-    columns["psnr_yuv"] = (6 * columns["psnr_y"] + columns["psnr_u"] + columns["psnr_v"]) / 8
-    return columns
-
-
-def _frame(index: int, values: dict[str, float], samples: int | None, fmt: VideoFormat) -> FrameScores:
-    decisive = [v for k, v in values.items() if k == "squared_error_rgb"] or [
-        v for k, v in values.items() if k.startswith("squared_error")
-    ]
-    counts: dict[str, int] = {} if samples is None else {"samples_rgb": samples}
-    if "psnr_y" in values:
+def _frames(first: int, columns: Columns, measured: Measurement) -> list[FrameScores]:
+    """The scores of a batch, of what its scorer measured."""
+    fmt = measured.reference
+    values: dict[str, Sequence[float]] = dict(columns)
+    counts: dict[str, int] = {}
+    if measured.in_rgb:
+        counts["samples_rgb"] = 3 * fmt.width * fmt.height
+        values["psnr_rgb"] = [psnr(error, counts["samples_rgb"], 255) for error in columns["squared_error_rgb"]]
+    if measured.of_planes:
         counts |= {"samples_y": math.prod(fmt.plane_shapes[0]), "samples_c": math.prod(fmt.plane_shapes[1])}
-    known: dict[str, Any] = {**counts, **values}
-    return FrameScores(index, lossless=not any(decisive), **known)
-
-
-def _errors(p: Plane, q: Plane) -> Doubles:
-    """The sum of squared errors of each frame; exact integers."""
-    difference = p.astype(np.int32) - q.astype(np.int32)
-    sums: Doubles = np.einsum("thw,thw->t", difference, difference, dtype=np.int64).astype(np.float64)
-    return sums
-
-
-def _ms_ssim(p: Plane, q: Plane, peak: int) -> Doubles:
-    """MS-SSIM of each frame of one plane, in float64 (float32 sums lose 4e-4 on large frames)."""
-    values = []
-    for x, y in zip(p, q, strict=True):
-        pair = [torch.from_numpy(z.astype(np.float64))[None, None] for z in (x, y)]
-        values.append(float(torch_ms_ssim(pair[0], pair[1], data_range=peak, size_average=True)))
-    return np.array(values)
+        for name, samples in zip("yuv", ("samples_y", "samples_c", "samples_c"), strict=True):
+            errors = columns[f"squared_error_{name}"]
+            values[f"psnr_{name}"] = [psnr(error, counts[samples], fmt.peak) for error in errors]
+        planes = zip(*(values[f"psnr_{name}"] for name in "yuv"), strict=True)
+        values["psnr_yuv"] = [(6 * y + u + v) / 8 for y, u, v in planes]
+    decisive = ("squared_error_rgb",) if measured.in_rgb else tuple(f"squared_error_{name}" for name in "yuv")
+    frames = []
+    for index in range(len(columns[decisive[0]])):
+        known: dict[str, Any] = {**counts, **{name: column[index] for name, column in values.items()}}
+        frames.append(FrameScores(first + index, lossless=not any(known[name] for name in decisive), **known))
+    return frames
 
 
 class _VmafFiles:
-    """Both clips as y4m in a scratch folder, then ffmpeg's libvmaf on them."""
+    """Both clips as raw video in a scratch folder, for ffmpeg's libvmaf; RGB as 4:2:0."""
 
-    def __init__(self, folder: Path, fmt: VideoFormat) -> None:
-        self._paths = (folder / "test.y4m", folder / "reference.y4m")
-        self._folder = folder
-        self._from, self._format = fmt, fmt.with_planes("420" if fmt.chroma == "rgb" else fmt.chroma, fmt.bit_depth)
-        self._parts: tuple[list[Frames], list[Frames]] = ([], [])
-        self._files = [path.open("wb") for path in self._paths]
-        self._headed = False
+    def __init__(self, measurement: Measurement) -> None:
+        fmt = measurement.reference
+        self._measurement = measurement
+        self._format = fmt.with_planes("420" if fmt.chroma == "rgb" else fmt.chroma, fmt.bit_depth)
 
-    def write(self, reference: Frames, test: Frames) -> None:
-        """A batch of both."""
-        for path, file, frames in zip(self._paths, self._files, (test, reference), strict=True):
-            planes = convert(frames, self._from, self._format)
-            part = path.with_suffix(".part")
-            write_y4m(part, MemoryVideo(self._format, planes))
-            raw = part.read_bytes()
-            file.write(raw if not self._headed else raw[raw.index(b"\n") + 1 :])
-        self._headed = True
+    def __enter__(self) -> "_VmafFiles":
+        self._stack = ExitStack()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._files = [self._stack.enter_context((self._folder / name).open("wb")) for name in ("test", "reference")]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def written(self, pairs: Iterator[tuple[Frames, Frames]]) -> Iterator[tuple[Frames, Frames]]:
+        """The pairs, each as soon as it is in the files."""
+        for reference, test in pairs:
+            for file, frames in zip(self._files, (self._measurement.converted(test), reference), strict=True):
+                _write_planes(convert(frames, self._measurement.reference, self._format), file)
+            yield reference, test
 
     def run(self, ffmpeg: str) -> list[float]:
         """VMAF of each frame (libvmaf's default model). Raises MediaError where this ffmpeg has no libvmaf."""
         for file in self._files:
             file.close()
-        command = [ffmpeg, "-nostdin", "-v", "error", "-i", "test.y4m", "-i", "reference.y4m",
+        read = ["-f", "rawvideo", "-pix_fmt", _pixels(self._format)]
+        read += ["-video_size", f"{self._format.width}x{self._format.height}", "-i"]
+        command = [ffmpeg, "-nostdin", "-v", "error", *read, "test", *read, "reference",
                    "-lavfi", "libvmaf=log_fmt=json:log_path=vmaf.json", "-f", "null", "-"]  # fmt: skip
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MediaError(f"{ffmpeg} could not compute VMAF ({done.stderr.strip()[-200:]}); use one with libvmaf.")
         report = json.loads((self._folder / "vmaf.json").read_text())
         return [float(frame["metrics"]["vmaf"]) for frame in report["frames"]]
+
+
+def _write_planes(frames: Frames, file: IO[bytes]) -> None:
+    for index in range(len(frames)):
+        for plane in frames.planes:
+            file.write(np.ascontiguousarray(plane[index]).data)
+
+
+def _pixels(fmt: VideoFormat) -> str:
+    """ffmpeg's name of planar YUV or gray samples."""
+    depth = "" if fmt.bit_depth == 8 else f"{fmt.bit_depth}le"
+    return f"gray{depth}" if fmt.chroma == "gray" else f"yuv{fmt.chroma}p{depth}"
 
 
 def summarize(scores: Sequence[FrameScores]) -> Summary:

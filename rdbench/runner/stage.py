@@ -58,7 +58,8 @@ class StageRunner:
 
     def run_worker(self, verb: str, *arguments: Path) -> Event:
         """Runs a verb of the worker (`worker.py`) and returns its `result` event. Raises JobError, or Stopped."""
-        torch = verb == "encode" and find_card(self.job.codec).kind != "conventional"
+        encodes = verb == "encode" and find_card(self.job.codec).kind != "conventional"
+        torch = encodes or self.job.device != "cpu"  # a GPU measures with it, too
         call = WorkerCall((verb, *map(str, arguments)), torch)
         return self._run(verb, " ".join(call.arguments), lambda around: self._start(call, around), None)
 

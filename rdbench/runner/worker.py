@@ -62,8 +62,6 @@ def open_job(
     video = job.clip.open(job.ffmpeg, job.frames)
     if codec.kind != "conventional" and not codec.runs_outside:
         warm_up_training()
-    elif video.format.chroma != "420":
-        from ..video import color  # noqa: F401 - a codec may ask for another chroma, which takes torch
     source = Source(video, RgbVideo(video, find_conditions(job.conditions)))
     point = codec.rate_point(job.point, Clip(video.format, job.frames, tuple(job.clip.sizes)))
     host = Host(locate_ffmpeg(job.ffmpeg), job.programs)
@@ -146,12 +144,9 @@ def _score(job: Job, process: "subprocess.Popen[bytes]", folder: Path, events: E
     reference = ReportingVideo(job.clip.open(job.ffmpeg, job.frames), job.frames, events)
     decoded = HashedVideo(_of_size(PipedVideo(process.stdout), reference))
     scores = metrics.compare(
-        reference,
-        decoded,
-        find_conditions(job.conditions),
-        job.metrics,
-        **({"ffmpeg": job.ffmpeg} if "vmaf" in job.metrics else {}),
-    )
+        reference, decoded, find_conditions(job.conditions), job.metrics, job.ffmpeg,
+        threads=job.threads, device=job.device,
+    )  # fmt: skip
     metrics.write_frames_csv(folder / FRAMES, scores)
     return {
         "summary": asdict(metrics.summarize(scores)),

@@ -20,7 +20,7 @@ LONGEST_CALL = 1 << 20
 """Bytes of the longest call."""
 MOST_FILES = 16
 """Most descriptors with one call."""
-TORCH_MODULES = ("torch", "torch._dynamo", "torch.optim", "rdbench.video.color")
+TORCH_MODULES = ("torch", "torch._dynamo", "torch.optim")
 """Modules that training imports; torch imports `_dynamo` when the first optimizer is made."""
 
 

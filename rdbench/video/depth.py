@@ -1,4 +1,4 @@
-"""Bit depths of samples, without torch: an encoder's clock must not hold the import of it."""
+"""Bit depths of samples."""
 
 from typing import Any
 
@@ -13,13 +13,21 @@ def change_depth(frames: Frames, depth: int, target: int) -> Frames:
     if depth == target:
         return frames
     if depth > target:
-        shift, peak = depth - target, (1 << target) - 1
-        kind = np.uint8 if target == 8 else np.dtype("<u2")
-        half = 1 << (shift - 1)
-        rounded = (np.minimum((p.astype(np.int32) + half) >> shift, peak) for p in frames.planes)
-        return Frames(tuple(typed(p, np.dtype(kind)) for p in rounded))
+        return Frames(tuple(_rounded(plane, depth - target, target) for plane in frames.planes))
     scaled = (p.astype(np.int32) << (target - depth) for p in frames.planes)
     return Frames(tuple(typed(p, np.dtype("<u2")) for p in scaled))
+
+
+def _rounded(plane: Plane, shift: int, target: int) -> Plane:
+    """The plane at the smaller depth of the target, frame by frame, in 16 bits."""
+    half = 1 << (shift - 1)
+    rounded: Plane = np.empty(plane.shape, np.uint8 if target == 8 else np.dtype("<u2"))
+    for frame, out in zip(plane, rounded, strict=True):
+        samples = np.minimum(frame, np.uint16(0xFFFF - half))  # so that the sum stays below 2^16
+        samples += np.uint16(half)
+        samples >>= np.uint16(shift)
+        out[...] = np.minimum(samples, np.uint16((1 << target) - 1), out=samples)
+    return rounded
 
 
 def typed(samples: npt.NDArray[Any], dtype: np.dtype[Any]) -> Plane:

@@ -15,6 +15,7 @@ import ffmpeg as ffmpeg_python
 import numpy as np
 
 from ..errors import MediaError
+from .color import convert, to_rgb
 from .conditions import Conditions
 from .depth import change_depth
 from .ffmpeg import file_url, find_ffmpeg, probe, raw_output, read_frames
@@ -342,8 +343,6 @@ class RgbVideo(Video):
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """RGB planes."""
-        from .color import to_rgb
-
         for batch in self._video.batches(size):
             yield to_rgb(batch, self._video.format, self._conditions)
 
@@ -365,8 +364,6 @@ class ConvertedVideo(Video):
             for batch in self._video.batches(size):
                 yield change_depth(batch, source.bit_depth, target.bit_depth)
             return
-        from .color import convert
-
         for batch in self._video.batches(size):
             yield convert(batch, source, target, self._matrix)
 

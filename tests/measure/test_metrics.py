@@ -3,22 +3,20 @@
 import math
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import make_y4m
 from scipy.ndimage import correlate1d
 
 from rdbench.errors import MediaError
-from rdbench.measure.metrics import compare, psnr, summarize
+from rdbench.measure.metrics import compare, psnr, summarize, write_frames_csv
 from rdbench.video import Frames, VideoFormat
 from rdbench.video.conditions import find_conditions
 from rdbench.video.ffmpeg import find_ffmpeg
 from rdbench.video.readers import Cut, MemoryVideo, open_video
-
-torch.set_num_threads(1)
 
 
 def noisy(fmt: VideoFormat, count: int, seed: int) -> MemoryVideo:
@@ -136,3 +134,53 @@ def test_other_lengths_and_sizes_are_named(tmp_path: Path) -> None:
 def test_vmaf_of_a_clip_against_itself(tmp_path: Path) -> None:
     video = open_video(make_y4m(tmp_path / "a.y4m", 192, 176, 2))
     assert summarize(compare(video, video, find_conditions("rgb601"), ("vmaf",))).vmaf > 90  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("conditions", ["rgb601", "yuv420"])
+def test_the_number_of_threads_changes_nothing(conditions: str) -> None:
+    fmt = VideoFormat(192, 176)
+    a, b = noisy(fmt, 11, 0), noisy(fmt, 11, 1)
+    alone = compare(a, b, find_conditions(conditions))
+    assert compare(a, b, find_conditions(conditions), threads=3) == alone
+    assert [score.frame for score in alone] == list(range(11))
+    for index in (0, 10):  # each frame is measured as if it were the only one
+        one = [
+            MemoryVideo(fmt, Frames(tuple(p[index : index + 1] for p in next(v.batches(11)).planes))) for v in (a, b)
+        ]
+        assert compare(*one, find_conditions(conditions))[0].ms_ssim == alone[index].ms_ssim
+
+
+def test_frames_csv_has_a_row_for_each_frame(tmp_path: Path) -> None:
+    fmt = VideoFormat(2, 2, "420")
+    gray = [Frames((np.full((1, 2, 2), y, np.uint8), *[np.full((1, 1, 1), 128, np.uint8)] * 2)) for y in (100, 103)]
+    scores = compare(*(MemoryVideo(fmt, frames) for frames in gray), find_conditions("yuv420"))
+    write_frames_csv(tmp_path / "frames.csv", scores)
+    names, row = (line.split(",") for line in (tmp_path / "frames.csv").read_text().splitlines())
+    assert dict(zip(names, row, strict=True)) == {
+        "frame": "0", "squared_error_rgb": "", "samples_rgb": "", "squared_error_y": "36.0", "squared_error_u": "0.0",
+        "squared_error_v": "0.0", "samples_y": "4", "samples_c": "1", "psnr_rgb": "", "psnr_y": str(psnr(36, 4, 255)),
+        "psnr_u": "100.0", "psnr_v": "100.0", "psnr_yuv": str((6 * psnr(36, 4, 255) + 200) / 8), "lossless": "0",
+        "ms_ssim": "", "vmaf": "",
+    }  # fmt: skip
+
+
+MEASURE_ALL = """
+import sys
+import numpy as np
+from rdbench.measure.metrics import compare
+from rdbench.video import Frames, VideoFormat
+from rdbench.video.conditions import find_conditions
+from rdbench.video.readers import MemoryVideo
+for chroma in ("420", "rgb"):
+    fmt = VideoFormat(176, 176, chroma)
+    video = MemoryVideo(fmt, Frames(tuple(np.zeros((1, *shape), np.uint8) for shape in fmt.plane_shapes)))
+    for conditions in ("rgb601", "rgb709") + (("yuv420",) if chroma == "420" else ()):
+        assert compare(video, video, find_conditions(conditions))[0].ms_ssim == 1
+print([name for name in sys.modules if "torch" in name])
+"""
+
+
+def test_measuring_on_the_cpu_imports_no_torch() -> None:
+    """The import takes longer than many a clip does."""
+    done = subprocess.run([sys.executable, "-c", MEASURE_ALL], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

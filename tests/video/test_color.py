@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from rdbench.video import Chroma, Frames, VideoFormat
 from rdbench.video.color import convert, rgb_to_yuv, to_rgb
@@ -18,7 +17,6 @@ from rdbench.video.ffmpeg import find_ffmpeg
 from rdbench.video.pipe import split_planes
 from rdbench.video.readers import RgbVideo, open_video
 
-torch.set_num_threads(1)
 PAPERS = "52126f0b88bddddb25abea5e135a998b93636fa15d94b5acb1f7eb6958fa4fc5"
 
 
