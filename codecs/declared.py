@@ -3,9 +3,7 @@
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -16,10 +14,9 @@ from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Worksp
 from rdbench.errors import BitstreamError, EncoderError, MediaError, RdbenchError, UsageError
 from rdbench.processes import describe_status, read_end, read_log_tail
 from rdbench.video import Video
-from rdbench.video.ffmpeg import find_ffmpeg
 from rdbench.video.readers import ConvertedVideo
 
-from .programs.declaration import CommandPart, Declaration, fill, fill_known, read_declaration
+from .programs.declaration import CommandPart, Declaration, read_declaration
 from .programs.declared_files import (
     HEADER_BYTES,
     default_name,
@@ -29,10 +26,10 @@ from .programs.declared_files import (
     write_header,
     write_input,
 )
-from .programs.process import ProgramFailed, Task, read_printed, run_all
-from .programs.program_digest import program_digest
+from .programs.declared_programs import SHIPPED, DeclaredPrograms, declared_programs
+from .programs.process import ProgramFailed, Task, run_all
+from .programs.templates import fill
 
-SHIPPED = Path(__file__).parent / "declarations"
 PROGRESS_BYTES = 1 << 16
 """Bytes at the end of a log in which the progress is looked for (our choice)."""
 
@@ -42,8 +39,7 @@ class DeclaredCodec(Codec):
 
     name: ClassVar[str]
     declaration: ClassVar[Declaration]
-    digest: ClassVar[str]
-    here: ClassVar[Path]
+    installed: ClassVar[DeclaredPrograms]
     runs_outside = True
 
     @property
@@ -55,47 +51,12 @@ class DeclaredCodec(Codec):
     @classmethod
     def missing(cls, host: Host) -> str | None:
         """None, or the path that is not given or does not exist, or why the program's version cannot be read."""
-        try:
-            cls.version(host)
-        except RdbenchError as error:
-            return str(error)
-        return None
+        return cls.installed.missing(host)
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """Name, version and hashes, as `kvazaar 9.0.2 (declared 1f2e3d4c, programs 5a6b7c8d)`. Raises EncoderError.
-
-        The hashes are those of the TOML file and of the files that the commands name, see `_program_files`.
-        """
-        values = cls._paths(host)
-        printed = _printed(tuple(fill(cls.declaration.version.command, values)))
-        match = re.search(cls.declaration.version.pattern, printed)
-        if match is None:
-            raise EncoderError(
-                f"{shown_command(cls.declaration.version.command, values)} does not tell the version of {cls.name}; "
-                f"give the right program, or correct version.pattern."
-            )
-        programs = program_digest(cls._program_files(values))
-        return f"{cls.name} {match[1]} (declared {cls.digest}, programs {programs})"
-
-    @classmethod
-    def _program_files(cls, values: Mapping[str, object]) -> list[str]:
-        """The programs of both commands, and the files that their arguments name without a clip: scripts, weights.
-
-        A Python that runs a script does not count, nor do folders: what they hold is for version.command to say.
-        """
-        known = {name: values[name] for name in ("ffmpeg", "here", *cls.declaration.paths)}
-        files: dict[str, None] = {}
-        for part in (cls.declaration.encode, cls.declaration.decode):
-            folder = fill_known(part.folder, known)
-            program = shutil.which(fill([part.command[0]], values)[0])
-            if program is not None and not re.fullmatch(r"python[\d.]*(\.exe)?", Path(program).name):
-                files[program] = None
-            for template in part.command[1:]:
-                named = [fill_known(template, known), fill_known(template.partition("=")[2], known)]
-                paths = [Path(folder or "/", name) for name in named if name and (folder or Path(name).is_absolute())]
-                files |= dict.fromkeys(str(path) for path in paths if path.is_file())
-        return list(files)
+        """Name, version and hashes of the declaration and of the programs. Raises EncoderError."""
+        return cls.installed.version(host)
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:
         """The points of the declaration."""
@@ -173,32 +134,10 @@ class DeclaredCodec(Codec):
         return cls.declaration.output.format == "yuv"
 
     @classmethod
-    def _paths(cls, host: Host) -> dict[str, object]:
-        """The fields that need no clip: programs and paths. Raises EncoderError for a path that is missing."""
-        values: dict[str, object] = {
-            "python": sys.executable, "ffmpeg": find_ffmpeg(host.ffmpeg), "here": cls.here, "threads": 1,
-            "device": "cpu", "scratch": ".",
-        }  # fmt: skip
-        for name in cls.declaration.paths:
-            setting = cls.declaration.settings[name]
-            given = host.programs.get(name, setting.default)
-            if given is None:
-                help_ = f" ({setting.help})" if setting.help else ""
-                raise EncoderError(f"{cls.name} needs {name}{help_}; give it with {cls.name}[{name}=PATH].")
-            path = Path(str(given)).expanduser()
-            on_path = shutil.which(str(given)) if "/" not in str(given) else None
-            if on_path is None and not path.exists():
-                raise EncoderError(
-                    f"There is no {given}, the {name} of {cls.name}; give it with {cls.name}[{name}=PATH]."
-                )
-            values[name] = on_path or path.absolute()
-        return values
-
-    @classmethod
     def _values(cls, workspace: Workspace) -> dict[str, object]:
         scratch = workspace.folder.absolute()
         own = {"threads": workspace.threads, "device": workspace.device, "scratch": scratch}
-        return {**cls._paths(workspace.host), **own}
+        return {**cls.installed.values(workspace.host), **own}
 
     @classmethod
     def _run(
@@ -225,11 +164,6 @@ def _absolute(given: str) -> str:
     return str(path.absolute()) if "/" in given or path.exists() else given
 
 
-def shown_command(templates: Sequence[str], values: Mapping[str, object]) -> str:
-    """A command line, quoted for a shell."""
-    return shlex.join(fill(templates, values))
-
-
 def _last(pattern: str | None, log: Path) -> str | None:
     matches = re.findall(pattern, read_end(log, PROGRESS_BYTES)) if pattern else []
     return matches[-1] if matches else None
@@ -244,11 +178,6 @@ def _shown(workspace: Workspace, frames: int) -> Callable[[str | None], None]:
     return show
 
 
-@lru_cache(maxsize=32)
-def _printed(command: tuple[str, ...]) -> str:
-    return read_printed(command, 120, "install it, or give its path")
-
-
 def load(path: Path) -> type[DeclaredCodec]:
     """The codec that a TOML file declares; its name is the file's. Raises UsageError."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", path.stem):
@@ -259,7 +188,8 @@ def load(path: Path) -> type[DeclaredCodec]:
         "__module__": __name__, "__doc__": declaration.summary,
         "kind": declaration.kind, "reference": declaration.reference,
         "Settings": create_model("DeclaredSettings", __base__=Settings, **fields),
-        "name": path.stem, "declaration": declaration, "digest": digest, "here": path.absolute().parent,
+        "name": path.stem, "declaration": declaration,
+        "installed": declared_programs(path, declaration.model_dump(), digest),
         "threads_decide_bits": declaration.threads_decide_bits, "uses_seed": declaration.uses_seed,
     }  # fmt: skip
     return type("DeclaredCodec", (DeclaredCodec,), members)

@@ -24,11 +24,12 @@ from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Value,
 from rdbench.errors import BitstreamError, EncoderError, UsageError, did_you_mean
 from rdbench.video import Chroma, Video, VideoFormat
 from rdbench.video.elementary_stream import ElementaryStream
-from rdbench.video.ffmpeg import ffmpeg_version, find_ffmpeg
+from rdbench.video.ffmpeg_program import ffmpeg_version, find_ffmpeg
 from rdbench.video.readers import ConvertedVideo
 
+from .programs.availability import lacks_encoder
 from .programs.elementary import LEDGERS
-from .programs.encoder_process import lacks_encoder, read_reason, run_encoder, run_encoder_on_file, show_progress
+from .programs.encoder_process import read_reason, run_encoder, run_encoder_on_file, show_progress
 from .programs.program_digest import program_digest
 
 Options = Mapping[str, Value]

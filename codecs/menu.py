@@ -1,13 +1,14 @@
-"""The cards of the codecs: their descriptions, without importing torch.
+"""The cards of the codecs: their descriptions, without importing torch, numpy or pydantic.
 
 An entry point may also name a codec's class; with a card, `rdbench codecs` need not import the class.
 """
 
-from rdbench.codec import CodecCard
+from rdbench.card import CodecCard
 
 from .inr.bitstream import signature
 from .programs import reference_programs
-from .programs.encoder_process import lacks_encoder
+from .programs.availability import lacks_encoder
+from .programs.declared_programs import shipped_card
 
 X264 = CodecCard(
     "x264",
@@ -81,6 +82,10 @@ VTM = CodecCard(
     lambda host: reference_programs.lacks(reference_programs.VTM, host),
     lambda host: reference_programs.found(reference_programs.VTM, host),
 )
+KVAZAAR = shipped_card("kvazaar", "rdbench.codecs.declared:KVAZAAR")
+DCVC_DC = shipped_card("dcvc-dc", "rdbench.codecs.declared:DCVC_DC")
+DCVC_FM = shipped_card("dcvc-fm", "rdbench.codecs.declared:DCVC_FM")
+COOL_CHIC = shipped_card("cool-chic", "rdbench.codecs.declared:COOL_CHIC")
 
 
 def inr_card(name: str, summary: str, reference: str, load: str) -> CodecCard:

@@ -19,7 +19,8 @@ from pydantic import Field
 from rdbench.codec import Clip, Codec, Host, RatePoint, Settings, Source, Workspace
 from rdbench.errors import BitstreamError, MediaError, UsageError
 from rdbench.video import Video, VideoFormat
-from rdbench.video.ffmpeg import find_ffmpeg, probe
+from rdbench.video.ffmpeg import probe
+from rdbench.video.ffmpeg_program import find_ffmpeg
 from rdbench.video.readers import ConvertedVideo, RawVideo, write_raw
 
 from .programs.elementary import LEDGERS

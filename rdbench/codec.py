@@ -9,14 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
+from .card import CodecCard as CodecCard  # authors of codecs import the three from here
+from .card import Host as Host
+from .card import Kind as Kind
 from .errors import UsageError
 from .video import Video, VideoFormat
 
 Value = str | int | float | bool
-Kind = Literal["INR", "conventional", "learned"]
 Progress = Callable[[float, float, str], None]
 """`progress(done, total, text)`: reports the share of the work that is done, and what is being done."""
 
@@ -55,14 +56,6 @@ class Source:
 
     video: Video
     rgb: Video
-
-
-@dataclass(frozen=True)
-class Host:
-    """What a codec may use of this machine: the ffmpeg program, and the paths from `Codec.programs` by their names."""
-
-    ffmpeg: str | None = None
-    programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -127,6 +120,8 @@ class Workspace:
 
         The folder may already hold files of an interrupted call of `make`.
         """
+        from filelock import FileLock  # decoders never need it
+
         folder = (self.shared or self.folder / "shared") / key
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):  # the OS releases the lock if its holder dies
@@ -139,7 +134,7 @@ class Workspace:
 class SettingsBase(BaseModel):
     """Base of a codec's settings: typed fields with defaults; unknown names and wrong values are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # decoders need no settings
 
 
 Settings = SettingsBase
@@ -245,22 +240,3 @@ class Codec(ABC):
     def ledger(cls, bitstream: Path) -> Mapping[str, int]:
         """Bytes of each named part of the file; they add up to its size."""
         return {"payload": bitstream.stat().st_size}
-
-
-@dataclass(frozen=True)
-class CodecCard:
-    """The description of a codec whose class is not loaded: the entry point of a codec whose imports are heavy."""
-
-    name: str
-    kind: Kind
-    summary: str
-    reference: str
-    rate_points: str
-    load: str
-    """`module:Class`, imported only when the codec is used."""
-    signatures: tuple[bytes, ...] = ()
-    """The first bytes of its bitstreams, for `rdbench decode`."""
-    missing: Callable[[Host], str | None] = lambda host: None
-    """`Codec.missing`, without loading the codec."""
-    found: Callable[[Host], str] = lambda host: ""
-    """Version and path of programs that rdbench does not install, for `rdbench codecs`."""

@@ -1,4 +1,7 @@
-"""Names on the command line -> codecs, found through the entry-point group `rdbench.codecs`."""
+"""Names on the command line -> codecs, found through the entry-point group `rdbench.codecs`.
+
+numpy, pydantic and `rdbench.codec` are imported when a class is looked at; the list of codecs needs cards only.
+"""
 
 import importlib
 import importlib.util
@@ -8,21 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from .codec import Clip, Codec, CodecCard, Value
+from .card import CodecCard
 from .errors import RdbenchError, UsageError, did_you_mean
-from .video import VideoFormat
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from .codec import Clip, Codec, Value
 
 GROUP = "rdbench.codecs"
 FILES = "rdbench.codec_files"
 """Entry points named by the ending of a file, as `toml`: functions that make a Codec class from such a file."""
 SHOWN = 200
 """Characters of a plugin's error message that are shown."""
-TRIAL = Clip(VideoFormat(1280, 720), 120)
-"""The clip whose rate points `check_class` asks for (our choice)."""
 _SPEC = re.compile(r"([A-Za-z0-9_.-]+|[^\[\]]+\.[a-z]+)(?:\[([^\[\]]*)\])?")
 
 
@@ -147,7 +150,7 @@ def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> Code
         return _card_of(name, _checked(name, entry))
 
 
-def _card_of(name: str, cls: type[Codec]) -> CodecCard:
+def _card_of(name: str, cls: "type[Codec]") -> CodecCard:
     summary = (cls.__doc__ or "").strip().split("\n")[0]
     load = f"{cls.__module__}:{cls.__qualname__}"
     return CodecCard(
@@ -168,11 +171,25 @@ def check_class(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> No
             if entry.load.startswith("rdbench."):
                 return
             entry = load_codec(name)
-        try:
-            settings = _checked(name, entry).Settings()
-        except ValidationError:
-            return
-        list(entry(settings).rate_points(TRIAL))
+        _try_class(_checked(name, entry))
+
+
+def _try_class(cls: "type[Codec]") -> None:
+    from pydantic import ValidationError
+
+    try:
+        settings = cls.Settings()
+    except ValidationError:
+        return
+    list(cls(settings).rate_points(trial_clip()))
+
+
+def trial_clip() -> "Clip":
+    """The clip whose rate points `check_class` asks for (our choice)."""
+    from .codec import Clip
+    from .video import VideoFormat
+
+    return Clip(VideoFormat(1280, 720), 120)
 
 
 def _find_module(name: str) -> None:
@@ -181,7 +198,7 @@ def _find_module(name: str) -> None:
         raise ImportError(f"there is no module {name}")
 
 
-def load_codec(name: str) -> type[Codec]:
+def load_codec(name: str) -> "type[Codec]":
     """The codec's class; imports what the codec needs (torch, for one). Raises RdbenchError where that fails."""
     return _class_of(name, _load_entry(name, find_codecs()))
 
@@ -191,16 +208,16 @@ def codec_source(name: str) -> str:
     return name if _file_reader(name) else find_codecs()[name].value
 
 
-def load_class(source: str) -> type[Codec]:
+def load_class(source: str) -> "type[Codec]":
     """The class of a codec by its `codec_source`, without a look at the other installed ones. Raises RdbenchError."""
-    if _file_reader(source):
+    if "/" in source:
         return load_codec(source)
     with plugin_errors(source):
         entry = EntryPoint(source, source, GROUP).load()
     return _class_of(source, entry)
 
 
-def _class_of(name: str, entry: Any) -> type[Codec]:
+def _class_of(name: str, entry: Any) -> "type[Codec]":
     with plugin_errors(name):
         if not isinstance(entry, CodecCard):
             return _checked(name, entry)
@@ -208,14 +225,18 @@ def _class_of(name: str, entry: Any) -> type[Codec]:
         return _checked(name, getattr(importlib.import_module(module), attribute))
 
 
-def _checked(name: str, entry: Any) -> type[Codec]:
+def _checked(name: str, entry: Any) -> "type[Codec]":
+    from .codec import Codec
+
     if not (isinstance(entry, type) and issubclass(entry, Codec)):
         raise RdbenchError(f"The entry point of {name!r} is neither a CodecCard nor a Codec class; fix its package.")
     return entry
 
 
-def create(spec: CodecSpec, preset: str | None = None) -> Codec:
+def create(spec: CodecSpec, preset: str | None = None) -> "Codec":
     """The codec with its preset's settings and the user's options on top. Raises UsageError naming the option."""
+    from pydantic import ValidationError
+
     cls = load_codec(spec.name)
     with plugin_errors(spec.label):
         try:
@@ -226,7 +247,7 @@ def create(spec: CodecSpec, preset: str | None = None) -> Codec:
         return cls(settings)
 
 
-def _explain(spec: CodecSpec, cls: type[Codec], error: ValidationError) -> str:
+def _explain(spec: CodecSpec, cls: "type[Codec]", error: "ValidationError") -> str:
     first = error.errors()[0]
     field = str(first["loc"][0]) if first["loc"] else "settings"
     if first["type"] == "extra_forbidden":

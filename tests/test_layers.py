@@ -23,7 +23,7 @@ HARNESS = (
     {"registry", "report", "source_code"},
     {"codec", "clips", "measure"},
     {"video"},
-    {"errors", "processes", "source_file"},
+    {"card", "errors", "processes", "source_file"},
 )
 """The rooms of `rdbench/`, the highest first; rooms in one line do not import each other."""
 

@@ -1,14 +1,11 @@
 """A codec declared in a TOML file: the schema of the file, and the check of its command templates.
 
-A template is a list of arguments, never a shell command; in an argument `{name}` is replaced by a value, and `{{` by a
-brace.
+A command is a list of arguments, never a line for a shell; `templates.py` says what an argument may hold.
 """
 
-import hashlib
 import re
 import string
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from rdbench.codec import Kind, Value
 from rdbench.errors import UsageError, did_you_mean
+
+from .declared_programs import DEFAULT_FOLDER, DEFAULT_KIND, read_tables
+from .templates import field_names
 
 FileKind = Literal["yuv", "y4m", "png"]
 
@@ -79,7 +79,7 @@ class CommandPart(_Part):
     """
 
     command: tuple[str, ...] = Field(min_length=1)
-    folder: str = "{scratch}"
+    folder: str = DEFAULT_FOLDER
     environment: dict[str, str] = {}
     progress: str | None = None
 
@@ -93,7 +93,7 @@ class Declaration(_Part):
 
     summary: str
     reference: str = ""
-    kind: Kind = "conventional"
+    kind: Kind = DEFAULT_KIND
     version: VersionPart
     settings: dict[str, SettingPart] = {}
     rate: RatePart
@@ -107,7 +107,7 @@ class Declaration(_Part):
     @property
     def uses_seed(self) -> bool:
         """Whether the encoder gets the seed: another one may give another bitstream."""
-        return any("seed" in _field_names(template) for template in self.encode.templates())
+        return any("seed" in field_names(template) for template in self.encode.templates())
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class Declaration(_Part):
         _check_fields("rate.label", [self.rate.label], ("rate",))
         _check_fields("input.name", [self.input.name], geometry)
         _check_fields("output.name", [self.output.name], ())
-        if "rate" not in _field_names(self.rate.label):
+        if "rate" not in field_names(self.rate.label):
             raise ValueError(f"rate.label {self.rate.label!r} lacks {{rate}}, so that all points would have one label")
         for where, name in (("input.name", self.input.name), ("output.name", self.output.name)):
             if name in (".", "..") or re.search(r"[/\\\0]", name):
@@ -153,10 +153,6 @@ def _check_fields(where: str, templates: Iterable[str], known: Iterable[str]) ->
                 raise ValueError(f"{where} has the unknown field {{{name}}}{did_you_mean(name, known)}".rstrip("."))
 
 
-def _field_names(template: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-
-
 def _check_pattern(pattern: str | None) -> None:
     if pattern is None:
         return
@@ -168,25 +164,11 @@ def _check_pattern(pattern: str | None) -> None:
         raise ValueError(f"the pattern {pattern!r} has {groups} groups; it needs exactly one")
 
 
-def fill(templates: Iterable[str], values: Mapping[str, object]) -> list[str]:
-    """The arguments with their fields replaced by values; each remains one argument."""
-    return [template.format_map(values) for template in templates]
-
-
-def fill_known(template: str, values: Mapping[str, object]) -> str | None:
-    """The text of a template; None where it has a field without a value."""
-    return template.format_map(values) if _field_names(template) <= values.keys() else None
-
-
 def read_declaration(path: Path) -> tuple[Declaration, str]:
     """The declaration in a TOML file, and eight hex digits of the file's SHA-256. Raises UsageError."""
+    tables, digest = read_tables(path)
     try:
-        raw = path.read_bytes()
-        values = tomllib.loads(raw.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"The codec {path} cannot be read ({error}); check the file.") from error
-    try:
-        return Declaration(**values), hashlib.sha256(raw).hexdigest()[:8]
+        return Declaration(**tables), digest
     except ValidationError as error:
         raise UsageError(f"The codec {path} is not valid: {_explain(error)}.") from error
 

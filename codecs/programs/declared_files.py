@@ -8,7 +8,7 @@ from pathlib import Path
 from rdbench.codec import Source
 from rdbench.errors import BitstreamError, MediaError, UsageError
 from rdbench.video import Chroma, Video, VideoFormat
-from rdbench.video.ffmpeg import find_ffmpeg
+from rdbench.video.ffmpeg_program import find_ffmpeg
 from rdbench.video.readers import ImageFolder, RawVideo, open_video, write_raw, write_y4m
 
 from .declaration import FileKind, InputPart

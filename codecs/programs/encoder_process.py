@@ -1,4 +1,4 @@
-"""An encoder of ffmpeg that reads raw frames from standard input: availability, input, progress, errors."""
+"""An encoder of ffmpeg that reads raw frames from standard input: input, progress, errors."""
 
 import re
 import subprocess
@@ -9,26 +9,12 @@ from typing import IO
 
 import numpy as np
 
-from rdbench.codec import Host, Workspace
-from rdbench.errors import MediaError
+from rdbench.codec import Workspace
 from rdbench.video import Frames
-from rdbench.video.ffmpeg import ffmpeg_encoders, find_ffmpeg
 
 _FOLLOW_UP = re.compile(
     r"Task finished|Terminating thread|before EOF|Nothing was written|to consumers|^Svt\[(info|warn)"
 )
-
-
-def lacks_encoder(host: Host, encoder: str) -> str | None:
-    """None if this machine's ffmpeg has the encoder, else a sentence with the remedy."""
-    try:
-        program = find_ffmpeg(host.ffmpeg)
-        known = ffmpeg_encoders(program)
-    except MediaError as error:
-        return str(error)
-    if encoder in known:
-        return None
-    return f"{program} was built without {encoder}; leave --ffmpeg out, or give one that has it."
 
 
 def run_encoder(command: list[str], frames: Iterator[Frames], log: Path, show: Callable[[], None]) -> int | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from rdbench.card import Host
 from rdbench.clips.config import configured
-from rdbench.codec import Host
 from rdbench.errors import EncoderError, RdbenchError
 
 from .process import read_printed

@@ -15,7 +15,8 @@ import pandas as pd
 
 from ..codec import Codec, RatePoint, Source, Timing, Workspace
 from ..errors import UsageError
-from .decoding import DecoderOptions, decode_once, seek_once
+from .decoder_process import decoder_options
+from .decoding import decode_once, seek_once
 from .sweep import Job
 from .worker import open_job
 
@@ -100,7 +101,7 @@ def _decode(
     """Timings after one warm-up decoding: the whole, its parts, the first frame, the middle frame alone."""
     bitstream = workspace.folder / "sample.bin"
     codec.write_sample(source, point, bitstream, workspace)
-    options, device, cls = DecoderOptions.of(job), workspace.device, type(codec)
+    options, device, cls = decoder_options(job), workspace.device, type(codec)
     results = [decode_once(cls, bitstream, options, device) for _ in range(steps + 1)][1:]
     count = results[0].frames
     seeks = [seek_once(cls, bitstream, options, device, count // 2) for _ in range(steps)]

@@ -1,8 +1,8 @@
 """The process that decodes, sealed: `python -m rdbench.runner.decoder CODEC OPTIONS TASK...` beside a bitstream.
 
 CODEC is what `registry.load_class` takes. Each task writes to standard output: `decode`, under the clock, and `ledger`
-one event (`events.py`), `send` the frames for a PipedVideo. Of several tasks, each runs in a process of its own, so
-that what is sent is decoded by a process that has decoded nothing before.
+one event (`events.py`), `send` the frames for a PipedVideo, and `pick=3,17` only frames 3 and 17. Of several tasks,
+each runs in a process of its own, so that what is sent is decoded by a process that has decoded nothing before.
 """
 
 import json
@@ -11,13 +11,16 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from ..codec import Codec
 from ..registry import load_class
 from ..video.checked import CheckedVideo
+from ..video.chosen import Chosen, seeks
 from ..video.pipe import send_failure, send_video
 from .decoding import DecoderOptions, decode_timed
 from .events import Events, claim_stdout
@@ -47,13 +50,29 @@ def send_frames(cls: type[Codec], options: DecoderOptions, stream: IO[bytes]) ->
         send_video(CheckedVideo(cls.decode(Path(BITSTREAM), options.workspace(Path(scratch), device))), stream)
 
 
+def send_chosen(cls: type[Codec], options: DecoderOptions, stream: IO[bytes], numbers: Sequence[int]) -> None:
+    """Decodes what it takes to write the frames with these numbers, in ascending order."""
+    device = prepare(cls.kind, options.device, options.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        video = cls.decode(Path(BITSTREAM), options.workspace(Path(scratch), device))
+        send_video(Chosen(CheckedVideo(video), numbers, seeks(video)), stream)
+
+
 TASKS = {"decode": decode, "ledger": read_ledger, "send": send_frames}
+PICK = "pick="
+"""Beginning of the task that writes some frames; their numbers follow, separated by commas."""
+
+
+def _find_task(name: str) -> Callable[[type[Codec], DecoderOptions, IO[bytes]], None]:
+    if name.startswith(PICK):
+        return partial(send_chosen, numbers=[int(number) for number in name.removeprefix(PICK).split(",")])
+    return TASKS[name]
 
 
 def _run_task(name: str, cls: type[Codec], options: DecoderOptions, stream: IO[bytes]) -> int:
     """The exit status of a task; an error becomes one sentence in the stream."""
     try:
-        TASKS[name](cls, options, stream)
+        _find_task(name)(cls, options, stream)
         stream.flush()
     except KeyboardInterrupt:
         return 130
@@ -67,7 +86,7 @@ def _report(error: BaseException, task: str, stream: IO[bytes]) -> None:
     traceback.print_exc()
     message = describe_process_failure(error)
     with suppress(OSError):  # nobody reads any more
-        if task == "send":
+        if task == "send" or task.startswith(PICK):
             send_failure(message, stream)
         else:
             Events(stream).send("error", message=message)

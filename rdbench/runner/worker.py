@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import filelock  # noqa: F401 - Workspace.artifact would import it under the clock
+
 from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Workspace
 from ..errors import MediaError, RdbenchError
 from ..processes import describe_end

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rdbench.codecs.declared import SHIPPED
+from rdbench.codecs.programs.declared_programs import SHIPPED
 
 SOURCES = {
     "src/utils/stream_helper.py": """

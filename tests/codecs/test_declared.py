@@ -16,7 +16,9 @@ from stand_in import waves, write_program
 from rdbench.codec import Clip, Host, Source, Value, Workspace
 from rdbench.codecs.declared import COOL_CHIC, DCVC_DC, DCVC_FM, KVAZAAR, DeclaredCodec, load
 from rdbench.codecs.ffmpeg import X265Codec
+from rdbench.codecs.programs.declared_programs import SHIPPED, declared_programs, read_tables
 from rdbench.errors import BitstreamError, EncoderError, UsageError
+from rdbench.registry import find_card, load_codec
 from rdbench.video import Video, VideoFormat
 
 COPY = """
@@ -413,6 +415,19 @@ def test_shipped_examples_say_what_they_need(tmp_path: Path) -> None:
     for file in ("cvpr2024_image.pth.tar", "cvpr2024_video.pth.tar"):
         (tmp_path / file).write_text("weights")
     assert DCVC_FM.missing(Host(programs={**given, "threads": "1"})) is None
+
+
+@pytest.mark.parametrize("cls", [KVAZAAR, DCVC_DC, DCVC_FM, COOL_CHIC], ids=lambda cls: cls.name)
+def test_the_card_says_what_the_class_says(cls: type[DeclaredCodec], tmp_path: Path) -> None:
+    """The card is read without the schema of the file, the class with it."""
+    card = find_card(cls.name)
+    assert load_codec(cls.name) is cls
+    assert (card.kind, card.summary, card.reference) == (cls.kind, cls.__doc__, cls.reference)
+    path = SHIPPED / f"{cls.name}.toml"
+    assert declared_programs(path, *read_tables(path)) == cls.installed
+    for host in (Host(), Host(ffmpeg=str(tmp_path / "none")), Host(programs={"path": str(tmp_path / "none")})):
+        assert card.missing(host) == cls.missing(host)
+    assert cls is not KVAZAAR or card.found(Host()) == cls.version(Host())
 
 
 def test_run_with_a_file(toml: Path, small_clip: Path, cli: Cli, tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""What a page compares: BD-rates of every series against every other, and rates by quality on one grid.
+
+All BD-rates are those of `bd_table`; a page only averages those of the sequences that its reader chooses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.interpolate import PchipInterpolator
+
+from ...errors import RdbenchError
+from .. import curves
+from ..bd_table import bd_table
+from ..published import AVERAGE
+from .rows import rounded
+
+Array = npt.NDArray[np.float64]
+
+METRICS = ("psnr_rgb", "ms_ssim_db", "vmaf", "psnr_yuv")
+"""The metrics that a page compares by, the usual one first."""
+GRID = {"psnr_rgb": 0.25, "psnr_yuv": 0.25, "ms_ssim_db": 0.25, "vmaf": 1.0}
+"""Steps of quality, in each metric's unit, at which rates are compared (our choice)."""
+MOST_COMPARISONS = 2_000
+"""BD-rates of two curves that a page may compute, about 20 s of work (our choice)."""
+_CELL = ("bd_rate", "low", "high", "bd_quality", "pchip", "akima", "cubic", "overlap", "spread", "leave_one_out")
+
+
+@dataclass(frozen=True)
+class Column:
+    """All series against one anchor by one metric, in one group of comparable results."""
+
+    group: str
+    metric: str
+    anchor: int
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    """For each series: `series`, the mean's numbers, `sequences` (those it is over), `notes`, and `each` sequence."""
+
+
+def group_names(frame: pd.DataFrame) -> "pd.Series[str]":
+    """What may stand in one plot: a dataset, and test conditions without their digest."""
+    return frame["dataset"].astype(str) + " · " + frame["conditions"].astype(str).str.split("/").str[0]
+
+
+def columns(rows: pd.DataFrame, anchor: int | None) -> tuple[list[Column], list[str]]:
+    """The columns of the matrix for labeled rows of finished records, and notes on what was not computed.
+
+    `rows` have a column `group`. The anchor comes first, then the series by the number of their curves, the usual
+    metric before the others, until MOST_COMPARISONS are done; each group gets one column at least, by one metric.
+    """
+    found: list[Column] = []
+    lacking: dict[str, list[str]] = {}
+    spent = 0
+    for metric in METRICS:
+        for group, own in rows.dropna(subset=[metric]).groupby("group", sort=False):
+            for number in _anchors(own, anchor):
+                cost = len(own[own["series"] != number].drop_duplicates(curves.CURVE))
+                if cost == 0:
+                    continue
+                first = not any(column.group == group for column in found)
+                if spent + cost > MOST_COMPARISONS and not first:
+                    lacking.setdefault(metric, []).append(str(own.loc[own["series"] == number, "label"].iloc[0]))
+                    continue
+                spent += cost
+                found.append(Column(str(group), metric, number, _cells(own, number, metric)))
+    return found, [
+        f"BD-rates by {metric} against {_some(labels)} were not computed; rdbench bdrate prints them."
+        for metric, labels in lacking.items()
+    ]
+
+
+def _some(labels: Sequence[str]) -> str:
+    names = list(dict.fromkeys(labels))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _anchors(rows: pd.DataFrame, anchor: int | None) -> list[int]:
+    """The series, the wanted anchor first, then those with most curves."""
+    counts = rows.drop_duplicates(curves.CURVE)["series"].value_counts(sort=False).sort_index()
+    order = sorted(counts.index, key=lambda number: (number != anchor, -counts[number], number))
+    return [int(number) for number in order]
+
+
+def _cells(rows: pd.DataFrame, anchor: int, metric: str) -> list[dict[str, Any]]:
+    """The cells of one column; none where no other series shares a sequence with the anchor."""
+    names = {int(number): str(label) for number, label in zip(rows["series"], rows["label"], strict=True)}
+    tags = rows["series"].map(lambda number: f"series {number}")
+    # A tag for each name, so that each row of the table is found again whatever the names hold.
+    rows = rows.assign(codec=tags, name=tags, label=tags)
+    try:
+        single = bd_table(rows, f"series {anchor}", metric, per_sequence=True)
+        means = bd_table(rows, f"series {anchor}", metric)
+    except RdbenchError:
+        return []
+    each: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in single.to_dict("records"):
+        each.setdefault(_number(row["codec"]), {})[str(row["sequence"])] = _cell({str(k): v for k, v in row.items()})
+    known = [set(_with_rate(own)) for own in each.values()]
+    common = set.intersection(*filter(None, known)) if any(known) else set()
+    return [
+        _mean({str(k): v for k, v in row.items()}, each[_number(row["codec"])], common, names)
+        for row in means.to_dict("records")
+        if row["sequence"] != AVERAGE
+    ]
+
+
+def _number(tag: Any) -> int:
+    return int(str(tag).removeprefix("series "))
+
+
+def _with_rate(own: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name, cell in own.items() if "bd_rate" in cell and name != AVERAGE]
+
+
+def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one row of the table without the missing ones, its seeds, points and notes."""
+    numbers = {name: rounded(float(row[name])) for name in _CELL if not pd.isna(row[name])}
+    texts = {name: str(row[name]) for name in ("seeds", "points", "notes") if row.get(name)}
+    return numbers | texts
+
+
+def _mean(
+    row: Mapping[str, Any], each: Mapping[str, dict[str, Any]], common: set[str], names: Mapping[int, str]
+) -> dict[str, Any]:
+    """The cell of one series: the numbers of the table's mean row, and those of each sequence."""
+    used = sorted(common & set(each)) if not pd.isna(row["bd_rate"]) else []
+    cell = {"series": _number(row["codec"]), **_cell(row), "sequences": used, "each": dict(each)}
+    for number in sorted(names, reverse=True):  # so that the tag of series 1 is not found in that of series 12
+        cell["notes"] = cell.get("notes", "").replace(f"series {number}", names[number])
+    return cell
+
+
+def sampled(rows: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """Each curve as log10 of its bpp at the multiples of GRID inside its range of quality, the mean over its seeds.
+
+    `{"series", "sequence", "dataset", "first" (number of the first multiple), "log_rate": [..]}`; interpolated as
+    BD-rate is, by a piecewise cubic Hermite over the points that cost fewer bits than all better ones.
+    """
+    rows = rows.dropna(subset=[metric, "bpp"])
+    rate, quality = (rows[name].to_numpy(dtype=np.float64) for name in ("bpp", metric))
+    seeds = rows["seed"].to_numpy()
+    found = []
+    for _, own in pd.Series(range(len(rows)), index=rows.index).groupby(
+        [rows[name] for name in ("series", "dataset", "sequence")], sort=False
+    ):
+        places = own.to_numpy()
+        first_row = rows.iloc[int(places[0])]
+        parts = [places[seeds[places] == seed] for seed in np.unique(seeds[places])]
+        curve = _mean_curve([_on_grid(np.log10(rate[part]), quality[part], GRID[metric]) for part in parts])
+        if curve is None:
+            continue
+        first, values = curve
+        place = {"series": int(first_row["series"])} | {n: str(first_row[n]) for n in ("dataset", "sequence")}
+        found.append(place | {"first": first, "log_rate": [round(value, 4) for value in values]})
+    return found
+
+
+def _on_grid(rate: Array, quality: Array, step: float) -> dict[int, float]:
+    """The rates of one curve (as log10) by the number of the multiple of `step`."""
+    order = np.lexsort((-quality, rate))
+    rate, quality = rate[order], quality[order]
+    keep = np.r_[True, quality[1:] > np.maximum.accumulate(quality)[:-1]]
+    rate, quality = rate[keep], quality[keep]
+    if quality.size < 2:
+        return {}
+    numbers = np.arange(np.ceil(quality[0] / step), np.floor(quality[-1] / step) + 1)
+    values = PchipInterpolator(quality, rate)(numbers * step)
+    return {int(number): float(value) for number, value in zip(numbers, values, strict=True)}
+
+
+def _mean_curve(seeds: Sequence[Mapping[int, float]]) -> tuple[int, list[float]] | None:
+    """The first number and the means over the seeds, where all of them have a value; None where they have none."""
+    common = sorted(set.intersection(*(set(own) for own in seeds)))
+    if not common:
+        return None
+    return common[0], [float(np.mean([own[number] for own in seeds])) for number in common]

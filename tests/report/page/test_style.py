@@ -1,0 +1,41 @@
+"""Colors and markers: by name, and apart on one page."""
+
+from rdbench.report.page.style import COLORS, MARKERS, Style, styles
+
+KNOWN = ("nerv", "enerv", "x264", "x265")
+
+
+def test_a_known_codec_has_its_own_style_whatever_stands_beside_it() -> None:
+    assert styles(["x265"], KNOWN) == [Style(3, 3)]
+    assert styles(["nerv", "x264", "x265"], KNOWN)[2] == Style(3, 3)
+
+
+def test_an_unknown_codec_has_a_style_by_its_name() -> None:
+    assert styles(["mine"], KNOWN) == styles(["mine"], KNOWN)
+    assert styles(["mine"], KNOWN)[0].color < COLORS
+    assert styles(["mine"], KNOWN)[0].marker < MARKERS
+
+
+def test_families_are_apart_in_color_as_long_as_there_are_colors() -> None:
+    found = styles([f"codec{number}" for number in range(COLORS)])
+    assert len({style.color for style in found}) == COLORS
+
+
+def test_series_of_a_codec_and_its_family_share_the_color_and_differ_in_marker() -> None:
+    first, second, related = styles(["dcvc-dc", "dcvc-dc", "dcvc-fm"])
+    assert first.color == second.color == related.color
+    assert len({first.marker, second.marker, related.marker}) == 3
+
+
+def test_settings_in_brackets_do_not_change_the_color() -> None:
+    plain, fast, slow = styles(["x265", "x265[preset=fast]", "x265[preset=slow]"], KNOWN)
+    assert plain == Style(3, 3)
+    assert fast.color == slow.color == 3
+    assert len({plain.marker, fast.marker, slow.marker}) == 3
+
+
+def test_of_two_families_that_want_one_color_the_first_of_the_known_ones_keeps_it() -> None:
+    known = [f"codec{number}" for number in range(COLORS + 1)]
+    first, last = known[0], known[COLORS]
+    assert styles([first, last], known)[0].color == styles([last, first], known)[1].color == 0
+    assert styles([last, first], known)[0].color != 0
