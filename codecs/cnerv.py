@@ -21,6 +21,7 @@ from .inr.compression.entropy_constrained import EntropyConstrained
 from .inr.networks.index_network import ModulatedNetwork, factorized_blocks
 from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -76,7 +77,7 @@ class CNeRV(ModulatedNetwork):
         """The frames, `[B, 3, H, W]`; time is t = i / N."""
         time = sinusoids(at.frames.double() / self._frames, self.config.frequencies)
         code, base = self.code(time), self.stem(self.maps(time))
-        return torch.sigmoid(self.head(self.upsample(base, code)))
+        return torch.sigmoid(in_float32(self.head, self.upsample(base, code)))
 
 
 class CNeRVSettings(InrSettings):

@@ -32,6 +32,7 @@ from .inr.embedding_based import (
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.layers.blocks import UpBlock
 from .inr.networks.layers.convnext import ChannelNorm, init_truncated_normal
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Geometry, Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -123,7 +124,7 @@ class DNeRV(Network):
             x = block(x)
             if self.config.difference and number == self.config.fuse:
                 x = self.fusion(x, self.lift(self.differences[at.frames]))
-        return torch.sigmoid(self.head(x))
+        return torch.sigmoid(in_float32(self.head, x))
 
 
 class PlainBlock(nn.Module):

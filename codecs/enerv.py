@@ -20,6 +20,7 @@ from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.index_network import ModulatedNetwork, factorized_blocks
 from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
@@ -105,7 +106,7 @@ class ENeRV(ModulatedNetwork):
         code = self.code(time)
         tokens = self.after(self.tokens(time.device) * self.time(time)[:, None])
         base = self.base(tokens).transpose(1, 2).unflatten(2, (self.config.rows, self.config.columns))
-        return torch.sigmoid(self.head(self.upsample(base, code)))
+        return torch.sigmoid(in_float32(self.head, self.upsample(base, code)))
 
 
 class ENeRVSettings(IndexSettings):

@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.mlp import pointwise_mlp
 from .inr.networks.layers.patchwise import PatchLayout, add_cells, crop, masked
 from .inr.networks.layers.temporal_grids import LocalEncoding, MultiLevelGrid
 from .inr.networks.network import NetworkConfig, Patches
@@ -88,7 +88,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, h, w, C]` -> `[B, h, w, C']`."""
         y = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        y = masked(self.narrow(functional.gelu(self.widen(normalize_channels(y)))), mask)
+        y = masked(pointwise_mlp(normalize_channels(y), self.widen, self.narrow), mask)
         return x + y if x.shape[-1] == y.shape[-1] else y
 
 

@@ -20,6 +20,7 @@ from .inr.codec import ClipHeader
 from .inr.embedding_based import ContentEncoder, EmbeddingCodec, EmbeddingSettings, embedding_geometry
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import UpBlock, tapered_widths
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 
 
@@ -69,7 +70,7 @@ class HNeRV(Network):
     def forward(self, at: Patches) -> Tensor:
         """The frames, `[B, 3, H, W]`."""
         x = self.blocks(self.stem(self.embeddings[at.frames]))
-        return (torch.tanh(self.head(x)) + 1) / 2
+        return (torch.tanh(in_float32(self.head, x)) + 1) / 2
 
 
 class HNeRVSettings(EmbeddingSettings):

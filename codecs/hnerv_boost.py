@@ -26,6 +26,7 @@ from .inr.embedding_based import ContentEncoder, EmbeddingCodec, embedding_geome
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -132,7 +133,7 @@ class HNeRVBoost(Network):
             x = block(x)
             if self.residuals is not None:
                 x = self.residuals[number](x, u)
-        return (torch.tanh(self.head(x)) + 1) / 2
+        return (torch.tanh(in_float32(self.head, x)) + 1) / 2
 
 
 class HNeRVBoostSettings(InrSettings):

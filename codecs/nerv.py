@@ -66,7 +66,7 @@ class NeRVCodec(IndexCodec):
 
     name = "nerv"
     reference = "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021"
-    revision = 3
+    revision = 4
     Settings = NeRVSettings
     config = NeRVConfig
 

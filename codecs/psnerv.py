@@ -19,6 +19,7 @@ from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.index_network import ModulatedNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
 
@@ -71,7 +72,7 @@ class PSNeRV(ModulatedNetwork):
         embedding = self.embed(at)
         style = self.style(embedding)
         base = self.stem(embedding).view(-1, self.config.channels, self.config.rows, self.config.columns)
-        return (torch.tanh(self.head(self.upsample(base, style))) + 1) / 2
+        return (torch.tanh(in_float32(self.head, self.upsample(base, style))) + 1) / 2
 
 
 class PSNeRVSettings(IndexSettings):

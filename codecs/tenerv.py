@@ -33,6 +33,7 @@ from .inr.networks.gops import (
     partition,
 )
 from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.mlp import pointwise_mlp
 from .inr.networks.layers.patchwise import PatchLayout, crop, masked
 from .inr.networks.layers.temporal_grids import MultiLevelGrid
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, UpsamplingConfig
@@ -146,7 +147,7 @@ class Refinement(nn.Module):
     def forward(self, x: Tensor, groups: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, h, w, C]` -> the same shape."""
         y = self.norm(self.depthwise(x, groups))
-        return x + masked(self.narrow(functional.gelu(self.widen(y))), mask)
+        return x + masked(pointwise_mlp(y, self.widen, self.narrow), mask)
 
 
 class UpStage(nn.Module):

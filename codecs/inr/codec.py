@@ -37,7 +37,9 @@ from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
 from .training.memory import expected_memory_mb
 from .training.objectives import objective_for, scheme_class, scheme_number
+from .training.precision import Choice, resolve
 from .training.rate_distortion import (
+    PAPER,
     InrSettings,
     RateObjective,
     lambda_label,
@@ -46,7 +48,7 @@ from .training.rate_distortion import (
     split_label,
 )
 from .training.timing import time_stages
-from .training.trainer import Trainer, precision_on
+from .training.trainer import Trainer
 
 LARGEST_SIDE = 1 << 15
 LARGEST_FRAME = 1 << 26
@@ -103,7 +105,7 @@ class InrCodec(Codec):
 
     name: ClassVar[str]
     kind: ClassVar[Kind] = "INR"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     """Raised whenever the same settings give other bits."""
     config: ClassVar[type[NetworkConfig]]
     free_width: ClassVar[str] = "stem"
@@ -113,8 +115,10 @@ class InrCodec(Codec):
     Settings: ClassVar[type[SettingsBase]] = InrSettings
 
     def __init__(self, settings: SettingsBase) -> None:
-        """Raises UsageError for a compression that does not exist."""
+        """Raises UsageError for a compression that does not exist, or a rate of an optimizer that is not chosen."""
         super().__init__(settings)
+        if self.settings.optimizer == PAPER and self.settings.muon_lr != 1.0:
+            raise UsageError(f"muon-lr of {self.name} has no effect without optimizer=muon; add it, or omit muon-lr.")
         self.objective: RateObjective | None = objective_for(self.settings)
         """The rate objective that the settings choose; None where the rate is not part of the loss."""
 
@@ -130,13 +134,13 @@ class InrCodec(Codec):
 
     @classmethod
     def version(cls, host: Host) -> str:
-        """Name, revision and torch, whose kernels decide the bits of a training, as `nerv-3 torch 2.13.0`."""
+        """Name, revision and torch, whose kernels decide the bits of a training, as `nerv-4 torch 2.13.0`."""
         torch_version, _, _ = metadata.version("torch").partition("+")  # without the build, as +cpu
         return f"{cls.name}-{cls.revision} torch {torch_version}"
 
     def precision(self, device: str) -> str:
-        """The number format of most operations of the training: bfloat16 on CUDA, else float32."""
-        return precision_on(torch.device(device).type)
+        """The number format of most operations of the training, as the setting `precision` resolves on this device."""
+        return resolve(self.settings.precision, torch.device(device).type)
 
     @abstractmethod
     def scaled(self, clip: ClipHeader, share: float) -> NetworkConfig:
@@ -164,7 +168,12 @@ class InrCodec(Codec):
         return self.recipe() if objective.scheme is self.scheme else objective.with_rate(self.recipe())
 
     def stages(self, point: RatePoint) -> Sequence[Stage]:
-        """The recipe for a rate point."""
+        """The recipe for a rate point, with the optimizer that the settings choose."""
+        stages, s = self._stages_of_paper(point), self.settings
+        return stages if s.optimizer == PAPER else [stage.with_muon(s.muon_lr) for stage in stages]
+
+    def _stages_of_paper(self, point: RatePoint) -> Sequence[Stage]:
+        """The recipe for a rate point, with the paper's optimizer."""
         objective = self.objective
         if objective is None:
             return self.recipe()
@@ -275,7 +284,7 @@ class InrCodec(Codec):
         encoder = self.encoder(network, clip)
         if encoder is not None:
             to_device(encoder, workspace.device)
-        return Prepared(frames, clip, network, config, macs, encoder)
+        return Prepared(frames, clip, network, config, macs, encoder, self.settings.precision)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """Trains a network of the rate point's size and writes it."""
@@ -369,10 +378,11 @@ class Prepared:
     macs: int
     """Multiply-accumulates of one frame."""
     encoder: Encoder | None
+    precision: Choice
 
     def trainer(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Trainer:
         """The trainer of these stages."""
-        return Trainer(self.network, scheme, self.frames, workspace, stages, self.encoder)
+        return Trainer(self.network, scheme, self.frames, workspace, stages, self.encoder, self.precision)
 
 
 def _stacked(video: Video) -> Tensor:

@@ -51,7 +51,8 @@ class EntropyConstrained(Scheme):
         self._rows: dict[str, int] = {}
         self._groups: list[int] = []
         self._scales, self._offsets = nn.Parameter(torch.zeros(0)), nn.Parameter(torch.zeros(0))
-        self._sizes = torch.zeros(0)
+        self._sizes: list[int] = []
+        self._tables = torch.zeros(0)
         self._densities: Densities | None = None
         self._gain, self._log_lr_scale = 1.0, 1.0
 
@@ -70,8 +71,10 @@ class EntropyConstrained(Scheme):
         # an embedding that is still constant gets a tenth of the scale for all frames together
         self._scales = nn.Parameter(torch.maximum(peaks, 0.1 * whole).clamp(min=1e-8).log() / log_lr_scale)
         self._offsets = nn.Parameter(torch.zeros_like(self._scales))
-        counts = [t.numel() for t in tensors.values()]
-        self._sizes = torch.tensor(counts, device=peaks.device)
+        self._sizes = [t.numel() for t in tensors.values()]
+        middles = torch.tensor(self._groups) * SYMBOLS + LARGEST_SYMBOL
+        # made once: a step must not wait for the host
+        self._tables = middles.repeat_interleave(torch.tensor(self._sizes)).to(peaks.device)
         # an encoder computes `batch` embeddings per step; the gradient of their rate is scaled up to all frames
         self._gain = max((self._rows[name] for name in network.per_frame), default=1) / batch
         self._initialize_densities(tensors)
@@ -88,7 +91,7 @@ class EntropyConstrained(Scheme):
         with torch.no_grad():
             codes = self._codes(tensors)
             places = self._places(codes.round())
-            counts = torch.bincount(places, minlength=self._models * SYMBOLS).view(-1, SYMBOLS).float()
+            counts = _counted_symbols(places, self._models).float()
         symbols = torch.arange(SYMBOLS, device=codes.device) - LARGEST_SYMBOL
         deviations = ((counts * symbols**2).sum(1) / counts.sum(1)).sqrt()
         self._densities = Densities(deviations, self._log_lr_scale).to(codes.device)
@@ -139,8 +142,7 @@ class EntropyConstrained(Scheme):
 
     def _places(self, rounded: Tensor) -> Tensor:
         """Indices of these symbols in the tables of all densities, one after the other."""
-        groups = torch.tensor(self._groups, device=rounded.device) * SYMBOLS + LARGEST_SYMBOL
-        return rounded.clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL).long() + groups.repeat_interleave(self._sizes)
+        return rounded.clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL).long() + self._tables
 
     def rate(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
         """The bits of all rounded symbols under the densities.
@@ -156,7 +158,7 @@ class EntropyConstrained(Scheme):
         with torch.no_grad():
             rounded = codes.round()
             places = self._places(rounded)
-            counts = torch.bincount(places, minlength=bits.numel()).view_as(bits)
+            counts = _counted_symbols(places, len(bits))
             slopes = torch.diff(bits.flatten(), prepend=bits[0, :1], append=bits[-1, -1:])
             slopes[::SYMBOLS] = 0  # not from one table to the next
             beyond = (codes - rounded).clamp(-0.5, 0.5)
@@ -183,7 +185,7 @@ class EntropyConstrained(Scheme):
         if not bool(codes.isfinite().all()):
             raise RdbenchError(DIVERGED)
         rounded = codes.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL).to(torch.int32)
-        symbols = [part.numpy() for part in rounded.split(self._sizes.tolist())]
+        symbols = [part.numpy() for part in rounded.split(self._sizes)]
         bits = self._densities.bits().double().cpu().numpy()
         tables = []
         for number, group_bits in enumerate(bits):
@@ -223,6 +225,12 @@ class EntropyConstrained(Scheme):
                 values = (symbols[place].reshape(n, -1).astype(np.float32) - shift) * scale
                 parameter.copy_(torch.from_numpy(values).view(parameter.shape))
                 at += n
+
+
+def _counted_symbols(places: Tensor, models: int) -> Tensor:
+    """How often each symbol of each density occurs, `[models, SYMBOLS]`; `bincount` would wait for a GPU."""
+    counts = torch.zeros(models * SYMBOLS, dtype=torch.long, device=places.device)
+    return counts.index_add_(0, places, torch.ones_like(places)).view(models, SYMBOLS)
 
 
 def rows_of(network: Network) -> dict[str, int]:

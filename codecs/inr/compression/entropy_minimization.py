@@ -60,6 +60,7 @@ class EntropyMinimization(Scheme):
         self._names: list[str] = []
         self._frames: dict[str, int] = {}
         self._steps, self._offsets = nn.Parameter(torch.zeros(0)), nn.Parameter(torch.zeros(0))
+        self._sizes, self._owners = torch.zeros(0), torch.zeros(0)
         self._gain = 1.0
 
     def enter(self, network: Network, stage: Stage) -> None:
@@ -72,6 +73,10 @@ class EntropyMinimization(Scheme):
         self._steps = nn.Parameter(spans.log() / LOG_LR_SCALE)
         lowest = [tensors[name].min() for name in self._frames]
         self._offsets = nn.Parameter(torch.stack(lowest) if lowest else spans.new_zeros(0))
+        # made once: a step must not wait for the host
+        sizes = torch.tensor([tensor.numel() for name, tensor in tensors.items() if name not in self._frames])
+        owners = torch.arange(len(sizes)).repeat_interleave(sizes)
+        self._sizes, self._owners = sizes.to(spans.device), owners.to(spans.device)
         # an encoder computes `batch` embeddings per step; the gradient of their rate is scaled up to all frames
         self._gain = max(self._frames.values(), default=1) / stage.batch
 
@@ -122,13 +127,13 @@ class EntropyMinimization(Scheme):
     def _bits(self, tensors: Mapping[str, Tensor], noisy: bool) -> Tensor:
         steps = dict(zip(self._names, (self._steps * LOG_LR_SCALE).exp(), strict=True))
         flat = [name for name in self._names if name not in self._frames]
-        sizes = torch.tensor([tensors[name].numel() for name in flat], device=self._steps.device)
         codes = torch.cat([(tensors[name] / steps[name]).flatten() for name in flat])
+        sizes, owners = self._sizes, self._owners
         means = _segments(codes, sizes) / sizes
-        centered = codes - means.repeat_interleave(sizes)
+        centered = codes - means[owners]
         deviations = (_segments(centered.square(), sizes) / sizes + 1e-12).sqrt()
         symbols = codes + torch.rand_like(codes) - 0.5 if noisy else codes.round()
-        bits = gaussian_bits(symbols, means.repeat_interleave(sizes), deviations.repeat_interleave(sizes)).sum()
+        bits = gaussian_bits(symbols, means[owners], deviations[owners]).sum()
         for name, offset in zip(self._frames, self._offsets, strict=True):
             rows = ((tensors[name] - offset) / steps[name]).flatten(1)
             symbols = rows + torch.rand_like(rows) - 0.5 if noisy else rows.round()
@@ -186,4 +191,4 @@ class EntropyMinimization(Scheme):
 
 def _segments(values: Tensor, sizes: Tensor) -> Tensor:
     """The sums of successive segments of these sizes."""
-    return torch.segment_reduce(values, "sum", lengths=sizes)
+    return torch.segment_reduce(values, "sum", lengths=sizes, unsafe=True)  # its checks would wait for a GPU

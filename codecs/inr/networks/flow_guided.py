@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from .layers.precision import in_float32
 from .network import Network, Patches
 
 REFERENCES = (-2, -1, 1, 2)
@@ -70,12 +71,12 @@ class FlowNetwork(Network):
         last blend; three channels without flows. Motion `[B, 3 A, H / s, W / s]` for A references: the flows (dx, dy)
         in pixels of this resolution, then the logits of the references; empty without flows.
         """
-        motion = torch.empty(0)
+        motion = x.new_empty(0)
         for number, block in enumerate(self.blocks):
             x = block(x, *condition)
             if self.motion is not None and number == self._flow_stage:
-                motion = self.motion(x)
-        image = self.head(x)
+                motion = in_float32(self.motion, x)
+        image = in_float32(self.head, x)
         return torch.cat([(torch.tanh(image[:, :3]) + 1) / 2, image[:, 3:]], dim=1), motion
 
     def blend(self, image: Tensor, motion: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +87,7 @@ class FlowNetwork(Network):
 
     def reference_indices(self, frames: Tensor) -> Tensor:
         """Indices `[B, A]` of the references of frames `[B]`; -1 stands for a black frame."""
-        return self.resolve_border(frames[:, None] + torch.tensor(REFERENCES, device=frames.device))
+        return self.resolve_border(torch.stack([frames + offset for offset in REFERENCES], dim=1))
 
     def training_outputs(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
         """The frame, the independent and the aggregated frame; references come from the frame buffer."""
@@ -104,8 +105,11 @@ class FlowNetwork(Network):
     @torch.no_grad()
     def _render_all(self, device: torch.device) -> Tensor:
         """The independent frames of the clip, `[N, 3, H, W]`, in float16."""
-        batches = torch.arange(self.frames, device=device).split(FRAMES_AT_ONCE)
-        return torch.cat([self.independent_frames(batch)[0][:, :3].half() for batch in batches])
+        buffer = torch.empty(self.frames, 3, *self.patch_size, dtype=torch.float16, device=device)
+        for first in range(0, self.frames, FRAMES_AT_ONCE):
+            indices = torch.arange(first, min(first + FRAMES_AT_ONCE, self.frames), device=device)
+            buffer[first : first + len(indices)] = self.independent_frames(indices)[0][:, :3]
+        return buffer
 
     def forward(self, at: Patches) -> Tensor:
         """The frames; independent frames that the following frames refer to are cached, so each is rendered once."""

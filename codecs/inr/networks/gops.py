@@ -79,4 +79,6 @@ def fixed_parts(length: int, frames: int) -> tuple[int, ...]:
 
 def group_of(frames: Tensor, boundaries: Sequence[int]) -> Tensor:
     """The group of each frame `[B]`, from 0."""
-    return torch.bucketize(frames, torch.tensor(boundaries, dtype=torch.long, device=frames.device), right=True)
+    # not `bucketize`, for which a GPU would wait until the boundaries are copied to it
+    later = [frames >= boundary for boundary in boundaries]
+    return torch.stack(later).sum(0) if later else torch.zeros_like(frames)

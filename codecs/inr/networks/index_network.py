@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .layers.blocks import Activation, FirstBlock, UpBlock, mlp, modulate
 from .layers.encoding import sinusoids
+from .layers.precision import in_float32
 from .network import Network, Patches, UpsamplingConfig
 
 
@@ -33,7 +34,7 @@ class IndexNetwork(Network):
     def forward(self, at: Patches) -> Tensor:
         """The frames, `[B, 3, H, W]`."""
         base = self.stem(sinusoids(at.frames.double() / self._frames, self._frequencies)).view(-1, *self._base)
-        return (torch.tanh(self.head(self.blocks(base))) + 1) / 2
+        return (torch.tanh(in_float32(self.head, self.blocks(base))) + 1) / 2
 
 
 class ModulatedNetwork(Network):

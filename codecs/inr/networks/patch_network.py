@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .layers.blocks import halved_widths
 from .layers.patchwise import PatchLayout, crop, masked, patch_grid, required_margins
+from .layers.precision import in_float32
 from .network import Geometry, Network, Patches, UpsamplingConfig, choose_geometry
 
 BASE_GRID_CELLS = 18 * 32
@@ -118,7 +119,7 @@ class PatchNetwork(Network):
             scale *= stride
             x = stage(x, indices, layout, scale, (margin, margin_after))
             margin = margin_after
-        return torch.sigmoid(self.head(crop(x, margin))).permute(0, 3, 1, 2)
+        return torch.sigmoid(in_float32(self.head, crop(x, margin))).permute(0, 3, 1, 2)
 
 
 def zero_biases(network: nn.Module) -> None:

@@ -5,17 +5,16 @@ from functools import partial
 from types import MappingProxyType
 
 import torch
-from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor
 from torch.nn import functional
 
 from rdbench.video.color import LUMA_WEIGHTS
 
+from .similarity import SCALE_WEIGHTS, ms_ssim, ssim
+
 Mix = tuple[tuple[float, str], ...]
 """Weights and names of loss terms."""
 
-SCALES = 5
-"""Scales of MS-SSIM; each has half the size of the one before."""
 SMALL_WINDOW = 5
 """Window of SSIM in HiNeRV's loss, small enough for patches."""
 PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
@@ -23,15 +22,13 @@ LEAST_ERROR = 1e-10
 
 
 def _ssim(output: Tensor, target: Tensor) -> Tensor:
-    similarity: Tensor = ssim(output, target, data_range=1.0, size_average=True)
-    return 1 - similarity
+    return 1 - ssim(output, target)
 
 
 def _ms_ssim(output: Tensor, target: Tensor, window: int = 11) -> Tensor:
     """1 - MS-SSIM; 1 - SSIM where the scales do not fit (our choice)."""
-    measure = ms_ssim if min(output.shape[2:]) > (window - 1) << (SCALES - 1) else ssim
-    similarity: Tensor = measure(output, target, data_range=1.0, size_average=True, win_size=window)
-    return 1 - similarity
+    measure = ms_ssim if min(output.shape[2:]) > (window - 1) << (len(SCALE_WEIGHTS) - 1) else ssim
+    return 1 - measure(output, target, window)
 
 
 def _yuv(rgb: Tensor) -> Tensor:
@@ -43,8 +40,8 @@ def _yuv(rgb: Tensor) -> Tensor:
 
 def _yuv_mse(output: Tensor, target: Tensor) -> Tensor:
     errors = (_yuv(output) - _yuv(target)).square().mean((0, 2, 3))
-    weights = torch.tensor(PLANE_WEIGHTS, device=output.device)
-    return (errors.clamp(min=LEAST_ERROR).log() * weights).sum().exp()
+    logarithms = errors.clamp(min=LEAST_ERROR).log().unbind()
+    return torch.stack([weight * each for weight, each in zip(PLANE_WEIGHTS, logarithms, strict=True)]).sum().exp()
 
 
 def _ms_ssim_luma(output: Tensor, target: Tensor) -> Tensor:
@@ -63,8 +60,8 @@ TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
         "yuv_mse": _yuv_mse, "ms_ssim_luma": _ms_ssim_luma,
     }
 )  # fmt: skip
-"""1 - SSIM and 1 - MS-SSIM are pytorch-msssim's: 11-tap window (or the name's), sigma 1.5, valid convolution, mean over
-channels. The spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized
+"""1 - SSIM and 1 - MS-SSIM have the values of pytorch-msssim (`similarity.py`): a window of 11 taps or the name's, mean
+over channels. The spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized
 (HNeRV-Boost). `yuv_mse` is the geometric mean, weighted 6:1:1, of the squared errors of the planes (BT.601, 4:4:4)."""
 
 MIXES: Mapping[str, Mix] = MappingProxyType(

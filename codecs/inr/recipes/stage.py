@@ -10,7 +10,9 @@ from torch import nn
 
 from .losses import MIXES, Mix
 
-OptimizerName = Literal["adam", "adamw", "adan"]
+OptimizerName = Literal["adam", "adamw", "adan", "muon"]
+ADAM_BETAS = (0.9, 0.999)
+"""Adam's default betas."""
 WARMUP_START = 0.1
 """Share of the learning rate at the start of a warm-up, unless a stage has its own (NeRV)."""
 
@@ -40,7 +42,9 @@ class Stage:
     """Pixels that R is divided by: those of the clip, or of one frame, which makes R larger by the number of frames
     (HNeRV-Boost)."""
     optimizer: OptimizerName = "adam"
-    betas: tuple[float, ...] = (0.9, 0.999)
+    muon_lr: float = 1.0
+    """Learning rate of Muon's matrices, as a share of `lr`."""
+    betas: tuple[float, ...] = ADAM_BETAS
     weight_decay: float = 0.0
     decayed: Literal["all", "model", "layers"] = "all"
     """Parameters with weight decay: all, all but content (`Network.latents`), or the weights of linear layers and
@@ -81,6 +85,14 @@ class Stage:
     def finetuned(self, epochs: int, lr_share: float) -> "Stage":
         """A fine-tuning stage after this one: no warm-up, and this share of its learning rate."""
         return replace(self, name="finetune", epochs=epochs, lr=self.lr * lr_share, warmup=0.0)
+
+    def with_muon(self, share: float) -> "Stage":
+        """The stage with Muon, whose matrices have this share of the learning rate, and without weight decay.
+
+        All other parameters have Adam, with the stage's betas where these are Adam's two.
+        """
+        betas = self.betas if len(self.betas) == len(ADAM_BETAS) else ADAM_BETAS
+        return replace(self, optimizer="muon", muon_lr=share, betas=betas, weight_decay=0.0)
 
     @property
     def mean_learning_rate(self) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -20,8 +20,11 @@ from ..compression.entropy_constrained import EntropyConstrained
 from ..compression.scheme import Scheme
 from ..recipes.losses import Mix
 from ..recipes.stage import Stage
+from .precision import Choice
 from .trainer import CHECKPOINT
 
+PAPER: Literal["paper"] = "paper"
+"""The value of `optimizer` that means the optimizer of the codec's own paper."""
 OWN = "own"
 """The value of `compression` that means the compression of the codec's own paper."""
 LAMBDAS = (1.0, 0.5, 0.25, 0.1, 0.05)
@@ -43,6 +46,13 @@ class InrSettings(Settings):
 
     compression: str = Field(OWN, exclude_if=lambda value: value == OWN)
     """`own`, the paper's, or a name in `objectives.OBJECTIVES`; records leave `own` out."""
+    precision: Choice = Field("auto", exclude_if=lambda value: value == "auto")
+    """Number format of the training: `auto` is bfloat16 on CUDA, float32 on a CPU; the head and the loss stay in
+    float32. Records have the one that was used, and leave `auto` out of the settings."""
+    optimizer: Literal["paper", "muon"] = Field(PAPER, exclude_if=lambda value: value == PAPER)
+    """`paper`, the paper's own, or Muon on the matrices of layers with Adam on the rest; records leave `paper` out."""
+    muon_lr: float = Field(1.0, gt=0, exclude_if=lambda value: value == 1.0)
+    """Learning rate of Muon's matrices, as a share of `lr`; records leave 1 out."""
 
 
 class RateObjective(ABC):

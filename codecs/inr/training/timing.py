@@ -10,7 +10,7 @@ from rdbench.codec import Timing
 
 from ..recipes.stage import Stage
 from ..rendering import synchronize
-from .trainer import Trainer, precision_on
+from .trainer import Trainer
 
 WARMUP_STEPS = 3
 BLOCKS = 10
@@ -53,4 +53,4 @@ def _time_stage(trainer: Trainer, stage: Stage, steps: int, macs: int) -> Timing
         samples.append((time.perf_counter() - started) / (last - first))
     frames = batch / (math.prod(trainer.network.grid) if stage.by_patches else 1)
     flops = 2 * PASSES * macs * frames
-    return Timing(stage.name, tuple(samples), frames, flops, precision_on(trainer.device.type))
+    return Timing(stage.name, tuple(samples), frames, flops, trainer.precision)

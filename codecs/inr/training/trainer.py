@@ -19,9 +19,10 @@ from ..compression.scheme import Scheme
 from ..networks.encoder import Encoder
 from ..networks.network import Network, Patches, TrainingOutputs, tile
 from ..recipes.losses import loss_of
-from ..recipes.optimizers import apply_schedule, make_optimizer
+from ..recipes.optimizers import apply_schedule, layer_matrices, make_optimizer
 from ..recipes.stage import Stage
 from .checkpoint import Checkpoint
+from .precision import Choice, autocast, resolve
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 20.0
@@ -32,11 +33,6 @@ ENCODER_BATCH = 8
 
 Outputs = Sequence[tuple[float, Tensor]]
 """Outputs of a network, each with its loss weight."""
-
-
-def precision_on(device_type: str) -> Literal["float32", "bfloat16"]:
-    """The number format of most operations of a training on this type of device (`cpu`, `cuda`)."""
-    return "bfloat16" if device_type == "cuda" else "float32"
 
 
 @dataclass
@@ -97,6 +93,7 @@ class Trainer:
         workspace: Workspace,
         stages: Sequence[Stage],
         encoder: Encoder | None = None,
+        precision: Choice = "auto",
     ) -> None:
         self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
         self.encoder, self._called = encoder, TrainingOutputs(network)
@@ -104,6 +101,8 @@ class Trainer:
             raise ValueError("An encoder network takes whole frames; its stages cannot take patches.")
         self.samples = Samples(frames, network)
         self.device = frames.device
+        self.precision = resolve(precision, self.device.type)
+        """The number format of most operations."""
         self.curve, self._seconds = Curve(), 0.0
         self.inherited = 0.0
         """Seconds of training in the resumed checkpoint, by any process."""
@@ -167,16 +166,19 @@ class Trainer:
         trainable, own = self._trainable(), self.scheme.parameters()
         parameters = [*stage.chosen(trainable), *own]
         decaying = self._decaying(stage, trainable)
-        split = [[p for p in parameters if (p in decaying) == decays] for decays in (False, True)]
-        return make_optimizer(stage, *split), Average(parameters, stage.ema)
+        others, own_decaying = ([p for p in parameters if (p in decaying) == decays] for decays in (False, True))
+        optimizer = make_optimizer(stage, others, own_decaying, layer_matrices(self._networks()))
+        return optimizer, Average(parameters, stage.ema)
+
+    def _networks(self) -> Sequence[nn.Module]:
+        return [self.network] if self.encoder is None else [self.network, self.encoder]
 
     def _decaying(self, stage: Stage, trainable: Mapping[str, nn.Parameter]) -> set[Tensor]:
         """The parameters with weight decay."""
         if not stage.weight_decay:
             return set()
         if stage.decayed == "layers":
-            networks = [self.network] if self.encoder is None else [self.network, self.encoder]
-            modules = (module for network in networks for module in network.modules())
+            modules = (module for network in self._networks() for module in network.modules())
             return {module.weight for module in modules if isinstance(module, nn.Linear | nn.Conv2d)}
         content = self.network.latents if stage.decayed == "model" else ()
         return {parameter for name, parameter in trainable.items() if name not in content}
@@ -221,7 +223,7 @@ class Trainer:
         return error
 
     def _frame_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision_on(self.device.type) == "bfloat16"):
+        with autocast(self.precision, self.device):
             tensors = self._tensors(chosen)
             outputs, target = self._compare(stage, chosen, tensors)
         losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]

@@ -75,6 +75,9 @@ class QuantizerParameters:
             (INITIAL_LOG_STEP, float(value.mean()), math.log(float(value.std()) + LEAST_SPREAD))
             for value in (values[name].detach() for name in self.coded)
         ]
+        self._sizes = [values[name].numel() for name in self.coded]
+        repeats = torch.repeat_interleave(torch.arange(len(self.coded)), torch.tensor(self._sizes, dtype=torch.long))
+        self._owners = repeats.to(first.device)  # made once: a step must not wait for the host
         self._third = nn.Parameter(torch.tensor(rows, device=first.device).view(-1, TRIPLE) / log_lr_scale)
 
     @property
@@ -112,11 +115,10 @@ class QuantizerParameters:
         third = as_float16(self.third)
         if not self.coded:
             return values, lambda: third.new_zeros(())
-        sizes = torch.tensor([values[name].numel() for name in self.coded], device=third.device)
-        steps, means, deviations = third.repeat_interleave(sizes, 0).unbind(1)
+        steps, means, deviations = third[self._owners].unbind(1)
         steps = steps.clamp(*LOG_BOUNDS).exp()
         codes = proxy(torch.cat([values[name].flatten() for name in self.coded]) / steps)
-        parts = (codes * steps).split(sizes.tolist())
+        parts = (codes * steps).split(self._sizes)
         coded = {name: part.view_as(values[name]) for name, part in zip(self.coded, parts, strict=True)}
 
         def bits() -> Tensor:

@@ -1,5 +1,6 @@
 """Differentiable substitutes for rounding in training (NVRC, section 3.4; C3, section 3.2)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,13 +10,13 @@ from torch import Tensor
 def soft_round(x: Tensor, temperature: float) -> Tensor:
     """A smooth function between identity (high temperatures) and rounding (low ones)."""
     middle = x.floor() + 0.5
-    span = 2 * torch.tanh(torch.tensor(0.5 / temperature, device=x.device))
+    span = 2 * math.tanh(0.5 / temperature)
     return middle + torch.tanh((x - middle) / temperature) / span
 
 
 def expected_before(y: Tensor, temperature: float) -> Tensor:
     """The expected input of `soft_round`, given its output plus uniform noise."""
-    span = 2 * torch.tanh(torch.tensor(0.5 / temperature, device=y.device))
+    span = 2 * math.tanh(0.5 / temperature)
     shifted = y - 0.5
     center = shifted.floor() + 0.5
     return center + torch.atanh((shifted - center) * span) * temperature + 0.5
