@@ -75,13 +75,13 @@ def ms_ssim(x: Plane, y: Plane, peak: int) -> float:
     kind = np.int16 if peak < 1 << 12 else np.int32  # `_halved` adds up eight samples
     s: Samples = np.add(x, y, dtype=kind)
     d: Samples = np.subtract(x, y, dtype=kind)
-    memory = np.empty(MEMORY)
+    blocks = _Blocks()
     value = 1.0
     for weight in WEIGHTS[:-1]:
-        value *= max(_mean(s, d, partial(_structure, c2=2 * (K2 * peak) ** 2), memory), 0.0) ** weight
+        value *= max(_mean(s, d, partial(_structure, c2=2 * (K2 * peak) ** 2), blocks), 0.0) ** weight
         s, d = _halved(s), _halved(d)
     similarity = partial(_similarity, c1=2 * (K1 * peak) ** 2, c2=2 * (K2 * peak) ** 2)
-    return float(value * max(_mean(s, d, similarity, memory), 0.0) ** WEIGHTS[-1])
+    return float(value * max(_mean(s, d, similarity, blocks), 0.0) ** WEIGHTS[-1])
 
 
 def _halved(plane: Samples) -> Doubles:
@@ -95,19 +95,15 @@ def _halved(plane: Samples) -> Doubles:
     return means
 
 
-def _mean(s: Samples, d: Samples, measure: Measure, memory: Doubles) -> float:
+def _mean(s: Samples, d: Samples, measure: Measure, blocks: "_Blocks") -> float:
     """The mean of a measure over all positions of the window."""
     height, width = len(s) - REACH, s.shape[1] - REACH
-    blocks: dict[tuple[int, int, int], _Block] = {}
     total = 0.0
     for top in range(0, height, ROWS):
         rows = min(ROWS, height - top)
         for left, columns, count in _blocks(width):
-            shape = rows, columns, count
-            if shape not in blocks:
-                blocks[shape] = _Block.of(shape, memory)
             part = slice(top, top + rows + REACH), slice(left, left + columns * count + REACH)
-            total += measure(blocks[shape].blur(s[part], d[part]))
+            total += measure(blocks.of(rows, columns, count).blur(s[part], d[part]))
     return float(total / (height * width))
 
 
@@ -162,6 +158,21 @@ class _Block:
         np.matmul(DOWN[:rows, : rows + REACH], samples, out=self.half)
         np.matmul(self.windows, RIGHT[: columns + REACH, :columns], out=self.blurred)
         return self.blurred.reshape(len(self.blurred), 4, -1)
+
+
+class _Blocks:
+    """The blocks of a plane, of each shape one, all in the same memory."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(MEMORY)
+        self._made: dict[tuple[int, int, int], _Block] = {}
+
+    def of(self, rows: int, columns: int, count: int) -> _Block:
+        """The block of this shape."""
+        shape = rows, columns, count
+        if shape not in self._made:
+            self._made[shape] = _Block.of(shape, self._memory)
+        return self._made[shape]
 
 
 def _structure(blurred: Doubles, c2: float) -> float:
