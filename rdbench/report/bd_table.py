@@ -18,6 +18,8 @@ MOST_SEQUENCE_COLUMNS = 8
 """Largest number of sequences for which a table of means has a column for each sequence (our choice)."""
 NO_COMMON_SEQUENCE = "No sequence has a BD-rate of every series"
 """Beginning of the note of a mean that does not exist."""
+FORCE = "--force-conditions compares them"
+"""What the note of two curves that do not compare ends with."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _comparisons(
             place = (int(str(number)), str(name), str(dataset), str(sequence), str(conditions))
             base, reason = _base(rows, bases, anchor, force)
             if reason and not force:
-                yield Comparison(*place, notes=(f"{reason}; --force-conditions compares them.",))
+                yield Comparison(*place, notes=(f"{reason}; {FORCE}.",))
             else:
                 yield _compare(place, base, rows, metric, [f"{reason}."] if reason else [])
 

@@ -157,7 +157,7 @@ def _known_names(frame: pd.DataFrame) -> dict[str, list[int]]:
     """The series by each of their names; a codec means all of its series."""
     known: dict[str, list[int]] = {}
     each = frame.drop_duplicates("series")
-    for column in ("label", "name", "codec"):
+    for column in (name for name in ("label", "name", "own_label", "own_name", "codec") if name in each):
         own: dict[str, list[int]] = {}
         for text, number in zip(each[column], each["series"], strict=True):
             own.setdefault(", ".join(_words(str(text))), []).append(int(number))

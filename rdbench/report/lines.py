@@ -1,5 +1,6 @@
 """The lines of a plot's panels: means over seeds, and over sequences that all series of a panel have."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ MOST_NAMES = 3
 """Largest number of sequences that a title names one by one (our choice)."""
 TITLE_LETTERS = 52
 """A panel is about as wide as this many letters of its title."""
-_SOURCE_LETTERS = 40
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,6 @@ class Line:
     seeds: int = 1
     source: str = ""
     """Where a published curve is from; empty for our own."""
-    averaged: bool = False
-    """Whether it was published as an average."""
-
-    @property
-    def legend(self) -> str:
-        """The label, and what a reader should know of the line."""
-        if self.source:
-            what = "published average" if self.averaged else "published"
-            return f"{self.label} ({what}: {self.source.split(';')[0][:_SOURCE_LETTERS]})"
-        more = f" (mean of {self.seeds} seeds; band: lowest to highest)" if self.seeds > 1 else ""
-        return self.label + more
 
 
 @dataclass(frozen=True)
@@ -125,7 +114,6 @@ def _line(label: str, rows: pd.DataFrame) -> tuple[Line | None, str]:
     It is over the seeds that all sequences have and the rate points that all of these curves have.
     """
     source = str(rows["source"].iloc[0]) if curves.published(rows).any() else ""
-    averaged = bool((rows["sequence"] == AVERAGE).all())
     rows = rows.assign(point=_points(rows))
     sequences = rows["sequence"].nunique()
     sites = rows.groupby("seed")["sequence"].nunique()
@@ -139,7 +127,24 @@ def _line(label: str, rows: pd.DataFrame) -> tuple[Line | None, str]:
         x=("x", "mean"), mean=("quality", "mean"), low=("quality", "min"), high=("quality", "max")
     )
     note = _lacking(label, kept[~whole], sorted(set(rows["seed"]) - set(seeds)))
-    return Line(label, points.sort_values("x").reset_index(drop=True), len(seeds), source, averaged), note
+    return Line(label, points.sort_values("x").reset_index(drop=True), len(seeds), source), note
+
+
+def pareto(lines: Sequence[Line]) -> pd.DataFrame:
+    """The points of all lines that no other one beats: none has as much quality at a smaller x. In order of x."""
+    points = pd.concat([line.points[["x", "mean"]] for line in lines], ignore_index=True)
+    points = points.sort_values(["x", "mean"], ascending=[True, False], kind="stable")
+    best = points["mean"].astype(float).cummax().shift(fill_value=-math.inf)
+    return points[points["mean"] > best].reset_index(drop=True)
+
+
+def seeds_note(lines: Sequence[Line]) -> list[str]:
+    """The note on lines that are means over seeds; none where there are none."""
+    counts = {line.label: line.seeds for line in lines if line.seeds > 1}
+    if not counts:
+        return []
+    texts = ", ".join(f"{label}: {count}" for label, count in counts.items())
+    return [f"Lines are means over seeds ({texts}); bands reach from the lowest to the highest seed."]
 
 
 def _points(rows: pd.DataFrame) -> "pd.Series[str]":

@@ -217,6 +217,7 @@ class SweepOptions(BaseModel):
     slurm: Annotated[Texts, AfterValidator(_check_pairs)] | None = Field(
         default=None, description="options of sbatch, as partition=gpu"
     )
+    anchor: Text | None = Field(default=None, description="the name of one of the codecs, as x265")
 
     @model_validator(mode="wrap")
     @classmethod

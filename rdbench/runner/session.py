@@ -24,20 +24,22 @@ from ..codec import Clip, Host, Workspace
 from ..errors import RdbenchError, UsageError
 from ..registry import create, parse_specs, sniff
 from ..report import tables
-from ..report.results import to_frame
 from ..video import BATCH, Frames, Video
 from ..video.checked import CheckedVideo
+from ..video.color import convert
 from ..video.conditions import find_conditions
 from . import worker
 from .checksum import checksum_path, verify_checksum, write_checksum
 from .display import Display, Lines, task_bars
 from .estimates import Planned, totals
 from .executors import for_executor
+from .machine import usable_cores
 from .notes import alpha_note, alpha_notes, clip_notes, color_notes
 from .options import ClipOptions, SweepOptions
 from .preparation import resolve_device
 from .resume import finished_record, with_earlier_threads
-from .run import Outcome, locked, run
+from .run import locked, run
+from .summary import check_anchor, print_outcome
 from .sweep import Job, choose_points, plan
 
 
@@ -54,57 +56,15 @@ def run_session(options: SweepOptions) -> int:
     # Ray's jobs write elsewhere and send their files back, so that no lock of a job keeps two runs apart
     with locked(run_options.out, shared=run_options.executor != "ray"):
         jobs = plan(sweep, _command())
+        check_anchor(options.anchor, jobs)
         console.print(f"{len(jobs)} rate points to measure", highlight=False)
         for note in (*color_notes(jobs), *alpha_notes(jobs)):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         with Display(console, len(jobs)) as display:
             outcome = run(jobs, run_options, display.progress, display.finished)
-        _print_outcome(console, outcome, run_options.out)
+        print_outcome(console, outcome, run_options.out, options.anchor)
     console.print(f"Took {time.monotonic() - start:.0f} s.", highlight=False)
     return 1 if outcome.failed else 0
-
-
-def _print_outcome(console: Console, outcome: Outcome, out: Path) -> None:
-    frame = to_frame([record for _, record in outcome.records if record.status == "ok"])
-    if len(frame):
-        print("\nRD points\n" + tables.render(tables.rd_table(frame), "table"))
-        _print_bd_rates(frame)
-        print(f"\nRD plot: {_plot(frame, out)}")
-    print(f"Records, bitstreams, values of each frame and logs: {out / 'runs'}")
-    for record in outcome.failed:
-        console.print(f"Failed: {record.codec} {record.sequence} {record.rate_point}: {record.error}", markup=False)
-
-
-def _print_bd_rates(frame: pd.DataFrame) -> None:
-    """BD-rates against x265 where it ran, else against the first codec."""
-    names = list(dict.fromkeys(frame["codec"]))
-    if len(names) < 2:
-        return
-    anchor = next((n for n in names if n.startswith("x265")), names[0])
-    metric = _metric(frame)
-    try:
-        table = tables.bd_table(frame, anchor, metric)
-    except RdbenchError as error:
-        print(f"\nNo BD-rate: {error}")
-        return
-    print(f"\nBD-rate against {anchor} ({metric}, pchip)\n" + tables.render(table, "table"))
-
-
-def _metric(frame: pd.DataFrame) -> str:
-    return "psnr_rgb" if frame["psnr_rgb"].notna().any() else "psnr_yuv"
-
-
-def _plot(frame: pd.DataFrame, out: Path) -> Path:
-    from ..report import plots
-
-    folder = out / "plots"
-    folder.mkdir(exist_ok=True)
-    plot, metric = folder / "rd.png", _metric(frame)
-    try:
-        plots.rd_plot(frame, plot, metric=metric)
-    except UsageError:  # the codecs have no sequence in common
-        plots.rd_plot(frame, plot, metric=metric, per_sequence=True)
-    return plot
 
 
 def show_plan(options: SweepOptions) -> None:
@@ -254,8 +214,6 @@ class _Span(Video):
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """The converted frames."""
-        from ..video.color import convert
-
         source, target = self._video.format, self.format
         part = None
         for part in self._video.span(self._first, self._end, size):
@@ -333,7 +291,7 @@ def measure_clips(
     theirs: Video = open_video(test, ffmpeg)
     if span is not None:
         ours, theirs = _parts(ours, theirs, span, (reference, str(test)))
-    scores = scoring.compare(ours, theirs, chosen, tuple(metrics.split(",")), ffmpeg)
+    scores = scoring.compare(ours, theirs, chosen, tuple(metrics.split(",")), ffmpeg, threads=usable_cores())
     if frames_csv:
         scoring.write_frames_csv(frames_csv, scores)
     values = {key: value for key, value in asdict(scoring.summarize(scores)).items() if value is not None}

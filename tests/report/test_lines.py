@@ -6,7 +6,7 @@ from report.synthetic import QUALITY, RATE, frames, new, old
 
 from rdbench.errors import UsageError
 from rdbench.report.curves import labeled
-from rdbench.report.lines import Line, Panel, mean_panel, sequence_panel
+from rdbench.report.lines import Line, Panel, mean_panel, pareto, seeds_note, sequence_panel
 
 
 def means(*parts: pd.DataFrame) -> Panel:
@@ -21,7 +21,7 @@ def test_one_curve_is_plotted_as_it_is() -> None:
     panel = sequence_panel(labeled(new("nerv")), "bpp", "psnr_rgb")
     (line,) = panel.lines
     assert (panel.title, panel.sequences, panel.notes) == ("uvg: A", ("A",), [])
-    assert (values(line, "x"), values(line), line.legend) == (list(RATE), list(QUALITY), "nerv")
+    assert (values(line, "x"), values(line), line.label) == (list(RATE), list(QUALITY), "nerv")
 
 
 @pytest.mark.parametrize("changes", [{"preset": "quick"}, {"version": "2"}, {"device": "cuda"}, {"frames": 4}])
@@ -43,7 +43,10 @@ def test_seeds_are_a_mean_with_the_lowest_and_the_highest() -> None:
     assert values(line) == pytest.approx([quality + 1 for quality in QUALITY])
     assert values(line, "low") == list(QUALITY)
     assert values(line, "high") == [quality + 3 for quality in QUALITY]
-    assert line.legend == "nerv (mean of 3 seeds; band: lowest to highest)"
+    assert line.seeds == 3
+    assert seeds_note([line]) == [
+        "Lines are means over seeds (nerv: 3); bands reach from the lowest to the highest seed."
+    ]  # fmt: skip
 
 
 def test_means_are_over_the_sequences_that_all_series_have() -> None:
@@ -97,20 +100,29 @@ def test_the_later_of_two_records_of_a_point_is_plotted() -> None:
     assert values(line) == [31, 34, 37, 40]
 
 
-def test_published_averages_stay_as_they_are_and_say_so() -> None:
+def test_published_averages_stay_as_they_are() -> None:
     published = old("c3", "Average", lift=1.0, conditions="rgb601/published").assign(source="C3 repository; more")
     panel = means(old("x265", "A"), old("x265", "B"), published, old("x265", "Average", lift=90.0))
     assert panel.sequences == ("A", "B")
-    lines = {line.legend: values(line) for line in panel.lines}
+    lines = {(line.label, line.source): values(line) for line in panel.lines}
     one_sequence = old("c3", "A", conditions="rgb601/published").assign(source="C3 repository; more")
     again = means(old("x265", "A"), old("x265", "B"), published, one_sequence)
-    assert {line.legend: values(line) for line in again.lines} == lines
+    assert {(line.label, line.source): values(line) for line in again.lines} == lines
     assert lines == {
-        "x265, rgb601/1a": list(QUALITY),
-        "c3, rgb601/published (published average: C3 repository)": [31, 34, 37, 40],
+        ("x265, rgb601/1a", ""): list(QUALITY),
+        ("c3, rgb601/published", "C3 repository; more"): [31, 34, 37, 40],
     }
 
 
 def test_all_points_of_a_published_curve_are_plotted_whatever_their_labels() -> None:
     published = old("c3").assign(source="page", rate_point="0")
     assert values(means(published).lines[0]) == list(QUALITY)
+
+
+def test_the_pareto_front_has_the_points_that_no_other_beats() -> None:
+    def line(*points: tuple[float, float]) -> Line:
+        return Line("any", pd.DataFrame(points, columns=["x", "mean"]))
+
+    front = pareto([line((1, 30), (4, 36), (9, 35)), line((2, 29), (4, 33), (8, 38))])
+    assert front.values.tolist() == [[1, 30], [4, 36], [8, 38]]
+    assert pareto([line((1, 30), (1, 31), (2, 31))]).values.tolist() == [[1, 31]]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,7 +11,8 @@ from report.synthetic import frames, new
 from report.synthetic import old as curve
 
 from rdbench.errors import UsageError
-from rdbench.report.tables import FORMATS, bd_table, only, rd_table, render
+from rdbench.report.curves import labeled
+from rdbench.report.tables import FORMATS, bd_table, only, rd_table, render, results_table
 
 
 @pytest.fixture
@@ -81,3 +83,46 @@ def test_rd_table_shows_what_separates_curves_where_it_differs(three: pd.DataFra
     assert table[["codec", "preset", "frames", "seed"]].drop_duplicates().values.tolist() == [
         ["nerv", "", 8, 1], ["nerv", "quick", 8, 0], ["x265", "", 4, 0],
     ]  # fmt: skip
+
+
+def test_columns_are_the_usual_ones_the_ones_named_or_all() -> None:
+    frame = frames(new("nerv"), new("x265"))
+    own = list(frame.columns)
+    records = labeled(frame)
+
+    def columns(format: str = "table", **options: Any) -> list[str]:
+        return list(results_table(records, format, own, **options).columns)
+
+    for name in ("table", "markdown", "latex"):
+        assert columns(name) == ["codec", "dataset", "sequence", "rate_point", "bpp", "psnr_rgb"]
+        assert columns(name, everything=True) == own
+        assert columns(name, columns="bpp, codec,bpp") == ["bpp", "codec"]
+    for name in ("csv", "json"):
+        assert columns(name) == own
+    with pytest.raises(UsageError, match="did you mean psnr_rgb"):
+        columns(columns="psnr_rbg")
+    with pytest.raises(UsageError, match="--columns chooses"):
+        columns(columns="bpp", everything=True)
+    with pytest.raises(UsageError, match="names no column"):
+        columns(columns=" ,")
+
+
+def test_the_status_is_shown_where_something_failed() -> None:
+    frame = frames(new("nerv"), new("x265", status="failed"))
+    assert rd_table(frame)["status"].tolist() == ["ok"] * 4 + ["failed"] * 4
+
+
+def test_numbers_are_aligned_by_their_point() -> None:
+    frame = frames(new("nerv", kbps=9.5), new("x265", kbps=12345.0))
+    lines = render(rd_table(frame)[["codec", "kbps"]], "table").splitlines()[2:]
+    assert {line.index(".") for line in lines} == {lines[0].index(".")}
+    assert render(rd_table(frame)[["kbps"]], "markdown").splitlines()[1].replace("-", "") == "| : |"
+
+
+def test_markdown_has_units_the_best_in_bold_and_keeps_bars() -> None:
+    frame = frames(new("x265"), new("a|b", factor=0.5), new("c", factor=0.9))
+    text = render(bd_table(frame, "x265"), "markdown")
+    assert "BD-rate (%)" in text.splitlines()[0]
+    assert "**-50.00**" in text
+    assert "**-10.00**" not in text
+    assert "a\\|b" in text

@@ -1,6 +1,6 @@
 """One HTML file for a folder of records: no server, no network, and nothing to install.
 
-The plots are SVG made by a little plain JavaScript of our own (`assets/*.js`, 60 kB), not by a library that embeds
+The plots are SVG made by a little plain JavaScript of our own (`assets/*.js`, 75 kB), not by a library that embeds
 (bokeh 1.3 MB, altair with vl-convert 0.9 MB, plotly 4.8 MB). A page of this kind needs five kinds of plot, one
 selection that changes all of them, points that the keyboard reaches, labels at the ends of curves, and print; a library
 draws the plots, but the rest would be written around it, in its own event model, and its size would be most of the

@@ -63,6 +63,7 @@ def _assembled(frame: pd.DataFrame, options: ReportOptions) -> dict[str, Any]:
         "caveats": _caveats(own, compared),
         "frames": frames["rows"],
         "training": training["rows"],
+        "fails": {"comparisons": [], "notes": []},
         "notes": [*notes, *courses.left_out_notes(frames, training)],
     }
 

@@ -13,7 +13,7 @@ MOST_BYTES = 15_000_000
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (
     "base.js", "data.js", "state.js", "select.js", "chart.js", "plots.js", "matrix.js", "bars.js", "record.js",
-    "table.js", "controls.js", "main.js",
+    "fails.js", "table.js", "controls.js", "main.js",
 )  # fmt: skip
 """The scripts in the order in which they become one strict function."""
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}

@@ -1,7 +1,7 @@
 """The color and the marker of each series: by the codec's name, so that they stay when others come and go."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 COLORS = 10
@@ -23,18 +23,21 @@ class Style:
 def styles(codecs: Sequence[str], known: Sequence[str] = ()) -> list[Style]:
     """The style of each series, given its codec's name, the measured ones first.
 
-    `known` are the names of all codecs that can be run, in their fixed order: a name's place in it, or else its hash,
-    decides color and marker alone, unless two families of one page want one color; then the one that stands first
-    among `known` keeps it, and the other takes the next that is free. Codecs of one family (equal up to the first
-    hyphen or bracket) share a color, and so do the series of a codec; their markers differ.
+    `known` are the names of all codecs that can be run, in their fixed order: a codec's place in it decides its color
+    and its marker, whatever stands beside it; two of them that share a color have other markers. A name that is not
+    known has those of its hash, or the next ones that are free. Codecs of one family (equal up to the first hyphen or
+    bracket) share a color, and so do the series of a codec; their markers differ.
     """
-    places = {name: place for place, name in enumerate(known)}
+    places: dict[str, int] = {}
+    for place, name in enumerate(known):
+        places.setdefault(family(name), place)
     colors = _colors(codecs, places)
+    places |= {name: place for place, name in enumerate(known)}
     taken: dict[int, set[int]] = {}
     found = []
     for name in codecs:
         color = colors[family(name)]
-        marker = _free(_preferred(name, places), taken.setdefault(color, set()), MARKERS, 1)
+        marker = _free(_preferred(_bare(name), places), taken.setdefault(color, set()), MARKERS, 1)
         taken[color].add(marker)
         found.append(Style(color, marker))
     return found
@@ -49,18 +52,21 @@ def _bare(codec: str) -> str:
     return codec.split("[")[0]
 
 
-def _colors(codecs: Sequence[str], places: dict[str, int]) -> dict[str, int]:
-    """The color of each family; the known ones choose first, so that no order and no other codec moves theirs."""
-    colors: dict[str, int] = {}
-    families = {family(codec) for codec in codecs}
-    for name in sorted(families, key=lambda family: (places.get(family, len(places)), family)):
-        colors[name] = _free(_preferred(name, places), set(colors.values()), COLORS, _STEP)
+def _colors(codecs: Sequence[str], places: Mapping[str, int]) -> dict[str, int]:
+    """The color of each family. Known ones have theirs; the others take free ones, in the order in which they stand.
+
+    Places that are COLORS apart have other colors: each such row begins one color later.
+    """
+    families = list(dict.fromkeys(family(codec) for codec in codecs))
+    colors = {name: (places[name] + places[name] // COLORS) % COLORS for name in families if name in places}
+    for name in families:
+        if name not in colors:
+            colors[name] = _free(_preferred(name, places), set(colors.values()), COLORS, _STEP)
     return colors
 
 
-def _preferred(name: str, places: dict[str, int]) -> int:
+def _preferred(name: str, places: Mapping[str, int]) -> int:
     """A number that depends on the name alone."""
-    name = _bare(name)
     if name in places:
         return places[name]
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

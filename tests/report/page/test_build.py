@@ -114,7 +114,9 @@ def test_failed_records_are_in_the_table_and_in_no_curve(tmp_path: Path) -> None
 def test_the_command_writes_the_page_and_says_where(tmp_path: Path) -> None:
     write_records(tmp_path, {"a": 1.0, "b": 0.5}, ("A",))
     output = tmp_path / "page.html"
-    result = CliRunner().invoke(app, ["report", str(tmp_path), "-o", str(output), "--anchor", "a", "--codecs", "a,b"])
+    result = CliRunner().invoke(app, [
+        "report", str(tmp_path), "-o", str(output), "--anchor", "a", "--codecs", "a,b", "--frames", "0",
+    ])  # fmt: skip
     assert result.exit_code == 0, result.output
     assert result.output == f"Wrote {output}\n"
     assert "b needs 50 % fewer" not in output.read_text()  # one sequence and one seed are no claim

@@ -34,8 +34,14 @@ def test_settings_in_brackets_do_not_change_the_color() -> None:
     assert len({plain.marker, fast.marker, slow.marker}) == 3
 
 
-def test_of_two_families_that_want_one_color_the_first_of_the_known_ones_keeps_it() -> None:
-    known = [f"codec{number}" for number in range(COLORS + 1)]
-    first, last = known[0], known[COLORS]
-    assert styles([first, last], known)[0].color == styles([last, first], known)[1].color == 0
-    assert styles([last, first], known)[0].color != 0
+def test_known_codecs_keep_their_style_beside_all_others_and_no_two_are_alike() -> None:
+    known = [f"codec{number:02}" for number in range(3 * COLORS)]
+    together = styles(known, known)
+    assert together == [styles([name], known)[0] for name in known]
+    assert together == styles(known[::-1], known)[::-1]
+    assert len(set(together)) == len(known)
+
+
+def test_a_family_has_the_color_of_its_first_known_codec() -> None:
+    known = ("avc", "dcvc-dc", "dcvc-fm")
+    assert [style.color for style in styles(["dcvc-fm", "dcvc-dc", "dcvc"], known)] == [1, 1, 1]

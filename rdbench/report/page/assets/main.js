@@ -2,12 +2,13 @@
 
 const DRAWINGS = {
   controls: drawControls, findings: drawFindings, rd: drawRd, matrix: drawMatrix, difference: drawDifference, time: drawTime,
-  speed: drawSpeed, cost: drawCost, table: drawTable, record: drawRecord,
+  speed: drawSpeed, cost: drawCost, fails: drawFails, table: drawTable, record: drawRecord,
 };
 /** What shows a change of this kind; all of it where a kind is not named. */
 const CONCERNED = {
   record: ["record"], theme: ["controls"], sort: ["table"], find: ["table"], scale: ["controls", "rd"], cost: ["controls", "cost"],
   anchor: ["controls", "findings", "matrix", "difference"],
+  pair: ["fails"], shot: ["fails"], look: ["fails"],
 };
 
 function draw(names) {
@@ -37,6 +38,7 @@ Object.assign(state, fromAddress(location.hash));
 wireControls();
 wireTable();
 wireRecord();
+wireFails();
 onChange(draw);
 window.addEventListener("hashchange", () => { Object.assign(state, fromAddress(location.hash)); draw(["group", "record"]); });
 drawHead();

@@ -14,7 +14,7 @@ function defaults(group) {
     series: seriesOf(group).filter((number) => !SERIES[number].published),
     sequences: sequencesOf(group),
     cost: costsOf(group)[0] ?? "kilobytes",
-    record: null, sort: "", find: "",
+    record: null, sort: "", find: "", pair: "", shot: "", look: "side",
   };
 }
 
@@ -32,6 +32,7 @@ function fromAddress(text) {
   choose("scale", ["log", "linear"]);
   choose("view", ["mean", "each"]);
   choose("theme", ["auto", "light", "dark"]);
+  choose("look", LOOKS.map(([name]) => name));
   choose("cost", costsOf(group));
   const own = seriesOf(group);
   const anchor = own.find((number) => SERIES[number].label === given.get("anchor"));
@@ -44,7 +45,7 @@ function fromAddress(text) {
     const names = given.getAll("sequence");
     found.sequences = found.sequences.filter((name) => names.includes(name));
   }
-  for (const name of ["record", "sort", "find"]) found[name] = given.get(name) ?? found[name];
+  for (const name of ["record", "sort", "find", "pair", "shot"]) found[name] = given.get(name) ?? found[name];
   return found;
 }
 
@@ -57,7 +58,7 @@ function toAddress(view) {
   const usual = defaults(view.group);
   const out = new URLSearchParams();
   if (view.group !== firstGroup()) out.set("group", view.group);
-  for (const name of ["metric", "scale", "view", "theme", "cost", "record", "sort", "find"]) {
+  for (const name of ["metric", "scale", "view", "theme", "cost", "record", "sort", "find", "pair", "shot", "look"]) {
     if (view[name] !== usual[name]) out.set(name, view[name] ?? "");
   }
   if (view.anchor !== usual.anchor) out.set("anchor", SERIES[view.anchor].label);
