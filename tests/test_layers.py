@@ -19,6 +19,8 @@ FOLDERS = {"rdbench.codecs": ROOT / "codecs", "rdbench": ROOT / "rdbench"}
 
 HARNESS = (
     {"cli"},
+    {"cli_reports"},
+    {"cli_options"},
     {"runner"},
     {"registry", "report", "source_code"},
     {"codec", "clips", "measure"},

@@ -1,53 +1,30 @@
 """The table of BD-rates: which series stands against which anchor, per sequence, or as means over common sequences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
 
 from ..errors import RdbenchError, UsageError, did_you_mean
-from ..measure.bdrate import METHODS, NOT_REPORTABLE, BdResult, compare_curves
-from ..measure.statistics import bootstrap_interval, pair_seeds
+from ..measure.bdrate import METHODS, NOT_REPORTABLE, BdResult
+from ..measure.statistics import bootstrap_interval
 from . import curves
+from .bd_pairs import FORCE, Comparison, comparisons
 from .published import AVERAGE
 from .results import QUALITY
+
+__all__ = ["FORCE", "MOST_SEQUENCE_COLUMNS", "NO_COMMON_SEQUENCE", "bd_table", "bd_tables"]
 
 MOST_SEQUENCE_COLUMNS = 8
 """Largest number of sequences for which a table of means has a column for each sequence (our choice)."""
 NO_COMMON_SEQUENCE = "No sequence has a BD-rate of every series"
 """Beginning of the note of a mean that does not exist."""
-FORCE = "--force-conditions compares them"
-"""What the note of two curves that do not compare ends with."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A series against the anchor on one sequence: a BD result for each pair of seeds, or notes why there is none."""
-
-    series: int
-    name: str
-    dataset: str
-    sequence: str
-    conditions: str
-    seeds: tuple[int, ...] = ()
-    """The seed of each result: the test's, or the anchor's where only that has several."""
-    results: tuple[BdResult, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def used(self, method: str) -> list[BdResult]:
-        """The results that have a BD-rate by the method."""
-        return [result for result in self.results if result.rate[method] is not None]
-
-    @property
-    def text(self) -> str:
-        """All notes; those that are not of every seed name theirs."""
-        texts = list(self.notes)
-        for note in dict.fromkeys(note for result in self.results for note in result.notes):
-            of = [str(seed) for seed, result in zip(self.seeds, self.results, strict=True) if note in result.notes]
-            texts.append(note if len(of) == len(self.results) else f"Seed {', '.join(of)}: {note}")
-        return " ".join(texts)
+_USED = (
+    "series", "label", "name", "own_label", "own_name", "codec", "dataset", "sequence", "conditions", "seed",
+    "rate_point", "frames", "clip_sha256", "status", "started", "source", "bpp", *QUALITY,
+)  # fmt: skip
+"""The columns that comparisons depend on; a selection of rows copies no other ones."""
 
 
 def bd_table(
@@ -67,24 +44,42 @@ def bd_table(
     that papers published as averages are listed as `Average`, and enter no mean. Raises UsageError for an unknown name
     and for an anchor that is several curves.
     """
-    frame = curves.labeled(frame)
+    found, anchored = _found(frame, anchor, metric, method, force_conditions, codecs)
+    if per_sequence:
+        return _table([_sequence_row(comparison, method) for comparison in found])
+    return _table(_means(found, method, anchored))
+
+
+def bd_tables(frame: pd.DataFrame, anchor: str, metric: str = "psnr_rgb") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of means by `pchip` and the one per sequence of `bd_table`, in the time of one. Raises as it does."""
+    method = METHODS[0]
+    found, anchored = _found(frame, anchor, metric, method, False, None)
+    return _table(_means(found, method, anchored)), _table([_sequence_row(one, method) for one in found])
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    return table if table["conditions"].nunique() > 1 else table.drop(columns="conditions")
+
+
+def _found(
+    frame: pd.DataFrame, anchor: str, metric: str, method: str, force: bool, codecs: str | None
+) -> tuple[list[Comparison], dict[str, list[str]]]:
+    """All comparisons with the anchor, and the sequences of each dataset that it was measured on; see `bd_table`."""
     for what, name, known in (("metric", metric, QUALITY), ("method", method, METHODS)):
         if name not in known:
             raise UsageError(f"There is no {what} {name!r} in these results{did_you_mean(name, known)}")
+    frame = curves.labeled(frame)
+    frame = frame[[column for column in _USED if column in frame]]
     anchors = curves.find(frame, anchor)
-    if frame[frame["series"].isin(anchors)]["codec"].nunique() > 1:
+    if frame.loc[frame["series"].isin(anchors), "codec"].nunique() > 1:
         raise UsageError(f"The anchor {anchor} is more than one codec; name one.")
     if codecs is not None:
         frame = frame[frame["series"].isin([*anchors, *curves.find(frame, codecs)])]
-    found = list(_comparisons(frame, anchors, anchor, metric, force_conditions))
+    found = comparisons(frame, set(anchors), anchor, metric, force)
     if not found:
         raise RdbenchError(_nothing_shared(frame, anchors, anchor, metric))
-    if per_sequence:
-        rows = [_sequence_row(comparison, method) for comparison in found]
-    else:
-        rows = _means(found, method, _sequences(frame, anchors, metric))
-    table = pd.DataFrame(rows)
-    return table if table["conditions"].nunique() > 1 else table.drop(columns="conditions")
+    return found, _sequences(frame, anchors, metric)
 
 
 def _nothing_shared(frame: pd.DataFrame, anchors: Sequence[int], anchor: str, metric: str) -> str:
@@ -101,102 +96,6 @@ def _sequences(frame: pd.DataFrame, anchors: Sequence[int], metric: str) -> dict
     mine = frame[frame["series"].isin(anchors) & (frame["status"] == "ok") & frame[metric].notna()]
     mine = mine[mine["sequence"] != AVERAGE]
     return {str(dataset): sorted(set(group["sequence"])) for dataset, group in mine.groupby("dataset")}
-
-
-def _comparisons(
-    frame: pd.DataFrame, anchors: Sequence[int], anchor: str, metric: str, force: bool
-) -> Iterator[Comparison]:
-    """Each series against the anchor on each sequence that they share, sorted by codec's label and conditions."""
-    usable = frame[(frame["status"] == "ok") & frame[metric].notna()]
-    usable = usable.assign(repeated=~usable.index.isin(curves.latest(usable)[0].index))
-    for (dataset, sequence), group in usable.groupby(["dataset", "sequence"], sort=True):
-        bases = [rows for number, rows in group.groupby("series") if number in anchors]
-        others = group[~group["series"].isin(anchors)]
-        if not bases:
-            continue
-        for (name, conditions, number), rows in others.groupby(["name", "conditions", "series"], sort=True):
-            place = (int(str(number)), str(name), str(dataset), str(sequence), str(conditions))
-            base, reason = _base(rows, bases, anchor, force)
-            if reason and not force:
-                yield Comparison(*place, notes=(f"{reason}; {FORCE}.",))
-            else:
-                yield _compare(place, base, rows, metric, [f"{reason}."] if reason else [])
-
-
-def _base(rows: pd.DataFrame, bases: list[pd.DataFrame], anchor: str, force: bool) -> tuple[pd.DataFrame, str | None]:
-    """The anchor's curves of the test's conditions and frames, else others with the reason why they do not compare.
-
-    Raises UsageError where several of the anchor's series are equally near to the test.
-    """
-    reasons = [_mismatch(base, rows) for base in bases]
-    near = [base for base, reason in zip(bases, reasons, strict=True) if reason is None]
-    if not near:
-        ranks = [_distance(base, rows) for base in bases]
-        near = [base for base, rank in zip(bases, ranks, strict=True) if rank == min(ranks)]
-    if len(near) > 1 and (force or None in reasons):
-        labels = "; ".join(str(base["label"].iloc[0]) for base in near)
-        raise UsageError(f"The anchor {anchor} is several series ({labels}); name one of them in full with --anchor.")
-    return near[0], _mismatch(near[0], rows)
-
-
-def _distance(base: pd.DataFrame, test: pd.DataFrame) -> tuple[bool, float]:
-    """Equal conditions are nearer than others, and then the longer curve (our choice)."""
-    frames = base["frames"].iloc[0]
-    return base["conditions"].iloc[0] != test["conditions"].iloc[0], -float(frames) if pd.notna(frames) else 0.0
-
-
-def _mismatch(base: pd.DataFrame, test: pd.DataFrame) -> str | None:
-    """Why two curves cannot be compared, or None; what is not recorded does not count as a difference."""
-    ours, theirs = test["conditions"].iloc[0], base["conditions"].iloc[0]
-    if ours != theirs:
-        return f"Conditions differ ({ours}, anchor {theirs})"
-    frames, others = test["frames"].iloc[0], base["frames"].iloc[0]
-    if pd.notna(frames) and pd.notna(others) and frames != others:
-        return f"Numbers of frames differ ({frames:g}, anchor {others:g})"
-    clips = [str(rows["clip_sha256"].iloc[0] or "") if "clip_sha256" in rows else "" for rows in (test, base)]
-    clips = ["" if clip in ("nan", "None") else clip[:8] for clip in clips]
-    if all(clips) and clips[0] != clips[1]:
-        return f"The clips differ ({clips[0]}, anchor {clips[1]})"
-    return None
-
-
-def _compare(
-    place: tuple[int, str, str, str, str], base: pd.DataFrame, test: pd.DataFrame, metric: str, notes: list[str]
-) -> Comparison:
-    """The BD results of each pair of seeds."""
-    kept = []
-    for name, rows in (("anchor", base), ("test", test)):
-        columns = [rows.loc[~rows["repeated"], column].tolist() for column in ("seed", "bpp", metric)]
-        kept.append(_by_seed(*columns))
-        if rows["repeated"].any():
-            notes.append(f"The {name} has rate points more than once (other threads); the latest records count.")
-    pairs = pair_seeds(*kept)
-    notes += _unpaired(kept, pairs)
-    results = [compare_curves(*kept[0][first], *kept[1][second]) for first, second in pairs]
-    seeds = tuple(second if len(kept[1]) > 1 else first for first, second in pairs)
-    return Comparison(*place, seeds, tuple(results), tuple(notes))
-
-
-def _by_seed(
-    seeds: Sequence[int], rates: Sequence[float], qualities: Sequence[float]
-) -> dict[int, tuple[list[float], list[float]]]:
-    """Rates and qualities of each seed."""
-    found: dict[int, tuple[list[float], list[float]]] = {}
-    for seed, rate, quality in zip(seeds, rates, qualities, strict=True):
-        own = found.setdefault(int(seed), ([], []))
-        own[0].append(float(rate))
-        own[1].append(float(quality))
-    return found
-
-
-def _unpaired(kept: Sequence[Mapping[int, object]], pairs: Sequence[tuple[int, int]]) -> list[str]:
-    """Notes on seeds of the anchor and of the test that have no partner."""
-    notes = []
-    for place, (name, other) in enumerate((("anchor", "test"), ("test", "anchor"))):
-        alone = sorted(set(kept[place]) - {pair[place] for pair in pairs})
-        if alone:
-            notes.append(f"Seeds {', '.join(map(str, alone))} of the {name} are left out; the {other} lacks them.")
-    return notes
 
 
 def _sequence_row(comparison: Comparison, method: str) -> dict[str, Any]:

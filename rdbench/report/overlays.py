@@ -7,8 +7,8 @@ import pandas as pd
 
 from ..errors import UsageError, did_you_mean
 from . import curves
-from .page.differences import group_names
-from .page.style import family
+from .palette import family
+from .panels import group_names
 from .published import AVERAGE, load_published
 
 PLACES = (Path("results/published"), Path(__file__).parents[2] / "results" / "published")

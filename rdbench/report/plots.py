@@ -15,7 +15,7 @@ from .figures import FigureOptions, new_figure, save, styled
 from .heads import head
 from .ledger import ledger_plot
 from .lines import TITLE_LETTERS, Line, Panel, mean_panel, pareto, seeds_note, sequence_panel
-from .page.differences import group_names
+from .panels import group_names
 from .published import AVERAGE
 from .results import QUALITY
 from .styles import Look, looks

@@ -1,4 +1,4 @@
-"""The color and the marker of each series in figures: those that `page.style` decides by the codec's name, everywhere.
+"""The color and the marker of each series in figures: those that `palette.py` decides by the codec's name, everywhere.
 
 `COLORS` are the ones of the page's light style sheet, which tell apart for color-blind readers, and `MARKERS` the
 shapes that the page draws, in the same order.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .page import style
+from . import palette
 
 COLORS = (
     "#0072b2", "#d55e00", "#00855f", "#b0489a", "#b98200", "#3a9bd5", "#7d2a52", "#55595f", "#3d7a1f", "#4b3fa8",
@@ -28,7 +28,7 @@ class Look:
 def looks(frame: pd.DataFrame, known: Sequence[str] = ()) -> Mapping[str, Look]:
     """The look of each label of a labeled frame; `known`: the names of all codecs that can be run, in their order."""
     each = frame.drop_duplicates("label").sort_values("series")
-    found = style.styles([str(codec) for codec in each["codec"]], known)
+    found = palette.styles([str(codec) for codec in each["codec"]], known)
     return {
         str(label): Look(COLORS[one.color], MARKERS[one.marker])
         for label, one in zip(each["label"], found, strict=True)

@@ -31,6 +31,7 @@ def print_outcome(console: Console, outcome: Outcome, out: Path, anchor: str | N
         chosen = anchor or _usual_anchor([job for job, _ in done])
         _print_bd_rates(frame, chosen, given=anchor is not None)
         print(f"\nRD plot: {_plot(frame, out)}")
+        _write_page(out)
     print(f"Records, bitstreams, values of each frame and logs: {out / 'runs'}")
     for record in outcome.failed:
         console.print(f"Failed: {record.codec} {record.sequence} {record.rate_point}: {record.error}", markup=False)
@@ -78,13 +79,27 @@ def _plot(frame: pd.DataFrame, out: Path) -> Path:
     return plot
 
 
+def _write_page(out: Path) -> None:
+    """Writes the page of all records in the folder, without frames, which take decoding; says where it is."""
+    from ..report import page
+
+    path = out / "report.html"
+    try:
+        options = page.ReportOptions((out,), path, known=tuple(find_codecs()))
+        page.write(page.report_data(options), path)
+    except RdbenchError as error:
+        print(f"No page: {error}")
+        return
+    print(f"Page for the browser: {path}")
+
+
 def _next_commands(out: Path, anchor: str | None) -> list[str]:
     """The commands that look into these records; the one with an anchor only where there is another codec."""
     folder = shlex.quote(str(out))
     compare = [] if anchor is None else [f"  rdbench bdrate {folder} --anchor {shlex.quote(anchor)} --layout sequences"]
     return [
         "To go on:",
-        f"  rdbench report {folder} -o report.html",
+        f"  rdbench report {folder} -o report.html  # with frames, where codecs fail",
         *compare,
         f"  rdbench plot {folder} --per-sequence -o rd.pdf",
         f"  rdbench results {folder} --format csv",

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from report.synthetic import frames, new
 
-from rdbench.report import page
+from rdbench.report import page, palette
 from rdbench.report.curves import labeled
-from rdbench.report.page import style
 from rdbench.report.styles import COLORS, MARKERS, looks
 
 ASSETS = Path(page.__file__).parent / "assets"
@@ -16,7 +15,7 @@ ASSETS = Path(page.__file__).parent / "assets"
 def test_colors_are_those_of_the_style_sheet_and_markers_as_many() -> None:
     light = (ASSETS / "page.css").read_text().split("}")[0]
     assert tuple(re.findall(r"--c[0-9]: (#[0-9a-f]{6})", light)) == COLORS
-    assert (len(COLORS), len(MARKERS)) == (style.COLORS, style.MARKERS)
+    assert (len(COLORS), len(MARKERS)) == (palette.COLORS, palette.MARKERS)
     assert len(set(COLORS)) == len(COLORS)
 
 

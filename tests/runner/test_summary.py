@@ -5,7 +5,9 @@ from pathlib import Path
 from conftest import Cli
 
 
-def test_an_anchor_is_named_before_anything_runs_and_a_chosen_one_is_said(cli: Cli, small_clip: Path) -> None:
+def test_an_anchor_is_named_before_anything_runs_and_a_chosen_one_is_said(
+    cli: Cli, small_clip: Path, tmp_path: Path
+) -> None:
     run = ("run", "--codecs", "toy,x264[preset=ultrafast]", "--dataset", str(small_clip), "--rate-points", "2",
            "--out", "my out")  # fmt: skip
     wrong = cli(*run, "--anchor", "x265")
@@ -17,6 +19,8 @@ def test_an_anchor_is_named_before_anything_runs_and_a_chosen_one_is_said(cli: C
     assert "; --anchor NAME chooses another." in usual.stdout
     assert "rdbench report 'my out' -o report.html" in usual.stdout
     assert "rdbench bdrate 'my out' --anchor " in usual.stdout
+    assert "Page for the browser: my out/report.html" in usual.stdout
+    assert "x264[preset=ultrafast]" in (tmp_path / "my out" / "report.html").read_text()
     given = cli(*run, "--anchor", "x264[preset=ultrafast]")
     assert "x264[preset=ultrafast]" in given.stdout
     assert "--anchor NAME" not in given.stdout

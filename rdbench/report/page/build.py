@@ -8,9 +8,13 @@ from typing import Any
 import pandas as pd
 
 from ...errors import RdbenchError, UsageError
-from .. import curves, tables
-from ..published import load_any, load_published
-from . import courses, differences, findings, rows, style
+from .. import curves, palette, tables
+from ..overlays import load_overlay
+from ..panels import group_names
+from ..published import load_any
+from ..selection import renamed, sort
+from ..where import where
+from . import courses, differences, findings, rows
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,21 @@ class ReportOptions:
     """Folders of records, or CSV files of published curves."""
     output: Path
     """The page; links to the folders of records are relative to it."""
-    published: tuple[Path, ...] = ()
-    """Published curves to offer beside the records, off until a reader chooses them."""
+    published: tuple[str | Path, ...] = ()
+    """Published curves to offer beside the records, off until a reader chooses them: files, folders, or names."""
     dataset: str | None = None
     codecs: str | None = None
     """Names of codecs or labels, separated by commas; None: all."""
     anchor: str | None = None
     """The series that the page compares with first; None: the one with most curves."""
+    where: str | None = None
+    """A condition on the records (`where.py`)."""
+    labels: tuple[str, ...] = ()
+    """New names of series, as `old=new`."""
+    sort: str | None = None
+    """A column to sort the records by; `-` before it: the greatest first."""
     known: tuple[str, ...] = ()
-    """The names of all codecs that can be run, for colors that stay (`style.styles`)."""
+    """The names of all codecs that can be run, for colors that stay (`palette.py`)."""
 
 
 def report_data(options: ReportOptions) -> dict[str, Any]:
@@ -73,13 +83,19 @@ def _rows(options: ReportOptions) -> pd.DataFrame:
     own = tables.only(load_any(options.folders), options.dataset).assign(own=True)
     parts = [own]
     if options.published:
-        overlay = load_published(options.published)
+        overlay = load_overlay([str(given) for given in options.published])
         parts.append(overlay[overlay["dataset"].isin(set(own["dataset"]))].assign(own=False))
     frame = pd.concat([part.astype(object) for part in parts], ignore_index=True).infer_objects()
-    frame = frame.assign(group=differences.group_names(frame), source=frame.get("source"))
+    frame = frame.assign(group=group_names(frame), source=frame.get("source"))
     frame = curves.labeled(frame[frame["group"].isin(set(frame.loc[frame["own"].astype(bool), "group"]))])
+    for given in options.labels:
+        frame = renamed(frame, given)
+    if options.where is not None:
+        frame = where(frame, options.where)
     if options.codecs is not None:
         frame = frame[frame["series"].isin(curves.find(frame, options.codecs))]
+    if options.sort is not None:
+        frame = sort(frame, options.sort).sort_values("own", ascending=False, kind="stable")
     return _numbered(frame.assign(own=frame["own"].astype(bool)))
 
 
@@ -113,7 +129,7 @@ def _series(frame: pd.DataFrame, known: Sequence[str]) -> list[dict[str, Any]]:
     # Where the results themselves are published curves, these are what the page is about.
     alone = curves.published(frame[frame["own"]]).all()
     published = ~each["own"] if alone else curves.published(each)
-    looks = style.styles([str(name) for name in each["codec"]], known)
+    looks = palette.styles([str(name) for name in each["codec"]], known)
     return [
         {"label": str(label), "codec": str(codec), "published": bool(paper), "color": look.color, "marker": look.marker}
         for label, codec, paper, look in zip(each["label"], each["codec"], published, looks, strict=True)

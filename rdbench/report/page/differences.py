@@ -14,7 +14,7 @@ from scipy.interpolate import PchipInterpolator
 
 from ...errors import RdbenchError
 from .. import curves
-from ..bd_table import bd_table
+from ..bd_table import bd_tables
 from ..published import AVERAGE
 from .rows import rounded
 
@@ -38,11 +38,6 @@ class Column:
     anchor: int
     cells: list[dict[str, Any]] = field(default_factory=list)
     """For each series: `series`, the mean's numbers, `sequences` (those it is over), `notes`, and `each` sequence."""
-
-
-def group_names(frame: pd.DataFrame) -> "pd.Series[str]":
-    """What may stand in one plot: a dataset, and test conditions without their digest."""
-    return frame["dataset"].astype(str) + " · " + frame["conditions"].astype(str).str.split("/").str[0]
 
 
 def columns(rows: pd.DataFrame, anchor: int | None) -> tuple[list[Column], list[str]]:
@@ -91,8 +86,7 @@ def _cells(rows: pd.DataFrame, anchor: int, metric: str) -> list[dict[str, Any]]
     # A tag for each name, so that each row of the table is found again whatever the names hold.
     rows = rows.assign(codec=tags, name=tags, label=tags)
     try:
-        single = bd_table(rows, f"series {anchor}", metric, per_sequence=True)
-        means = bd_table(rows, f"series {anchor}", metric)
+        means, single = bd_tables(rows, f"series {anchor}", metric)
     except RdbenchError:
         return []
     each: dict[int, dict[str, dict[str, Any]]] = {}

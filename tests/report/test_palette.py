@@ -1,6 +1,6 @@
 """Colors and markers: by name, and apart on one page."""
 
-from rdbench.report.page.style import COLORS, MARKERS, Style, styles
+from rdbench.report.palette import COLORS, MARKERS, Style, styles
 
 KNOWN = ("nerv", "enerv", "x264", "x265")
 

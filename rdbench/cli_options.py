@@ -1,0 +1,37 @@
+"""The options that several commands of the command line have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Ffmpeg = Annotated[str | None, typer.Option("--ffmpeg", help="Path of an ffmpeg to use instead of the bundled one.")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", help="Folder of the datasets (or set RDBENCH_DATA).")]
+Format = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of records, or CSV files of published curves.")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
+Force = Annotated[bool, typer.Option("--force-conditions", help="Compare across test conditions; a note marks it.")]
+Chosen = Annotated[
+    str | None, typer.Option("--codecs", help="Only these: names of codecs or labels, separated by commas.")
+]
+Where = Annotated[
+    str | None, typer.Option("--where", help="Only results with this: 'sequence == \"Jockey\" and bpp < 0.2'.")
+]
+NewLabels = Annotated[
+    list[str] | None, typer.Option("--label", help="Another name for a series: 'x265\\[preset=fast]=x265 fast'.")
+]
+Sort = Annotated[str | None, typer.Option("--sort", help="A column to sort by; -COLUMN: the greatest first.")]
+PerSequence = Annotated[bool, typer.Option("--per-sequence", help="A row or a panel for each sequence.")]
+SweepFile = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A TOML file with the same options.")]
+Codecs = Annotated[str | None, typer.Option("--codecs", help="nerv,x265[preset=medium], ...")]
+DatasetSpec = Annotated[str | None, typer.Option("--dataset", help="uvg, uvg:Jockey, bunny@320x180, a file, a folder.")]
+FrameCount = Annotated[int | None, typer.Option("--frames", help="Only the first N frames.")]
+RatePoints = Annotated[str | None, typer.Option("--rate-points", help="How many, or labels: 4 or crf27,crf32.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="paper, quick or tiny.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="codec.option=value")]
+ConditionsName = Annotated[str | None, typer.Option("--conditions", help="rgb601 (default), rgb709 or yuv420.")]
+Metrics = Annotated[str | None, typer.Option("--metrics", help="psnr,ms_ssim (default), vmaf.")]
+Seed = Annotated[int | None, typer.Option("--seed")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Repeat each training with these seeds: 0,1,2.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto (default), cpu, cuda.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads of each job (default: cores / jobs).")]
