@@ -74,6 +74,20 @@ def integrals(x: Array, y: Array, slopes: Array, low: Array, high: Array) -> Arr
     return total
 
 
+def values_at(x: Array, y: Array, slopes: Array, places: Array) -> Array:
+    """The values of one curve at places within its points; `slopes` are those at the points."""
+    widths, chords = np.diff(x), np.diff(y) / np.diff(x)
+    bend = (slopes[:-1] + slopes[1:] - 2 * chords) / widths
+    terms = (y[:-1], slopes[:-1], (chords - slopes[:-1]) / widths - bend, bend / widths)
+    piece = np.clip(np.searchsorted(x, places, side="right") - 1, 0, x.size - 2)
+    total: Array = np.zeros(places.shape)
+    power, distance = np.ones(places.shape), places - x[piece]
+    for term in terms:
+        total = total + term[piece] * power
+        power = power * distance
+    return total
+
+
 def _antiderivative(terms: tuple[Array, ...], distance: Array) -> Array:
     """The integral of cubics (constant first) from their beginning over a distance."""
     total: Array = np.zeros(1)

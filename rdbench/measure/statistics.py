@@ -26,14 +26,15 @@ the number of seeds. So an interval less than about 3 points wide (100 values an
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from ..errors import UsageError
 
 Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 RESAMPLES = 2000
 """Bootstrap samples of an interval. They decide only how its two sides differ, so this many are enough (our choice)."""
@@ -93,23 +94,37 @@ def _check_confidence(confidence: float) -> None:
 
 def _half_width(units: Array, confidence: float) -> float:
     """Half the width of Student's t interval for the mean of the units."""
-    quantile = stdtrit(units.size - 1, (1 + confidence) / 2)  # of Student's t; scipy.stats takes a second to import
+    from scipy.special import stdtrit  # takes 0.3 s to import, and scipy.stats a second
+
+    quantile = stdtrit(units.size - 1, (1 + confidence) / 2)  # of Student's t
     return float(quantile * units.std(ddof=1) / math.sqrt(units.size))
 
 
 def resampled_means(rows: Sequence[Array], resamples: int) -> Array:
     """The mean of each bootstrap sample: of sequences with replacement, and of seeds with replacement within each."""
-    random = np.random.default_rng(GENERATOR_SEED)
-    counts = np.array([row.size for row in rows])
-    table = np.zeros((len(rows), counts.max()))
+    most = max(row.size for row in rows)
+    table = np.zeros((len(rows), most))
     for index, row in enumerate(rows):
         table[index, : row.size] = row
-    sequences = random.integers(0, len(rows), (resamples, len(rows)))
-    size = counts[sequences][..., None]
-    seeds = (random.random((*sequences.shape, counts.max())) * size).astype(np.int64)
-    taken = np.where(np.arange(counts.max()) < size, table[sequences[..., None], seeds], 0.0)
+    sequences, seeds, size = _samples(tuple(row.size for row in rows), resamples)
+    taken = np.where(np.arange(most) < size, table[sequences[..., None], seeds], 0.0)
     means: Array = (taken.sum(axis=2) / size[..., 0]).mean(axis=1)
     return means
+
+
+@lru_cache(maxsize=4)
+def _samples(counts: tuple[int, ...], resamples: int) -> tuple[Places, Places, Places]:
+    """The sequences of each sample, their seeds, and how many of the seeds count: the same for equal numbers of seeds.
+
+    Only the numbers decide them, and the rows of a table mostly have equal ones, so the last few are kept.
+    """
+    random = np.random.default_rng(GENERATOR_SEED)
+    sequences = random.integers(0, len(counts), (resamples, len(counts)))
+    size = np.array(counts)[sequences][..., None]
+    seeds = (random.random((*sequences.shape, max(counts))) * size).astype(np.int64)
+    for array in (sequences, seeds, size):
+        array.flags.writeable = False
+    return sequences, seeds, size
 
 
 def prediction_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:

@@ -14,13 +14,13 @@ from .bd_pairs import FORCE, Comparison, comparisons
 from .published import AVERAGE
 from .results import QUALITY
 
-__all__ = ["FORCE", "MOST_SEQUENCE_COLUMNS", "NO_COMMON_SEQUENCE", "bd_table", "bd_tables"]
+__all__ = ["FORCE", "MOST_SEQUENCE_COLUMNS", "NO_COMMON_SEQUENCE", "USED", "bd_table", "bd_tables"]
 
 MOST_SEQUENCE_COLUMNS = 8
 """Largest number of sequences for which a table of means has a column for each sequence (our choice)."""
 NO_COMMON_SEQUENCE = "No sequence has a BD-rate of every series"
 """Beginning of the note of a mean that does not exist."""
-_USED = (
+USED = (
     "series", "label", "name", "own_label", "own_name", "codec", "dataset", "sequence", "conditions", "seed",
     "rate_point", "frames", "clip_sha256", "status", "started", "source", "bpp", *QUALITY,
 )  # fmt: skip
@@ -70,7 +70,7 @@ def _found(
         if name not in known:
             raise UsageError(f"There is no {what} {name!r} in these results{did_you_mean(name, known)}")
     frame = curves.labeled(frame)
-    frame = frame[[column for column in _USED if column in frame]]
+    frame = frame[[column for column in USED if column in frame]]
     anchors = curves.find(frame, anchor)
     if frame.loc[frame["series"].isin(anchors), "codec"].nunique() > 1:
         raise UsageError(f"The anchor {anchor} is more than one codec; name one.")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import RdbenchError
-from .results import COLUMNS, QUALITY, RECORD, load
+from . import results
+from .results import COLUMNS, QUALITY, RECORD
 
 REQUIRED = ("codec", "dataset", "sequence", "rate_point", "conditions", "bpp", "source")
 TEXT = ("codec", "dataset", "sequence", "rate_point", "conditions", "source")
@@ -51,6 +52,11 @@ def _decibel(ms_ssim: float) -> float | None:
 
 def load_any(paths: Sequence[Path]) -> pd.DataFrame:
     """Records of the folders together with rows of the CSV files; published rows have a `source`."""
+    return load_located(paths)[0]
+
+
+def load_located(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """What `load_any` gives, and the folder of each record by its id."""
     folders: list[Path] = []
     curves: list[Path] = []
     for path in paths:
@@ -58,7 +64,13 @@ def load_any(paths: Sequence[Path]) -> pd.DataFrame:
             raise RdbenchError(f"There is no {path}; name a folder of records or a CSV file.")
         has_curves = path.is_dir() and any(path.glob("*.csv")) and not any(path.rglob(RECORD))
         (curves if path.suffix == ".csv" or has_curves else folders).append(path)
-    frames = [*([load(folders)] if folders else []), *([load_published(curves)] if curves else [])]
+    frames: list[pd.DataFrame] = []
+    places: dict[str, Path] = {}
+    if folders:
+        records, places = results.load_located(folders)
+        frames.append(records)
+    if curves:
+        frames.append(load_published(curves))
     if len(frames) == 1:
-        return frames[0]
-    return pd.concat([f.astype(object) for f in frames], ignore_index=True).infer_objects()
+        return frames[0], places
+    return pd.concat([f.astype(object) for f in frames], ignore_index=True).infer_objects(), places

@@ -151,9 +151,9 @@ def _refuse_newer(path: Path, text: str) -> None:
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row for each record."""
-    rows = list(records)
+    rows = [vars(record) for record in records]  # a model's attributes, without its lookup for each of them
     fields = zip(COLUMNS, Record.model_fields, strict=True)
-    return pd.DataFrame({column: [getattr(record, name) for record in rows] for column, name in fields})
+    return pd.DataFrame({column: [row[name] for row in rows] for column, name in fields})
 
 
 def find_records(folder: Path) -> list[Path]:
@@ -172,7 +172,13 @@ def find_records(folder: Path) -> list[Path]:
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
     """All records below the folders; of two with one id, the finished one, else the later. Raises RdbenchError."""
+    return load_located(folders)[0]
+
+
+def load_located(folders: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """What `load` gives, and the folder of each record by its id. Raises RdbenchError."""
     records: dict[str, Record] = {}
+    places: dict[str, Path] = {}
     for folder in folders:
         if not folder.exists():
             raise RdbenchError(f"There is no folder {folder}; name one that rdbench run wrote.")
@@ -180,11 +186,11 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
             record = read_record(path)
             known = records.get(record.id)
             if known is None or (record.status == "ok", record.started) > (known.status == "ok", known.started):
-                records[record.id] = record
+                records[record.id], places[record.id] = record, path.parent
     if not records:
         names = ", ".join(str(folder) for folder in folders)
         raise RdbenchError(f"There are no records in {names}; rdbench run writes them.")
-    return to_frame(records.values())
+    return to_frame(records.values()), places
 
 
 def load_training_curves(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:

@@ -1,6 +1,6 @@
 """The data of a page, from records and published curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from ...errors import RdbenchError, UsageError
 from .. import curves, palette, tables
 from ..overlays import load_overlay
 from ..panels import group_names
-from ..published import load_any
+from ..published import load_located
 from ..selection import renamed, sort
 from ..where import where
 from . import courses, differences, findings, rows
@@ -31,7 +31,7 @@ class ReportOptions:
     codecs: str | None = None
     """Names of codecs or labels, separated by commas; None: all."""
     anchor: str | None = None
-    """The series that the page compares with first; None: the one with most curves."""
+    """The series that the page compares with first; None: the one with most curves and points."""
     where: str | None = None
     """A condition on the records (`where.py`)."""
     labels: tuple[str, ...] = ()
@@ -44,10 +44,11 @@ class ReportOptions:
 
 def report_data(options: ReportOptions) -> dict[str, Any]:
     """All that the page shows, ready for JSON. Raises RdbenchError for folders without records, and wrong names."""
-    return _assembled(_rows(options), options)
+    frame, folders = load_located(options.folders)
+    return _assembled(_rows(frame, options), folders, options)
 
 
-def _assembled(frame: pd.DataFrame, options: ReportOptions) -> dict[str, Any]:
+def _assembled(frame: pd.DataFrame, folders: Mapping[str, Path], options: ReportOptions) -> dict[str, Any]:
     own = frame[frame["own"]]
     done = own[own["status"] == "ok"]
     if done.empty:
@@ -56,7 +57,6 @@ def _assembled(frame: pd.DataFrame, options: ReportOptions) -> dict[str, Any]:
     latest = curves.latest(frame[frame["status"] == "ok"])[0]
     compared, notes = differences.columns(latest[latest["own"]], anchor)
     packed, left_out = rows.columns(frame)
-    folders = rows.locate(options.folders)
     frames, training = courses.frame_curves(frame, folders), courses.training_curves(frame, folders)
     if left_out:
         notes.append(f"To keep the page small, the records are without {', '.join(left_out)}; their folders have it.")
@@ -78,9 +78,9 @@ def _assembled(frame: pd.DataFrame, options: ReportOptions) -> dict[str, Any]:
     }
 
 
-def _rows(options: ReportOptions) -> pd.DataFrame:
-    """The labeled rows, own ones first, with the columns `own` and `group`."""
-    own = tables.only(load_any(options.folders), options.dataset).assign(own=True)
+def _rows(loaded: pd.DataFrame, options: ReportOptions) -> pd.DataFrame:
+    """The labeled rows of what was loaded and is published, own ones first, with the columns `own` and `group`."""
+    own = tables.only(loaded, options.dataset).assign(own=True)
     parts = [own]
     if options.published:
         overlay = load_overlay([str(given) for given in options.published])
@@ -113,10 +113,11 @@ def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _anchor(rows_: pd.DataFrame, name: str | None) -> int:
-    """The series that was asked for, else the one with most curves, the first of several."""
+    """The series that was asked for, else the one with most curves, and of several the one with most points."""
     if name is None:
-        counts = rows_.drop_duplicates(curves.CURVE)["series"].value_counts()
-        return int(min(counts.index, key=lambda number: (-counts[number], number)))
+        curves_of = rows_.drop_duplicates(curves.CURVE)["series"].value_counts()
+        points_of = rows_["series"].value_counts()
+        return int(min(curves_of.index, key=lambda number: (-curves_of[number], -points_of[number], number)))
     found = [number for number in curves.find(rows_, name) if number in set(rows_["series"])]
     if len(found) != 1:
         raise UsageError(f"The anchor {name} is {len(found)} series of these results; name one by its whole label.")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,12 @@ def _within(rows: pd.DataFrame, folders: Mapping[str, Path], budget: int, name: 
     found: dict[str, Any] = {}
     spent = left_out = 0
     for place, record in _order(rows):
-        path = folders[record] / name if record in folders else None
-        if path is None or not path.is_file():
+        if record not in folders or not os.path.isfile(os.path.join(folders[record], name)):
             continue
         if spent >= budget:
             left_out += 1
             continue
-        if curve := read(path):
+        if curve := read(folders[record] / name):
             found[str(place)] = curve
             spent += len(json.dumps(curve))
     return {"rows": found, "left_out": left_out}
@@ -57,9 +57,9 @@ def _within(rows: pd.DataFrame, folders: Mapping[str, Path], budget: int, name: 
 def _order(rows: pd.DataFrame) -> Iterator[tuple[int, str]]:
     """Places and ids of rows: the first seed of every series and sequence before the second of any."""
     again = rows.groupby(["series", "dataset", "sequence"])["seed"].rank(method="dense")
-    places = pd.Series(range(len(rows)), index=rows.index)
-    for index in again.sort_values(kind="stable").index:
-        yield int(places[index]), str(rows.at[index, "id"])
+    ids = rows["id"].tolist()
+    for place in again.reset_index(drop=True).sort_values(kind="stable").index.tolist():
+        yield place, str(ids[place])
 
 
 def _read_frames(path: Path) -> dict[str, Any] | None:

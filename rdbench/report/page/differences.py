@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.interpolate import PchipInterpolator
 
 from ...errors import RdbenchError
+from ...measure.interpolation import pchip_slopes, values_at
 from .. import curves
-from ..bd_table import bd_tables
+from ..bd_table import USED, bd_tables
 from ..published import AVERAGE
 from .rows import rounded
 
@@ -49,17 +49,21 @@ def columns(rows: pd.DataFrame, anchor: int | None) -> tuple[list[Column], list[
     found: list[Column] = []
     lacking: dict[str, list[str]] = {}
     spent = 0
+    rows = rows[[name for name in ("group", *USED) if name in rows]]
     for metric in METRICS:
         for group, own in rows.dropna(subset=[metric]).groupby("group", sort=False):
-            for number in _anchors(own, anchor):
-                cost = len(own[own["series"] != number].drop_duplicates(curves.CURVE))
+            counts = _curve_counts(own)
+            labels = dict(zip(own["series"], own["label"], strict=True))
+            first = not any(column.group == group for column in found)
+            for number in sorted(counts, key=lambda one: (one != anchor, -counts[one], one)):
+                cost = sum(counts.values()) - counts[number]
                 if cost == 0:
                     continue
-                first = not any(column.group == group for column in found)
                 if spent + cost > MOST_COMPARISONS and not first:
-                    lacking.setdefault(metric, []).append(str(own.loc[own["series"] == number, "label"].iloc[0]))
+                    lacking.setdefault(metric, []).append(str(labels[number]))
                     continue
                 spent += cost
+                first = False
                 found.append(Column(str(group), metric, number, _cells(own, number, metric)))
     return found, [
         f"BD-rates by {metric} against {_some(labels)} were not computed; rdbench bdrate prints them."
@@ -72,11 +76,10 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _anchors(rows: pd.DataFrame, anchor: int | None) -> list[int]:
-    """The series, the wanted anchor first, then those with most curves."""
-    counts = rows.drop_duplicates(curves.CURVE)["series"].value_counts(sort=False).sort_index()
-    order = sorted(counts.index, key=lambda number: (number != anchor, -counts[number], number))
-    return [int(number) for number in order]
+def _curve_counts(rows: pd.DataFrame) -> dict[int, int]:
+    """How many curves each series has."""
+    counts = rows.drop_duplicates(curves.CURVE)["series"].value_counts(sort=False)
+    return {int(str(number)): int(count) for number, count in counts.items()}
 
 
 def _cells(rows: pd.DataFrame, anchor: int, metric: str) -> list[dict[str, Any]]:
@@ -135,20 +138,20 @@ def sampled(rows: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     """
     rows = rows.dropna(subset=[metric, "bpp"])
     rate, quality = (rows[name].to_numpy(dtype=np.float64) for name in ("bpp", metric))
-    seeds = rows["seed"].to_numpy()
+    keys = zip(*(rows[name].tolist() for name in ("series", "dataset", "sequence")), strict=True)
+    places: dict[tuple[Any, ...], dict[int, list[int]]] = {}
+    for place, (key, seed) in enumerate(zip(keys, rows["seed"].tolist(), strict=True)):
+        places.setdefault(key, {}).setdefault(seed, []).append(place)
+    logs = np.log10(rate)
     found = []
-    for _, own in pd.Series(range(len(rows)), index=rows.index).groupby(
-        [rows[name] for name in ("series", "dataset", "sequence")], sort=False
-    ):
-        places = own.to_numpy()
-        first_row = rows.iloc[int(places[0])]
-        parts = [places[seeds[places] == seed] for seed in np.unique(seeds[places])]
-        curve = _mean_curve([_on_grid(np.log10(rate[part]), quality[part], GRID[metric]) for part in parts])
+    for (series, dataset, sequence), seeds in places.items():
+        parts = [seeds[seed] for seed in sorted(seeds)]
+        curve = _mean_curve([_on_grid(logs[part], quality[part], GRID[metric]) for part in parts])
         if curve is None:
             continue
         first, values = curve
-        place = {"series": int(first_row["series"])} | {n: str(first_row[n]) for n in ("dataset", "sequence")}
-        found.append(place | {"first": first, "log_rate": [round(value, 4) for value in values]})
+        place_of = {"series": int(series), "dataset": str(dataset), "sequence": str(sequence)}
+        found.append(place_of | {"first": first, "log_rate": [round(value, 4) for value in values]})
     return found
 
 
@@ -161,8 +164,8 @@ def _on_grid(rate: Array, quality: Array, step: float) -> dict[int, float]:
     if quality.size < 2:
         return {}
     numbers = np.arange(np.ceil(quality[0] / step), np.floor(quality[-1] / step) + 1)
-    values = PchipInterpolator(quality, rate)(numbers * step)
-    return {int(number): float(value) for number, value in zip(numbers, values, strict=True)}
+    values = values_at(quality, rate, pchip_slopes(quality, rate), numbers * step)
+    return dict(zip(numbers.astype(int).tolist(), values.tolist(), strict=True))
 
 
 def _mean_curve(seeds: Sequence[Mapping[int, float]]) -> tuple[int, list[float]] | None:
@@ -170,4 +173,5 @@ def _mean_curve(seeds: Sequence[Mapping[int, float]]) -> tuple[int, list[float]]
     common = sorted(set.intersection(*(set(own) for own in seeds)))
     if not common:
         return None
-    return common[0], [float(np.mean([own[number] for own in seeds])) for number in common]
+    means = np.mean([[own[number] for number in common] for own in seeds], axis=0)
+    return common[0], means.tolist()

@@ -35,13 +35,18 @@ _REPORTED = "encoder_command"
 """A setting that the encoder reports: long and other at every rate point, so it gets a column of its own."""
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_WHOLE = (str, int, bool, type(None))
+"""Values that are written as they are."""
+
+
 def columns(frame: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     """The columns of the records, each as `{"values": ..}` or, where values recur, `{"values": .., "codes": ..}`.
 
     Empty columns are left out. The second value names the details that were left out for their size.
     """
     frame = _with_encoder_command(frame)
-    found = {name: _packed([_plain(value) for value in frame[name]]) for name in (*NUMBERS, *TEXTS) if name in frame}
+    found = {name: _packed(_plain_values(frame[name].tolist())) for name in (*NUMBERS, *TEXTS) if name in frame}
     spent, left_out = 0, []
     for name in (name for name in DETAILS if name in frame):
         column = _packed([_detail(value) for value in frame[name]])
@@ -72,6 +77,12 @@ def _packed(values: list[Any]) -> dict[str, Any]:
     return {"values": list(places), "codes": codes}
 
 
+def _plain_values(values: list[Any]) -> list[Any]:
+    """All values of a column as `_plain` gives them; equal ones, as most columns have many, are looked at once."""
+    known: dict[Any, Any] = {}
+    return [known[value] if value in known else known.setdefault(value, _plain(value)) for value in values]
+
+
 def _plain(value: Any) -> Any:
     """A number or a text for JSON; None for what is missing or is no finite number."""
     if value is None or value is pd.NA:
@@ -94,16 +105,16 @@ def _detail(value: Any) -> str | None:
     if isinstance(value, str):
         return value or None
     if isinstance(value, Mapping | list | tuple) and value:
-        return json.dumps(_short(value), ensure_ascii=False, separators=(",", ":"))
+        return _COMPACT.encode(_short(value))
     return None
 
 
 def _short(value: Any) -> Any:
     """The value with all floats in it rounded."""
     if isinstance(value, Mapping):
-        return {str(name): _short(inner) for name, inner in value.items()}
+        return {str(name): inner if type(inner) in _WHOLE else _short(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_short(inner) for inner in value]
+        return [inner if type(inner) in _WHOLE else _short(inner) for inner in value]
     return _plain(value) if isinstance(value, float) else value
 
 
@@ -122,8 +133,17 @@ def locate(folders: Iterable[Path]) -> dict[str, Path]:
 def links(ids: Sequence[Any], found: Mapping[str, Path], page: Path) -> list[str | None]:
     """The address of each record's folder, relative to the page and escaped; None where there is no folder."""
     start = page.resolve().parent
-    folders = [found.get(str(name)) for name in ids]
-    return [
-        None if folder is None else quote(Path(os.path.relpath(folder.resolve(), start)).as_posix()) + "/"
-        for folder in folders
-    ]
+    # Many records stand in one folder, and resolving a path asks the disk for each of its parts.
+    parents: dict[str, str] = {}
+    links: list[str | None] = []
+    for folder in (found.get(str(name)) for name in ids):
+        if folder is None:
+            links.append(None)
+            continue
+        above, own = os.path.split(folder)
+        if above not in parents:
+            parents[above] = os.path.realpath(above)
+        whole = os.path.join(parents[above], own)
+        whole = os.path.realpath(whole) if os.path.islink(whole) else whole
+        links.append(quote(os.path.relpath(whole, start).replace(os.sep, "/")) + "/")
+    return links

@@ -121,7 +121,7 @@ function drawFindings() {
     const narrowed = state.sequences.length < sequencesOf(state.group).length;
     if (narrowed) host.append(el("p", { class: "hint" }, "These sentences are over all common sequences; the matrix follows the choice below."));
     if (!DATA.anchor_chosen && state.anchor === DATA.anchor) {
-      host.append(el("p", { class: "hint" }, `${SERIES[state.anchor].label} is the anchor since no other has more curves; choose another one below.`));
+      host.append(el("p", { class: "hint" }, `${SERIES[state.anchor].label} is the anchor since no other has more curves and points; choose another one below.`));
     }
   }
   const caveats = DATA.caveats[state.group] ?? [];
