@@ -1,4 +1,4 @@
-"""Time of `rdbench results`, `bdrate` and `plot` on 10,000 records, before and after a change.
+"""Time of `rdbench results`, `bdrate`, `plot` and `report` on 10,000 records, before and after a change.
 
     python tests/benchmarks/records.py --before /path/to/old/python [--runs 5] [--records 10000]
 
@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "bdrate --per-sequence": ("bdrate", "{folder}", "--anchor", "codec00", "--per-sequence"),
     "plot .png": ("plot", "{folder}", "-o", "{scratch}/rd.png"),
     "plot .pdf --per-sequence": ("plot", "{folder}", "-o", "{scratch}/rd.pdf", "--per-sequence"),
+    "report --frames 0": ("report", "{folder}", "-o", "{scratch}/page.html", "--frames", "0"),
 }
 
 
