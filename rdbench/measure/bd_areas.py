@@ -66,7 +66,7 @@ def areas(curves: Sequence[Curve], method: str, axis: str, low: Array, high: Arr
     sizes = np.array([curve.rate.size for curve in curves])
     for size in np.unique(sizes):
         places = np.flatnonzero(sizes == size)
-        x, y = (np.stack([curves[place].along(axis)[side] for place in places]) for side in (0, 1))
+        x, y = (np.stack([curves[place].along(axis)[side] for place in places.tolist()]) for side in (0, 1))
         # Through two points both are the straight line.
         slopes = pchip_slopes(x, y) if method == "pchip" or size == 2 else akima_slopes(x, y)
         found[places] = integrals(x, y, slopes, low[places], high[places])

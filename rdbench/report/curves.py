@@ -104,7 +104,7 @@ def distinctions(frame: pd.DataFrame) -> pd.DataFrame:
     """
     known = attributes(frame).assign(seed=frame["seed"], frames=_column(frame, "frames"))
     for _, own in known.groupby("codec"):
-        names = _differing_settings(own)
+        names = _differing_settings(own) if own["settings"].nunique() > 1 else []
         short = {
             text: " ".join(filter(None, (_setting(text, name) for name in names)))
             for text in own["settings"].dropna().unique()
@@ -171,7 +171,12 @@ def _words(text: str) -> list[str]:
 
 def _column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
     """The column, or an empty one where the frame lacks it; what is missing is None."""
-    given = frame[name] if name in frame else [None] * len(frame)
+    given = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+    there = given.notna()
+    if there.all():
+        return given.astype(object)
+    if not there.any():
+        return pd.Series([None] * len(frame), index=frame.index, dtype=object)
     return pd.Series([None if _missing(value) else value for value in given], index=frame.index, dtype=object)
 
 
@@ -268,6 +273,8 @@ def _several(frame: pd.DataFrame, known: pd.DataFrame, values: "pd.Series[Any]",
     keys = [*(known[column].fillna("\0") for column in done), *(frame[column] for column in _SITE)]
     groups = values.groupby(keys)
     named = values.notna() & (groups.transform("nunique") > 1)
+    if not named.any():
+        return pd.Series("", index=values.index, dtype=object)
     if keep_most:
         named &= values != groups.transform(lambda group: group.dropna().max())
     return values.map(str).where(named, "")
@@ -309,6 +316,17 @@ def _labels(each: pd.DataFrame, frames_differ: bool) -> tuple[dict[int, str], di
 def _distinctions(own: pd.DataFrame, frames_differ: bool) -> dict[int, list[str]]:
     """What the label of each series of one codec adds to the codec's name."""
     parts: dict[int, list[str]] = {number: [] for number in own.index}
+    if len(own) > 1:
+        _add_what_differs(parts, own)
+    _add(parts, own["origin"].map(lambda text: f"from {text}" if text else None))
+    if frames_differ:
+        _add(parts, own["frames"])
+    _add(parts, own["clip"].map(lambda text: f"clip {text}" if text else None))
+    return parts
+
+
+def _add_what_differs(parts: dict[int, list[str]], own: pd.DataFrame) -> None:
+    """Adds what differs between several series of one codec."""
     if own["preset"].nunique() > 1:
         _add(parts, own["preset"].map(lambda v: None if _missing(v) else f"preset {v}" if v else "no preset"))
     for key in _differing_settings(own):
@@ -319,11 +337,6 @@ def _distinctions(own: pd.DataFrame, frames_differ: bool) -> dict[int, list[str]
         _add(parts, own["device"])
     if (own.groupby("device")["precision"].nunique() > 1).any():
         _add(parts, own["precision"])
-    _add(parts, own["origin"].map(lambda text: f"from {text}" if text else None))
-    if frames_differ:
-        _add(parts, own["frames"])
-    _add(parts, own["clip"].map(lambda text: f"clip {text}" if text else None))
-    return parts
 
 
 def _add(parts: dict[int, list[str]], texts: "pd.Series[Any]") -> None:

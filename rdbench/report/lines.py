@@ -98,36 +98,42 @@ def _extent(common: set[str], known: set[str]) -> str:
 
 
 def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
-    """The panel with a line for each series of the rows; a series that has none is named in a note."""
-    for label, part in rows.groupby("label", sort=False):
-        line, note = _line(str(label), part)
-        if line is not None:
-            panel.lines.append(line)
-        if note:
-            panel.notes.append(note)
-    return panel
+    """The panel with a line for each series of the rows; a series that has none is named in a note.
 
-
-def _line(label: str, rows: pd.DataFrame) -> tuple[Line | None, str]:
-    """The line of one series over all sequences of the rows, and a note on what it lacks.
-
-    It is over the seeds that all sequences have and the rate points that all of these curves have.
+    A line is over all sequences of its rows, the seeds that all of these have, and the rate points that all of these
+    curves have. All series are averaged in one pass, since a group costs pandas more than the sums in it.
     """
-    source = str(rows["source"].iloc[0]) if curves.published(rows).any() else ""
+    if rows.empty:
+        return panel
     rows = rows.assign(point=_points(rows))
-    sequences = rows["sequence"].nunique()
-    sites = rows.groupby("seed")["sequence"].nunique()
-    seeds = sorted(sites.index[sites == sequences])
-    kept = rows[rows["seed"].isin(seeds)]
-    whole = kept.groupby("point")["quality"].transform("size") == sequences * len(seeds)
-    if not whole.any():
-        return None, f"{label} is not shown: no rate point has all of its {_of(sequences, rows['seed'].nunique())}."
-    means = kept[whole].groupby(["seed", "point"])[["x", "quality"]].mean()
-    points = means.groupby("point").agg(
+    sequences = rows.groupby("label")["sequence"].transform("nunique")
+    kept = rows[rows.groupby(["label", "seed"])["sequence"].transform("nunique") == sequences]
+    seeds = kept.groupby("label")["seed"].nunique()
+    wanted = sequences[kept.index] * kept["label"].map(seeds)
+    whole = kept.groupby(["label", "point"])["quality"].transform("size") == wanted
+    means = kept[whole].groupby(["label", "seed", "point"])[["x", "quality"]].mean()
+    points = means.groupby(["label", "point"]).agg(
         x=("x", "mean"), mean=("quality", "mean"), low=("quality", "min"), high=("quality", "max")
     )
-    note = _lacking(label, kept[~whole], sorted(set(rows["seed"]) - set(seeds)))
-    return Line(label, points.sort_values("x").reset_index(drop=True), len(seeds), source), note
+    lines = {label: own.sort_values("x").reset_index(drop=True) for label, own in points.groupby("label")}
+    lacking = set(rows["label"][~rows.index.isin(kept.index[whole])])
+    sources = dict(reversed(list(zip(rows["label"], rows.get("source", rows["label"]), strict=True))))
+    published = set(rows["label"][curves.published(rows)])
+    for label in rows["label"].unique():
+        own = rows[rows["label"] == label] if label in lacking else rows[:0]
+        if label not in lines:
+            panel.notes.append(
+                f"{label} is not shown: no rate point has all of its "
+                f"{_of(own['sequence'].nunique(), own['seed'].nunique())}."
+            )
+            continue
+        source = str(sources[label]) if label in published else ""
+        panel.lines.append(Line(str(label), lines[label], int(seeds[label]), source))
+        if label in lacking:
+            mine = kept[kept["label"] == label]
+            note = _lacking(str(label), mine[~whole[mine.index]], sorted(set(own["seed"]) - set(mine["seed"])))
+            panel.notes.extend([note] if note else [])
+    return panel
 
 
 def pareto(lines: Sequence[Line]) -> pd.DataFrame:

@@ -158,16 +158,16 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 def find_records(folder: Path) -> list[Path]:
     """The records below a folder, sorted; links to folders are not followed, folders without permission left out."""
-    found: list[Path] = []
+    found: list[str] = []
     waiting = [str(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.name == RECORD and (not entry.is_symlink() or os.path.exists(entry.path)):
-                    found.append(Path(entry.path))
+                    found.append(entry.path)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-    return sorted(found)
+    return [Path(text) for text in sorted(found, key=lambda text: text.split(os.sep))]  # in the order of paths
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rdbench.errors import UsageError
-from rdbench.measure.bdrate import METHODS, MIN_OVERLAP, bd_quality, bd_rate, compare_curves
+from rdbench.measure.bdrate import METHODS, MIN_OVERLAP, bd_quality, bd_rate, compare_curves, compare_pairs
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 
@@ -332,3 +332,16 @@ def test_leaving_out_one_point_needs_what_remains_to_be_comparable(curves: Curve
 def test_needs_no_torch() -> None:
     code = "import sys, rdbench.measure.bdrate, rdbench.report.tables; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_many_pairs_at_once_give_what_each_gives_alone() -> None:
+    noise = np.random.default_rng(5)
+    curves = []
+    for points in (2, 3, 4, 6, 6, 9):
+        rate = np.cumsum(noise.uniform(0.2, 2.0, points))
+        curves.append((rate.tolist(), (30 + 4 * np.log2(rate) + noise.normal(0, 0.4, points)).tolist()))
+    curves += [([1.0, 2.0], [30.0]), ([1.0, 2.0, 4.0], [90.0, 92.0, 93.0])]  # no curve, and one apart from the others
+    pairs = [(a, b) for a in range(len(curves)) for b in range(len(curves)) if a != b]
+    found = compare_pairs(curves, pairs)
+    assert found == [compare_curves(*curves[a], *curves[b]) for a, b in pairs]
+    assert 0 < sum(result.comparable for result in found) < len(pairs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import Akima1DInterpolator, PchipInterpolator
 
-from rdbench.measure.interpolation import Array, akima_slopes, integrals, pchip_slopes
+from rdbench.measure.interpolation import Array, akima_slopes, integrals, pchip_slopes, values_at
 
 SLOPES = {"pchip": pchip_slopes, "akima": akima_slopes}
 SCIPY = {"pchip": PchipInterpolator, "akima": Akima1DInterpolator}
@@ -45,3 +45,10 @@ def test_a_straight_line_through_many_points_has_its_area(method: str) -> None:
     x = np.array([0.0, 1.0, 1.5, 4.0])
     area = integrals(x, 2 * x + 1, SLOPES[method](x, 2 * x + 1), np.array(0.5), np.array(3.5))
     assert area == pytest.approx(3.5**2 + 3.5 - 0.5**2 - 0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("points", [2, 3, 10])
+def test_values_between_and_at_the_points_are_scipys(points: int) -> None:
+    x, y, low, high = (array[0] for array in curves(points, 1, 12))
+    places = np.r_[x, low, high]
+    np.testing.assert_allclose(values_at(x, y, pchip_slopes(x, y), places), PchipInterpolator(x, y)(places), rtol=1e-13)

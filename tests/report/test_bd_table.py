@@ -12,7 +12,7 @@ from report.synthetic import old as curve
 from rdbench.errors import RdbenchError, UsageError
 from rdbench.measure.bdrate import compare_curves
 from rdbench.measure.statistics import bootstrap_interval
-from rdbench.report.bd_table import bd_table
+from rdbench.report.bd_table import bd_table, bd_tables
 from rdbench.report.published import AVERAGE, load_published
 from rdbench.report.tables import only
 
@@ -284,3 +284,9 @@ def test_published_means_over_six_common_sequences() -> None:
         for method in ("pchip", "akima", "cubic"):
             assert row[method] == pytest.approx(fmean(result.rate[method] or 0.0 for result in each.values()))
         assert "Mean without HoneyBee" in row["notes"]
+
+
+def test_both_tables_in_one_pass_are_the_two_tables(three: pd.DataFrame) -> None:
+    means, each = bd_tables(three, "x265")
+    pd.testing.assert_frame_equal(means, bd_table(three, "x265"))
+    pd.testing.assert_frame_equal(each, bd_table(three, "x265", per_sequence=True))

@@ -135,15 +135,14 @@ def links(ids: Sequence[Any], found: Mapping[str, Path], page: Path) -> list[str
     start = page.resolve().parent
     # Many records stand in one folder, and resolving a path asks the disk for each of its parts.
     parents: dict[str, str] = {}
-    links: list[str | None] = []
-    for folder in (found.get(str(name)) for name in ids):
-        if folder is None:
-            links.append(None)
-            continue
+
+    def relative(folder: Path) -> str:
         above, own = os.path.split(folder)
+        if not own or own == os.pardir or os.path.islink(folder):
+            return os.path.relpath(folder.resolve(), start)
         if above not in parents:
-            parents[above] = os.path.realpath(above)
-        whole = os.path.join(parents[above], own)
-        whole = os.path.realpath(whole) if os.path.islink(whole) else whole
-        links.append(quote(os.path.relpath(whole, start).replace(os.sep, "/")) + "/")
-    return links
+            parents[above] = os.path.relpath(os.path.realpath(above), start)
+        return own if parents[above] == os.curdir else os.path.join(parents[above], own)
+
+    folders = (found.get(str(name)) for name in ids)
+    return [None if folder is None else quote(relative(folder).replace(os.sep, "/")) + "/" for folder in folders]

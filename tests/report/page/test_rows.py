@@ -55,3 +55,12 @@ def test_a_link_is_relative_to_the_page_and_escaped(tmp_path: Path) -> None:
     assert rows.links(["x", "y"], {"x": folder}, tmp_path / "pages" / "r.html") == [
         "../results/javascript%3A%22a%20b%22/", None,
     ]  # fmt: skip
+
+
+def test_links_are_to_the_real_folders(tmp_path: Path) -> None:
+    (tmp_path / "real" / "a").mkdir(parents=True)
+    (tmp_path / "seen").symlink_to(tmp_path / "real")
+    (tmp_path / "one").symlink_to(tmp_path / "real" / "a")
+    folders = {"x": tmp_path / "seen" / "a", "y": tmp_path / "one", "z": tmp_path / "real" / "b"}
+    assert rows.links(["x", "y", "z"], folders, tmp_path / "r.html") == ["real/a/", "real/a/", "real/b/"]
+    assert rows.links(["x"], folders, tmp_path / "real" / "r.html") == ["a/"]
