@@ -129,7 +129,7 @@ def plan(
 for _command in (
     cli_reports.bdrate, cli_reports.results, cli_reports.plot, cli_reports.report, cli_reports.show, cli_reports.check,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command()(cli_reports.without_collection(_command))
 
 
 @app.command(name="codecs")
