@@ -41,7 +41,8 @@ def run_sweep(python: str, codec: str, points: int) -> Run:
         how = ["--preset", "tiny", "--threads", "1", "--out", out]
         command = [python, "-m", "rdbench.cli", "run", *what, *how]
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        # elsewhere than in a checkout, which Python would import instead of what is installed
+        subprocess.run(command, check=True, capture_output=True, cwd=out)
         wall = time.perf_counter() - start
         records = [json.loads(path.read_text()) for path in Path(out).rglob("record.json")]
     assert len(records) == points
