@@ -66,9 +66,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     """The rate points in the order in which they start, each with its GPU; nothing really runs."""
     found: list[tuple[str, str | None]] = []
 
-    def run_job(
-        job: Job, out: Path, progress: object, stop: object, gpu: str | None, start: object
-    ) -> SimpleNamespace:
+    def run_job(job: Job, out: Path, progress: object, stop: object, gpu: str | None, start: object) -> SimpleNamespace:
         found.append((job.point, gpu))
         time.sleep(0.05)
         return SimpleNamespace(status="ok")
