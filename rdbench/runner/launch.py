@@ -1,6 +1,7 @@
 """How a stage of a job gets its process: a fresh interpreter behind a guard, here; `workers.py` forks one instead."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -61,3 +62,17 @@ def start_command(command: Sequence[str], surroundings: Surroundings) -> Process
 def start_fresh_worker(call: WorkerCall, surroundings: Surroundings) -> Process:
     """Starts a worker in an interpreter of its own, which imports what it needs."""
     return start_command([sys.executable, "-m", "rdbench.runner.worker", *call.arguments], surroundings)
+
+
+def end_process(process: Process, seconds: float) -> None:
+    """Ends the process and everything it started: by SIGTERM, and by SIGKILL where it is still there after a time."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+        except (ProcessLookupError, PermissionError):
+            break
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -17,7 +16,7 @@ from ..registry import find_card
 from .files import LOG, WORK
 from .interrupt import Stopped as Stopped
 from .interrupt import requested
-from .launch import Process, StartWorker, Surroundings, WorkerCall, start_command, start_fresh_worker
+from .launch import Process, StartWorker, Surroundings, WorkerCall, end_process, start_command, start_fresh_worker
 from .locks import descriptors
 from .sweep import Job
 
@@ -121,16 +120,7 @@ class _RunningStage:
 
     def end(self) -> None:
         """Ends the process and everything it started."""
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, sign)
-            except (ProcessLookupError, PermissionError):
-                break
-            try:
-                self._process.wait(timeout=END_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        self._process.wait()
+        end_process(self._process, END_SECONDS)
         self._reader.join(timeout=10)
         if self._process.stdin is not None:
             self._process.stdin.close()

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import RdbenchError
-from .launch import Process as Process
-from .launch import StartWorker, Surroundings, WorkerCall, start_fresh_worker
+from .launch import Process, StartWorker, Surroundings, WorkerCall, start_fresh_worker
 
 _KILLED = -9
 

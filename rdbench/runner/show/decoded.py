@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,7 +20,7 @@ from ...video.pipe import PipedVideo
 from ..decoder import PICK
 from ..decoder_process import decoder_options, hidden_from, sealed_decoder
 from ..files import BITSTREAM, LOG
-from ..launch import Process, Surroundings, start_command
+from ..launch import Process, Surroundings, end_process, start_command
 from ..sweep import Job
 from ..verify.findings import finding_of
 from ..verify.rebuild import Places, find_clip, find_tool, rebuild_job
@@ -89,7 +87,7 @@ def _decoder(
 
         def expire() -> None:
             late.set()
-            _end(process)
+            end_process(process, END_SECONDS)
 
         timer = threading.Timer(seconds, expire) if seconds is not None else None
         try:
@@ -103,19 +101,7 @@ def _decoder(
         finally:
             if timer is not None:
                 timer.cancel()
-            _end(process)
-
-
-def _end(process: Process) -> None:
-    """Ends the decoder and all that it started."""
-    with suppress(OSError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            end_process(process, END_SECONDS)
 
 
 def _piped(stream: IO[bytes], expected: VideoFormat) -> Video:
