@@ -31,7 +31,7 @@ from .inr.embedding_based import (
 )
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.layers.blocks import UpBlock
-from .inr.networks.layers.convnext import ChannelNorm, init_truncated_normal
+from .inr.networks.layers.convnext import ChannelNorm
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Geometry, Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
@@ -146,6 +146,7 @@ class PlainBlock(nn.Module):
 def encoder_stages(before: int, after: int, strides: Sequence[int]) -> nn.Sequential:
     """Convolutions of kernel = stride, each normalized and followed by a block, then a pointwise convolution.
 
+    All begin with torch's initial weights, as in the released code; HNeRV's encoder begins with smaller ones.
     `[B, before, s h, s w]` -> `[B, after, h, w]` for the product s of the strides.
     """
     layers: list[nn.Module] = []
@@ -153,9 +154,7 @@ def encoder_stages(before: int, after: int, strides: Sequence[int]) -> nn.Sequen
         down = nn.Conv2d(before, EMBEDDING_WIDTH, stride, stride)
         layers += [down, ChannelNorm(EMBEDDING_WIDTH), PlainBlock(EMBEDDING_WIDTH)]
         before = EMBEDDING_WIDTH
-    network = nn.Sequential(*layers, nn.Conv2d(before, after, 1))
-    network.apply(init_truncated_normal)
-    return network
+    return nn.Sequential(*layers, nn.Conv2d(before, after, 1))
 
 
 def difference_strides(strides: Sequence[int], fuse: int) -> list[int]:
@@ -209,6 +208,7 @@ class DNeRVCodec(EmbeddingCodec):
 
     name = "dnerv"
     reference = "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation, CVPR 2023"
+    revision = 4
     Settings = DNeRVSettings
     config = DNeRVConfig
     presets = MappingProxyType(

@@ -120,3 +120,15 @@ def test_a_fusion_beyond_the_last_stage_is_refused() -> None:
     config = DNeRVConfig(2, 4, (2, 2), 6, 6, fuse=3)
     with pytest.raises(BitstreamError):
         DNeRVCodec.rebuild(ClipHeader(16, 8, 2, 25, 1), config.numbers())
+
+
+def test_the_encoders_begin_as_the_released_ones_with_the_initial_weights_of_torch() -> None:
+    torch.manual_seed(0)
+    encoder = DifferenceEncoder(DNeRV(DNeRVConfig(2, 4, (2, 2, 2, 2), 6, 6), 2))
+    wide = [layer for layer in encoder.modules() if isinstance(layer, torch.nn.Conv2d) and layer.weight.numel() > 4_000]
+    assert len(wide) >= 8
+    for layer in wide:  # uniform within 1 / sqrt(fan-in), whose deviation is that bound over sqrt(3)
+        bound = layer.weight[0].numel() ** -0.5
+        assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.05)
+        assert layer.bias is not None
+        assert 0 < float(layer.bias.detach().abs().max()) <= bound
