@@ -87,9 +87,13 @@ class CNeRVSettings(InrSettings):
     epochs: int = Field(1200, ge=1)
     """Epochs before the rate is part of the loss (T-NeRV's number)."""
     lr: float = Field(5e-4, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     batch: int = Field(1, ge=1)
+    """Frames per training step."""
     loss: Literal["l1_ssim", "l2"] = "l1_ssim"
+    """The training loss; of two terms the first has the weight 0.7, the second 0.3."""
     frequencies: int = Field(80, ge=1, le=200)
+    """Frequencies of the positional encoding."""
 
 
 class CNeRVCodec(InrCodec):

@@ -198,9 +198,9 @@ def load(path: Path) -> type[DeclaredCodec]:
 def _field(declaration: Declaration, name: str) -> tuple[Any, Any]:
     setting = declaration.settings[name]
     if setting.path:
-        return str | None, Field(setting.default, exclude=True)
+        return str | None, Field(setting.default, exclude=True, description=setting.help or None)
     kind: Any = Literal[setting.choices] if setting.choices else type(setting.default)
-    return kind, Field(setting.default)
+    return kind, Field(setting.default, description=setting.help or None)
 
 
 KVAZAAR = load(SHIPPED / "kvazaar.toml")

@@ -198,7 +198,9 @@ class DNeRVSettings(EmbeddingSettings):
     """The recipe of the released code, and HNeRV's compression."""
 
     lr: float = Field(5e-4, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     batch: int = Field(1, ge=1)
+    """Frames per training step."""
     difference: int = Field(DIFFERENCE_CHANNELS, ge=0, le=16)
     """Channels of a difference embedding; 0 for a network without differences and fusion."""
 

@@ -113,6 +113,7 @@ class ENeRVSettings(IndexSettings):
     """The recipe of the official repository, and NeRV's compression."""
 
     epochs: int = Field(300, ge=1)
+    """Epochs of training, before the other stages."""
 
 
 class ENeRVCodec(IndexCodec):

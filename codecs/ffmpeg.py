@@ -47,6 +47,7 @@ class FfmpegSettings(Settings):
     """Settings of all encoders."""
 
     rate_control: Literal["crf", "qp"] = "crf"
+    """What a rate point sets: a constant rate factor (crf) or a constant quantizer (qp)."""
     keyint: int | None = Field(None, ge=1)
     """Longest distance between intra frames; None: the encoder's default."""
     pix_fmt: str | None = None
@@ -61,18 +62,24 @@ class X264Settings(FfmpegSettings):
     """x264's settings; with `bframes` None the preset decides the number."""
 
     preset: Speed = "veryslow"
+    """Speed of the encoder: a slower one needs fewer bits."""
     tune: Literal[
         "psnr", "ssim", "film", "animation", "grain", "stillimage", "fastdecode", "zerolatency", "none"
     ] = "psnr"  # fmt: skip
+    """What the encoder's decisions favor; psnr is what is measured here."""
     bframes: int | None = Field(None, ge=0, le=16)
+    """Most B-frames in a row; None: what the preset says."""
 
 
 class X265Settings(FfmpegSettings):
     """x265's settings; `bframes=0` is T-NeRV's variant."""
 
     preset: Speed = "veryslow"
+    """Speed of the encoder: a slower one needs fewer bits."""
     tune: Literal["psnr", "ssim", "grain", "animation", "fastdecode", "zerolatency", "none"] = "psnr"
+    """What the encoder's decisions favor; psnr is what is measured here."""
     bframes: int | None = Field(None, ge=0, le=16)
+    """Most B-frames in a row; None: what the preset says."""
 
 
 class SvtAv1Settings(FfmpegSettings):
@@ -81,22 +88,27 @@ class SvtAv1Settings(FfmpegSettings):
     preset: int = Field(4, ge=-1, le=13)
     """Speed; 4 is the slowest that is practical at 1080p (our choice)."""
     tune: Literal["vq", "psnr", "ssim"] = "psnr"
+    """What the encoder's decisions favor; psnr is what is measured here."""
 
 
 class LibaomSettings(FfmpegSettings):
     """libaom's settings."""
 
     rate_control: Literal["crf"] = "crf"
+    """What a rate point sets: a constant rate factor (crf) or a constant quantizer (qp)."""
     preset: int = Field(4, ge=0, le=8)
     """Value of `cpu-used` in `good` mode; 4 is our choice."""
     tune: Literal["psnr", "ssim"] = "psnr"
+    """What the encoder's decisions favor; psnr is what is measured here."""
 
 
 class VvencSettings(FfmpegSettings):
     """VVenC's settings."""
 
     rate_control: Literal["qp"] = "qp"
+    """What a rate point sets: a constant rate factor (crf) or a constant quantizer (qp)."""
     preset: Literal["faster", "fast", "medium", "slow", "slower"] = "medium"
+    """Speed of the encoder: a slower one needs fewer bits."""
     qpa: bool = False
     """Perceptual optimization, which lowers PSNR."""
 

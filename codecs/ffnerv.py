@@ -150,10 +150,15 @@ class FFNeRVSettings(InrSettings):
     """The recipe of the paper's compression (section 4.2); without quantization it trains for 300 epochs."""
 
     epochs: int = Field(600, ge=1)
+    """Epochs of training, before the other stages."""
     lr: float = Field(5e-4, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     batch: int = Field(1, ge=1)
+    """Frames per training step."""
     loss: Literal["l1_ssim", "l1_ms_ssim", "l2"] = "l1_ssim"
+    """The training loss; of two terms the first has the weight 0.7, the second 0.3."""
     bits: int = Field(8, ge=2, le=MOST_BITS)
+    """Bits of a quantized weight before entropy coding."""
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"
     """Entropy coder; the paper uses Huffman coding."""
     blocks: Literal["compact", "conv"] = "compact"

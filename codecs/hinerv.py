@@ -149,11 +149,13 @@ class HiNeRVSettings(EndToEndSettings):
     """The recipe of the paper's compression models (section 4.1)."""
 
     epochs: int = Field(300, ge=1)
+    """Epochs of training, before the other stages."""
     prune_epochs: int = Field(60, ge=0)
     """Epochs of fine-tuning after pruning."""
     quantize_epochs: int = Field(30, ge=0)
     """Epochs of quantization-aware training."""
     lr: float = Field(2e-3, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     batch: int = Field(1, ge=1)
     """Frames per training step; with `patches`, as many patches, sampled from all frames, as these frames hold."""
     patches: bool = True

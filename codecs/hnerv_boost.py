@@ -140,12 +140,17 @@ class HNeRVBoostSettings(InrSettings):
     """The recipe (section 4.1 and code); fine-tuning is the stage that minimizes the entropy."""
 
     epochs: int = Field(300, ge=1)
+    """Epochs of training, before the other stages."""
     finetune_epochs: int = Field(100, ge=0)
+    """Epochs in which the entropy is part of the loss."""
     lr: float = Field(3e-3, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     finetune_lr: float = Field(1 / 6, gt=0)
     """Learning rate of fine-tuning, as a share of `lr`."""
     batch: int = Field(1, ge=1)
+    """Frames per training step."""
     loss: Literal["boost", "l2", "l1_ms_ssim"] = "boost"
+    """The training loss; `boost` is the paper's."""
     rate: float = Field(0.05, gt=0)
     """Weight of the rate (lambda): of the bits of the whole clip divided by the pixels of one frame."""
     target_bits: float = Field(4.0, gt=0)

@@ -3,7 +3,7 @@
 An entry point may also name a codec's class; with a card, `rdbench codecs` need not import the class.
 """
 
-from rdbench.card import CodecCard
+from rdbench.card import CodecCard, Paper
 
 from .inr.bitstream import signature
 from .programs import reference_programs
@@ -88,87 +88,118 @@ DCVC_FM = shipped_card("dcvc-fm", "rdbench.codecs.declared:DCVC_FM")
 COOL_CHIC = shipped_card("cool-chic", "rdbench.codecs.declared:COOL_CHIC")
 
 
-def inr_card(name: str, summary: str, reference: str, load: str) -> CodecCard:
+SIZES = "model sizes in the bitstream, as 100K or 1.5M; the dataset suggests them"
+WITH_LAMBDA = f"{SIZES}; with a lambda as 100K-lambda0.5"
+
+
+def inr_card(name: str, summary: str, paper: Paper, load: str, rate_points: str = SIZES) -> CodecCard:
     """The card of a codec whose bitstream is a network."""
-    sizes = "model sizes in the bitstream, as 100K or 1.5M; the dataset suggests them"
-    return CodecCard(name, "INR", summary, reference, sizes, f"rdbench.codecs.{load}", (signature(name),))
+    source = f"rdbench.codecs.{load}"
+    return CodecCard(name, "INR", summary, str(paper), rate_points, source, (signature(name),), paper=paper)
 
 
 NERV = inr_card(
     "nerv",
     "One network renders the whole frame from its index",
-    "Chen et al., NeRV: Neural Representations for Videos, NeurIPS 2021",
+    Paper("Chen et al.", "NeRV: Neural Representations for Videos", "NeurIPS", 2021, "2110.13903"),
     "nerv:NeRVCodec",
 )
 ENERV = inr_card(
     "enerv",
     "Separate embeddings of time and space, fused by two small transformers; every stage conditioned on time",
-    "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022",
+    Paper("Li et al.", "E-NeRV: Expedite Neural Video Representation", "ECCV", 2022, "2207.08132"),
     "enerv:ENeRVCodec",
 )
 PSNERV = inr_card(
     "psnerv",
     "A network renders patches from their position and time; a style code modulates every stage",
-    "Bai et al., PS-NeRV: Patch-wise Stylized Neural Representations for Videos, ICIP 2023",
+    Paper("Bai et al.", "PS-NeRV: Patch-wise Stylized Neural Representations for Videos", "ICIP", 2023, "2208.03742"),
     "psnerv:PSNeRVCodec",
 )
 NERVPP = inr_card(
     "nervpp",
     "NeRV with separable residual blocks and bilinear skips; nervpp[star] is NeRV*++",
-    "Ghorbel et al., NeRV++: An Enhanced Implicit Neural Video Representation, arXiv 2402.18305",
+    Paper("Ghorbel et al.", "NeRV++: An Enhanced Implicit Neural Video Representation", "", 2024, "2402.18305"),
     "nervpp:NeRVppCodec",
 )
 HNERV = inr_card(
     "hnerv",
     "A tiny transmitted embedding of each frame, computed by an encoder network; a decoder renders the frame from it",
-    "Chen et al., HNeRV: A Hybrid Neural Representation for Videos, CVPR 2023",
+    Paper("Chen et al.", "HNeRV: A Hybrid Neural Representation for Videos", "CVPR", 2023, "2304.02633"),
     "hnerv:HNeRVCodec",
 )
 FFNERV = inr_card(
     "ffnerv",
     "Features from temporal grids; neighboring frames are warped by optical flow and blended in",
-    "Lee et al., FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos, ACM Multimedia 2023",
+    Paper(
+        "Lee et al.",
+        "FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos",
+        "ACM Multimedia",
+        2023,
+        "2212.12294",
+    ),
     "ffnerv:FFNeRVCodec",
 )
 HNERV_BOOST = inr_card(
     "hnerv-boost",
     "HNeRV conditioned on time in every stage, with sines; trained to minimize the entropy of what is transmitted",
-    "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024",
+    Paper(
+        "Zhang et al.",
+        "Boosting Neural Representations for Videos with a Conditional Decoder",
+        "CVPR",
+        2024,
+        "2402.18152",
+    ),
     "hnerv_boost:HNeRVBoostCodec",
 )
 DNERV = inr_card(
     "dnerv",
     "HNeRV with a second embedding of each frame, from its differences to its neighbors, fused in the decoder",
-    "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation for Videos, CVPR 2023",
+    Paper(
+        "Zhao et al.",
+        "DNeRV: Modeling Inherent Dynamics via Difference Neural Representation for Videos",
+        "CVPR",
+        2023,
+        "2304.06544",
+    ),
     "dnerv:DNeRVCodec",
 )
 HINERV = inr_card(
     "hinerv",
     "Learned grids with local encodings, upsampled by ConvNeXt blocks; trained on patches",
-    "Kwan et al., HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation, NeurIPS 2023",
+    Paper(
+        "Kwan et al.",
+        "HiNeRV: Video Compression with Hierarchical Encoding-based Neural Representation",
+        "NeurIPS",
+        2023,
+        "2306.09818",
+    ),
     "hinerv:HiNeRVCodec",
 )
 CNERV = inr_card(
     "cnerv",
     "Convolutions on encoded maps of time and position; the rate of the weights is part of the loss",
-    "Gomes et al., Video Compression With Entropy-Constrained Neural Representations, CVPR 2023",
+    Paper("Gomes et al.", "Video Compression With Entropy-Constrained Neural Representations", "CVPR", 2023),
     "cnerv:CNeRVCodec",
+    WITH_LAMBDA,
 )
 TNERV = inr_card(
     "tnerv",
     "Frame embeddings, temporal grids, optical flow, the rate in the loss; patented, this one is for research",
-    "Saethre et al., Combining Frame and GOP Embeddings for Neural Video Representation, CVPR 2024",
+    Paper("Saethre et al.", "Combining Frame and GOP Embeddings for Neural Video Representation", "CVPR", 2024),
     "tnerv:TNeRVCodec",
+    WITH_LAMBDA,
 )
 TENERV = inr_card(
     "tenerv",
     "Temporal grids fused over neighboring frames; groups of pictures by content with own grids and depthwise kernels",
-    "Zhu et al., Video Compression with Hierarchical Temporal Neural Representation, arXiv 2601.17743",
+    Paper("Zhu et al.", "Video Compression with Hierarchical Temporal Neural Representation", "", 2026, "2601.17743"),
     "tenerv:TeNeRVCodec",
 )
 NVRC = inr_card(
     "nvrc",
     "HiNeRV's stages after large feature grids; network, quantizers and entropy models trained end to end",
-    "Kwan et al., NVRC: Neural Video Representation Compression, NeurIPS 2024",
+    Paper("Kwan et al.", "NVRC: Neural Video Representation Compression", "NeurIPS", 2024, "2409.07414"),
     "nvrc:NVRCCodec",
+    WITH_LAMBDA,
 )

@@ -88,10 +88,13 @@ class NeRVppSettings(IndexSettings):
     """The paper's recipe (section 4); beta1 of Adam is 0.5 as in its code, where the text has 0.9."""
 
     epochs: int = Field(300, ge=1)
+    """Epochs of training, before the other stages."""
     finetune_epochs: int = Field(100, ge=0)
+    """Epochs of fine-tuning after pruning."""
     finetune_lr: float = Field(0.5, gt=0)
     prune: float = Field(0.2, ge=0, lt=1)
     frequencies: int = Field(40, ge=1, le=200)
+    """Frequencies of the positional encoding."""
     star: bool = False
     """Whether the network is NeRV*++."""
 

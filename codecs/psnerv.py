@@ -79,6 +79,7 @@ class PSNeRVSettings(IndexSettings):
     """NeRV's recipe and compression (inferred), and the number of patches."""
 
     epochs: int = Field(300, ge=1)
+    """Epochs of training, before the other stages."""
     patches: int = Field(2, ge=1, le=8)
     """Rows and columns of patches in a frame."""
 

@@ -298,6 +298,7 @@ class TeNeRVSettings(EndToEndSettings):
     quantize_epochs: int = Field(30, ge=0)
     """Epochs of quantization-aware training."""
     lr: float = Field(2e-3, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     batch: int = Field(1, ge=1)
     """Frames per training step; with `patches`, as many patches as these frames hold."""
     patches: bool = False

@@ -218,8 +218,11 @@ class TNeRVSettings(InrSettings):
     finetune_epochs: int = Field(600, ge=1)
     """Epochs of fine-tuning for each lambda."""
     lr: float = Field(5e-4, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     batch: int = Field(1, ge=1)
+    """Frames per training step."""
     frequencies: int = Field(80, ge=1, le=200)
+    """Frequencies of the positional encoding."""
     no_grids: bool = False
     """E1: embeddings without grids."""
     no_embeddings: bool = False

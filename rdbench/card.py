@@ -1,5 +1,6 @@
 """The description of a codec, for lists: it needs neither the codec's class nor numpy or pydantic."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,6 +15,24 @@ class Host:
 
     ffmpeg: str | None = None
     programs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The publication of a codec."""
+
+    authors: str
+    """As `Chen et al.`"""
+    title: str
+    venue: str
+    """Conference or journal without the year; empty for a preprint."""
+    year: int
+    arxiv: str = ""
+    """The number of the preprint, as `2110.13903`; empty where there is none, or none is known to us."""
+
+    def __str__(self) -> str:
+        """One line, as references are given in records and lists."""
+        return f"{self.authors}, {self.title}, {f'{self.venue} {self.year}' if self.venue else f'arXiv {self.arxiv}'}"
 
 
 @dataclass(frozen=True)
@@ -33,3 +52,13 @@ class CodecCard:
     """`Codec.missing`, without loading the codec."""
     found: Callable[[Host], str] = lambda host: ""
     """Version and path of programs that rdbench does not install, for `rdbench codecs`."""
+    paper: Paper | None = None
+    """The paper in parts; None where `reference` is all that is known, as for a standard."""
+
+    @property
+    def year(self) -> int | None:
+        """The year of the paper, else the last one in the reference; None where there is none."""
+        if self.paper is not None:
+            return self.paper.year
+        years = re.findall(r"\b(?:19|20)\d\d\b", self.reference)
+        return int(years[-1]) if years else None

@@ -1,13 +1,16 @@
 """The command line: parse, call, print."""
 
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import cli_reports
 from .cli_options import (
+    CodecName,
     Codecs,
     ConditionsName,
     DataRoot,
@@ -24,6 +27,8 @@ from .cli_options import (
     Set,
     SweepFile,
     Threads,
+    complete_codecs,
+    complete_datasets,
 )  # fmt: skip
 from .errors import RdbenchError, UsageError
 from .runner import defaults, interrupt
@@ -31,15 +36,43 @@ from .runner import defaults, interrupt
 if TYPE_CHECKING:
     from .runner.options import SweepOptions
 
+
+class NamedGroup(TyperGroup):
+    """A group of commands in which any other word is the name that its command `show` gets: `rdbench datasets uvg`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names, or `show`."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
 app = typer.Typer(
     name="rdbench",
     help="At the same quality, how many bits, and how long? Neural and conventional video codecs, measured alike.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-datasets_app = typer.Typer(help="The datasets: list them, or fetch one.", invoke_without_command=True)
+datasets_app = typer.Typer(
+    cls=NamedGroup, help="The datasets: list them, print all of one (NAME), or fetch some.",
+    invoke_without_command=True, subcommand_metavar="[NAME | fetch NAME]",
+)  # fmt: skip
 app.add_typer(datasets_app, name="datasets")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"rdbench {version('rdbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """At the same quality, how many bits, and how long? Neural and conventional video codecs, measured alike."""
 
 
 def main() -> None:
@@ -85,10 +118,18 @@ def run(
     anchor: Annotated[
         str | None, typer.Option("--anchor", help="The codec of --codecs to compare with at the end.")
     ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save-sweep", help="Also write these options as a TOML file for rdbench run.")
+    ] = None,
+    then: Annotated[
+        str | None,
+        typer.Option(help="A shell command for the end; it gets RDBENCH_OUT, _MEASURED, _FAILED, _STATUS, _SECONDS."),
+    ] = None,
 ) -> None:  # fmt: skip
     """Encode, decode and measure: codecs x sequences x rate points."""
     from .runner.options import SweepOptions
     from .runner.session import run_session
+    from .runner.sweep_file import save_sweep
 
     given = SweepOptions(
         codecs=codecs, dataset=dataset, frames=frames, rate_points=rate_points, preset=preset,
@@ -98,8 +139,10 @@ def run(
         gpu_memory=gpu_memory, slurm=tuple(slurm) if slurm else None, anchor=anchor,
     )  # fmt: skip
     options = _with_file(given, sweep)
+    if save is not None:
+        save_sweep(save, options, shlex.join(["rdbench", *sys.argv[1:]]))
     try:
-        raise typer.Exit(run_session(options))
+        raise typer.Exit(run_session(options, then))
     except KeyboardInterrupt:
         print("Stopped; what is done is kept, and the same command continues.", file=sys.stderr)
         raise typer.Exit(interrupt.exit_status()) from None
@@ -133,42 +176,49 @@ for _command in (
 
 
 @app.command(name="codecs")
-def list_codecs(ffmpeg: Ffmpeg = None) -> None:
-    """List the codecs: what each is, its rate points, and whether it can run here."""
+def list_codecs(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A codec, or a TOML file that declares one.", autocompletion=complete_codecs),
+    ] = None,
+    ffmpeg: Ffmpeg = None,
+) -> None:
+    """List the codecs and whether each can run here, or print all of one: paper, options, presets, rate points."""
     from .card import Host
-    from .registry import check_class, find_card, find_codecs, plugin_errors
 
-    codecs, host = find_codecs(), Host(ffmpeg=ffmpeg)
-    for name in codecs:
-        try:
-            with plugin_errors(name):
-                card = find_card(name, codecs)
-                reason = card.missing(host)
-                details = card.found(host) if reason is None else ""
-                if reason is None:
-                    check_class(name, codecs)
-        except RdbenchError as error:
-            print(f"{name:<8} not usable: {error}")
-            continue
-        print(f"{name:<8} {card.kind}: {card.summary} ({card.reference}). Rate points: {card.rate_points}.")
-        print(f"{'':<8} {'cannot run here: ' + reason if reason else 'ready' + (details and ': ' + details)}")
+    if name is None:
+        from .runner.codec_table import codec_table
+
+        print("\n".join(codec_table(Host(ffmpeg=ffmpeg))))
+        return
+    from .runner.codec_page import codec_page
+
+    print("\n".join(codec_page(name, Host(ffmpeg=ffmpeg))))
 
 
 @datasets_app.callback()
 def list_datasets(context: typer.Context, data_root: DataRoot = None) -> None:
-    """List the datasets, and whether their files are here."""
+    """List the datasets, and whether their files are here; with a NAME, print all of one."""
     if context.invoked_subcommand is not None:
         return
-    from .clips.dataset import status
-    from .clips.manifest import find_datasets
+    from .clips.describe import dataset_table
 
-    for name in find_datasets():
-        print(f"{name:<10} {status(name, Path(data_root) if data_root else None)}")
+    print("\n".join(dataset_table(Path(data_root) if data_root else None)))
+    print("\nrdbench datasets NAME prints all of one, and how to get it.")
+
+
+@datasets_app.command(hidden=True)
+def show(context: typer.Context, name: str, data_root: DataRoot = None) -> None:
+    """Print all of one dataset: license, how to get it, variants, sequences, and where they are here."""
+    from .clips.describe import describe_dataset
+
+    root = data_root or (context.parent.params.get("data_root") if context.parent else None)
+    print("\n".join(describe_dataset(name, Path(root) if root else None)))
 
 
 @datasets_app.command()
-def fetch(name: str, data_root: DataRoot = None) -> None:
-    """Download, check and unpack a dataset."""
+def fetch(name: Annotated[str, typer.Argument(autocompletion=complete_datasets)], data_root: DataRoot = None) -> None:
+    """Download, check and unpack datasets: uvg, uvg:Jockey,Beauty or uvg:Jockey,bunny1080."""
     from .runner.session import fetch_dataset
 
     fetch_dataset(name, Path(data_root) if data_root else None)
@@ -176,7 +226,7 @@ def fetch(name: str, data_root: DataRoot = None) -> None:
 
 @app.command()
 def encode(
-    codec: str, clip: str,
+    codec: CodecName, clip: str,
     output: Annotated[Path, typer.Option("-o", "--output")],
     rate_point: Annotated[str | None, typer.Option("--rate-point", help="Its label; default: the middle one.")] = None,
     preset: Preset = None, frames: FrameCount = None, seed: Seed = defaults.SEED,
@@ -271,6 +321,16 @@ def verify(
     except KeyboardInterrupt:
         print("Stopped; the rows above are those of the records that were checked.", file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+@app.command()
+def guide(
+    name: Annotated[str | None, typer.Argument(help="paper, ci, review, codec, record or traps.")] = None,
+) -> None:
+    """Print a guide, or list them: a paper's comparison, CI, reviewing, a codec, the records, traps."""
+    from .guide import print_guide
+
+    print_guide(name)
 
 
 @app.command()

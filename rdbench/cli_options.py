@@ -1,14 +1,38 @@
-"""The options that several commands of the command line have."""
+"""The options that several commands of the command line have, and what a shell completes in them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+def complete_codecs(incomplete: str) -> list[str]:
+    """The names of codecs that may end a list of them: `nerv,x2` -> `nerv,x264`, `nerv,x265`."""
+    from .registry import find_codecs
+
+    return _completed(incomplete, find_codecs())
+
+
+def complete_datasets(incomplete: str) -> list[str]:
+    """The names of datasets that may end a list of them."""
+    from .clips.manifest import find_datasets
+
+    return _completed(incomplete, find_datasets())
+
+
+def _completed(incomplete: str, names: Iterable[str]) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+
 Ffmpeg = Annotated[str | None, typer.Option("--ffmpeg", help="Path of an ffmpeg to use instead of the bundled one.")]
 DataRoot = Annotated[str | None, typer.Option("--data-root", help="Folder of the datasets (or set RDBENCH_DATA).")]
 Format = Annotated[str, typer.Option("--format", help="table, csv, json, markdown or latex.")]
-Folders = Annotated[list[Path], typer.Argument(help="Folders of records, or CSV files of published curves.")]
+Folders = Annotated[
+    list[Path],
+    typer.Argument(help="Folders of records, CSV files of published curves, or `published`."),
+]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Only this dataset.")]
 Force = Annotated[bool, typer.Option("--force-conditions", help="Compare across test conditions; a note marks it.")]
 Chosen = Annotated[
@@ -23,8 +47,18 @@ NewLabels = Annotated[
 Sort = Annotated[str | None, typer.Option("--sort", help="A column to sort by; -COLUMN: the greatest first.")]
 PerSequence = Annotated[bool, typer.Option("--per-sequence", help="A row or a panel for each sequence.")]
 SweepFile = Annotated[Path | None, typer.Argument(metavar="[SWEEP.toml]", help="A TOML file with the same options.")]
-Codecs = Annotated[str | None, typer.Option("--codecs", help="nerv,x265[preset=medium], ...")]
-DatasetSpec = Annotated[str | None, typer.Option("--dataset", help="uvg, uvg:Jockey, bunny@320x180, a file, a folder.")]
+CodecName = Annotated[str, typer.Argument(help="nerv, hinerv[epochs=300], x265, ...", autocompletion=complete_codecs)]
+Codecs = Annotated[
+    str | None, typer.Option("--codecs", help="nerv,x265[preset=medium], ...", autocompletion=complete_codecs)
+]
+DatasetSpec = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        autocompletion=complete_datasets,
+        help="uvg, uvg:Jockey,Beauty, bunny@320x180, a file, a folder; several with commas.",
+    ),
+]
 FrameCount = Annotated[int | None, typer.Option("--frames", help="Only the first N frames.")]
 RatePoints = Annotated[str | None, typer.Option("--rate-points", help="How many, or labels: 4 or crf27,crf32.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="paper, quick or tiny.")]

@@ -189,22 +189,38 @@ def show(
 def check(
     folders: Folders,
     baseline: Annotated[Path, typer.Option("--baseline", help="The kept baseline, a JSON file.")],
-    max_bd_rate: Annotated[float, typer.Option("--max-bd-rate", help="Percent.")] = 2.0,
-    max_psnr_drop: Annotated[float, typer.Option("--max-psnr-drop", help="dB.")] = 0.1,
-    max_time_ratio: Annotated[float, typer.Option("--max-time-ratio")] = 2.0,
-    update: Annotated[bool, typer.Option("--update", help="Write a new baseline instead.")] = False,
+    only: Annotated[str | None, typer.Option("--only", help="Only these codecs, of records and baseline.")] = None,
+    ignore_missing: Annotated[
+        bool, typer.Option("--ignore-missing", help="Pass where the records lack points of the baseline.")
+    ] = False,
+    max_bd_rate: Annotated[float, typer.Option("--max-bd-rate", help="Percent; a codec may have its own.")] = 2.0,
+    max_psnr_drop: Annotated[float, typer.Option("--max-psnr-drop", help="dB at one rate point; likewise.")] = 0.1,
+    max_time_ratio: Annotated[
+        float, typer.Option("--max-time-ratio", help="New to old time of a curve, beyond the noise; likewise.")
+    ] = 2.0,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the records as the new baseline instead; its limits stay.")
+    ] = False,
 ) -> None:
-    """Compare results with a kept baseline; exit status 1 on a regression."""
+    """Compare results with a kept baseline; exit status 1 on a regression.
+
+    The baseline may have limits of its own for a codec: "limits": {"x265": {"exact": true}, "nerv": {"bd_rate": 1.0,
+    "psnr_drop": 0.2, "time_ratio": 3.0}}. Times are judged by the median over all samples of a curve, three at least,
+    beyond their own spread, and only on the processor and with the threads of the baseline.
+    """
+    from .report import baseline as baselines
     from .report import regression
     from .report.results import load
 
     frame = load(folders)
     if update:
-        limits = regression.kept_limits(baseline)
-        regression.save_baseline(baseline, regression.make_baseline(frame, limits))
+        baselines.save_baseline(baseline, baselines.updated(frame, baseline, only))
         print(f"Wrote {baseline}")
         return
-    report = regression.check(frame, regression.read_baseline(baseline), max_bd_rate, max_psnr_drop, max_time_ratio)
+    kept = baselines.read_baseline(baseline)
+    if only is not None:
+        frame, kept = baselines.restricted(frame, kept, only)
+    report = regression.check(frame, kept, max_bd_rate, max_psnr_drop, max_time_ratio, ignore_missing)
     print("\n".join(report.lines()))
     raise typer.Exit(0 if report.ok else 1)
 

@@ -69,7 +69,7 @@ class Timing:
     """Frames of the clip that a piece processes."""
     flops: float | None = None
     """Floating-point operations of the network in a piece, two for each multiply-accumulate; None where unknown."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of most of these operations."""
 
 
@@ -102,7 +102,8 @@ class Workspace:
 
     `folder` is scratch space that survives a restart; `shared`, where given, is a folder that all rate points of a
     codec on a clip have in common; `progress(done, total, text)` reports the share of the work that is done;
-    `report` takes what the codec wants in the record (`command`, `parameters`, `kmacs_per_pixel`, `render_fps`).
+    `report` takes what the codec wants in the record (`command`, `execution`, `parameters`, `kmacs_per_pixel`,
+    `render_fps`).
     """
 
     folder: Path
@@ -206,6 +207,13 @@ class Codec(ABC):
 
     def estimate_seconds(self, clip: Clip, point: RatePoint, device: str) -> float | None:
         """An approximate encode time for `rdbench plan`; None where unknown."""
+        return None
+
+    def encode_macs(self, clip: Clip, point: RatePoint) -> float | None:
+        """Multiply-accumulates of the network in the whole encoding, all passes of a training; None where unknown.
+
+        With them, `rdbench plan` estimates times from rates that `rdbench bench` measured, and on GPUs.
+        """
         return None
 
     def expected_gpu_memory_mb(self, clip: Clip, point: RatePoint) -> float | None:

@@ -113,32 +113,40 @@ def _file_reader(name: str) -> EntryPoint | None:
     return next((point for point in entry_points(group=FILES) if name.endswith(f".{point.name}")), None)
 
 
-def find_codecs() -> dict[str, EntryPoint]:
-    """Every installed codec's entry point by name; two packages with one name are refused."""
-    found: dict[str, EntryPoint] = {}
+Installed = Mapping[str, tuple[EntryPoint, ...]]
+"""The entry points of each name: more than one where several packages install a codec of that name."""
+
+
+def find_codecs() -> Installed:
+    """Every installed codec by name; only the use of a name that two packages install is refused."""
+    found: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=GROUP):
-        if point.name in found and found[point.name].value != point.value:
-            raise RdbenchError(
-                f"Two packages install a codec named {point.name!r} ({found[point.name].value} and {point.value}); "
-                "uninstall one."
-            )
-        found[point.name] = point
-    return dict(sorted(found.items()))
+        found.setdefault(point.name, {}).setdefault(point.value, point)
+    return {name: tuple(points.values()) for name, points in sorted(found.items())}
 
 
-def _load_entry(name: str, codecs: Mapping[str, EntryPoint]) -> Any:
+def _single(name: str, codecs: Installed) -> EntryPoint:
+    """The entry point of this name. Raises UsageError where there is none, RdbenchError where there are several."""
+    if name not in codecs:
+        raise UsageError(f"There is no codec {name!r}{did_you_mean(name, codecs)}")
+    if len(codecs[name]) > 1:
+        packages = " and ".join(f"{p.dist.name if p.dist else 'a package'} ({p.value})" for p in codecs[name])
+        raise RdbenchError(f"Two packages install a codec named {name!r}: {packages}; uninstall one of them.")
+    return codecs[name][0]
+
+
+def _load_entry(name: str, codecs: Installed) -> Any:
     if reader := _file_reader(name):
         if Path(name).stem in codecs:
             raise UsageError(f"{name} has the name of an installed codec; rename the file.")
         with plugin_errors(name):
             return reader.load()(Path(name))
-    if name not in codecs:
-        raise UsageError(f"There is no codec {name!r}{did_you_mean(name, codecs)}")
+    point = _single(name, codecs)
     with plugin_errors(name):
-        return codecs[name].load()
+        return point.load()
 
 
-def find_card(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> CodecCard:
+def find_card(name: str, codecs: Installed | None = None) -> CodecCard:
     """The card of a codec, without its heavy imports; `codecs` saves looking for the installed ones again.
 
     Raises UsageError for an unknown name, RdbenchError for a codec that cannot be described.
@@ -158,7 +166,7 @@ def _card_of(name: str, cls: "type[Codec]") -> CodecCard:
     )
 
 
-def check_class(name: str, codecs: Mapping[str, EntryPoint] | None = None) -> None:
+def check_class(name: str, codecs: Installed | None = None) -> None:
     """Makes a codec with its default settings and asks for its rate points, where that needs no heavy imports.
 
     Of the codecs of rdbench itself that have a card, only the module is looked for; those of other packages are loaded.
@@ -205,7 +213,7 @@ def load_codec(name: str) -> "type[Codec]":
 
 def codec_source(name: str) -> str:
     """What `load_class` takes for this codec: `module:object` of its entry point, or the file that declares it."""
-    return name if _file_reader(name) else find_codecs()[name].value
+    return name if _file_reader(name) else _single(name, find_codecs()).value
 
 
 def load_class(source: str) -> "type[Codec]":

@@ -25,6 +25,7 @@ import torch
 from rdbench.codec import Clip, Codec, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.networks.network import render
+from rdbench.codecs.inr.pieces.codec import PieceCodec
 from rdbench.registry import create, find_card, load_codec, parse_specs
 from rdbench.video import Frames, VideoFormat
 from rdbench.video.conditions import find_conditions
@@ -38,7 +39,10 @@ INR = (
 )  # fmt: skip
 """Every compression scheme, and every way in which it writes a bitstream."""
 CONVENTIONAL = ("x264", "x265", "svtav1", "libaom", "vvenc")
-SHORT = {"epochs": "6", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "frequencies": "8"}
+SHORT = {
+    "epochs": "6", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "frequencies": "8",
+    "noise_steps": "120", "rounding_steps": "5", "mask_steps": "5",
+}  # fmt: skip
 SIZES = {"INR": (16, 12, 2), "conventional": (64, 48, 3)}
 """Width, height and frames of the clip."""
 SEEDS = 100
@@ -51,7 +55,7 @@ Matrix products of other processors differ by less, so the hash of the frames is
 
 @dataclass(frozen=True)
 class Golden:
-    """What is kept of a stream beside it; `weights` is empty for a conventional codec."""
+    """What is kept of a stream beside it; `weights` is empty for a codec that is not one network."""
 
     version: str
     weights: str
@@ -75,7 +79,7 @@ def codec_of(name: str) -> Codec:
 def version_of(name: str) -> str:
     """Name and revision of an INR codec; the class of a conventional codec, whose decoding never changes."""
     codec = codec_of(name)
-    return f"{codec.name}-{codec.revision}" if isinstance(codec, InrCodec) else type(codec).__name__
+    return f"{codec.name}-{codec.revision}" if isinstance(codec, InrCodec | PieceCodec) else type(codec).__name__
 
 
 def clip_of(kind: str) -> MemoryVideo:
@@ -128,11 +132,17 @@ def read_index() -> dict[str, Golden]:
 def clearance(name: str, path: Path) -> float:
     """The least distance of a rendered sample from a rounding edge; 1 for a conventional codec, whose are integers."""
     cls = load_codec(parse_specs(name)[0].name)
+    if issubclass(cls, PieceCodec):
+        return min(_clearance(shown) for _, shown in cls.open(path, Workspace(path.parent)).rendered())
     if not issubclass(cls, InrCodec):
         return 1.0
     network, frames = cls.read_network(path), SIZES["INR"][2]
     with torch.inference_mode():
         shown = render(network, torch.arange(frames), network.frame_grid, *SIZES["INR"][1::-1])
+    return _clearance(shown)
+
+
+def _clearance(shown: torch.Tensor) -> float:
     values = (shown.double() * 255).clamp(0, 255)
     return float(((values - 0.5) - (values - 0.5).round()).abs().min())
 

@@ -1,8 +1,11 @@
 """The command line answers at once, and imports nothing heavy to do so."""
 
+import importlib.metadata
+import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import Cli
@@ -43,15 +46,16 @@ def test_listing_answers_in_a_third_of_a_second(verb: str) -> None:
 
 def test_codecs_lists_ours_and_theirs(cli: Cli) -> None:
     listed = cli("codecs").stdout
+    assert max(map(len, listed.splitlines())) <= 80
     for name in ("nerv", "x264", "x265", "svtav1", "libaom", "vvenc", "toy"):
         assert f"\n{name} " in "\n" + listed
-    assert "Keeps every frame as it is." in listed
+    assert "\ntoy          conventional       ready: toy-1\n" in listed
 
 
 def test_codecs_names_what_is_missing(cli: Cli) -> None:
     listed = cli("codecs", "--ffmpeg", "no-such-ffmpeg")
     assert listed.returncode == 0
-    assert "cannot run here" in listed.stdout
+    assert "missing: " in listed.stdout
 
 
 def test_datasets_are_listed(cli: Cli) -> None:
@@ -79,3 +83,24 @@ def test_names_that_no_file_can_have_are_named_in_one_sentence(cli: Cli, argumen
     assert done.stderr.startswith("rdbench: ")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_that_of_the_package(cli: Cli) -> None:
+    assert cli("--version").stdout == f"rdbench {importlib.metadata.version('rdbench')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("rdbench run --codecs nerv,x2", ["nerv,x264", "nerv,x265"]), ("rdbench codecs hnerv-", ["hnerv-boost"]),
+        ("rdbench plan --dataset uv", ["uvg"]), ("rdbench encode to", ["toy"]), ("rdbench ver", ["verify"]),
+    ],
+)  # fmt: skip
+def test_a_shell_completes_commands_codecs_and_datasets(toy_site: Path, words: str, found: list[str]) -> None:
+    completing = {
+        "_RDBENCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1),
+        "PYTHONPATH": str(toy_site),
+    }  # fmt: skip
+    program = Path(sys.executable).with_name("rdbench")  # what is completed depends on the name of the program
+    done = subprocess.run([program], env=os.environ | completing, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == found

@@ -18,10 +18,10 @@ FOLDERS = {"rdbench.codecs": ROOT / "codecs", "rdbench": ROOT / "rdbench"}
 """Packages by their name, the inner one first: `codecs/` is installed as `rdbench.codecs`."""
 
 HARNESS = (
-    {"cli"},
+    {"cli", "conformance"},
     {"cli_reports"},
     {"cli_options"},
-    {"runner"},
+    {"runner", "guide"},
     {"registry", "report", "source_code"},
     {"codec", "clips", "measure"},
     {"video"},
@@ -31,12 +31,14 @@ HARNESS = (
 
 INR = (
     {""},  # the package itself, which hands on what the author of a codec needs
-    {"index_based", "embedding_based"},
+    {"c3", "nirvana"},
+    {"index_based", "embedding_based", "pieces"},
     {"codec"},
+    {"prepared"},
     {"training"},
-    {"compression", "rendering"},
+    {"compression", "rendering", "clip_header"},
     {"networks", "entropy"},
-    {"recipes", "bitstream"},
+    {"recipes", "bitstream", "switches"},
 )
 """The rooms of `codecs/inr/`, the highest first."""
 

@@ -74,6 +74,11 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     sys.modules.pop("brokencodec", None)
 
 
+def flat(text: str) -> str:
+    """The text without its line breaks and columns."""
+    return " ".join(text.split())
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Runs the command line in this process; returns its status."""
     monkeypatch.setattr("sys.argv", ["rdbench", *words])
@@ -99,12 +104,12 @@ def test_a_broken_codec_is_listed_with_its_reason(
 ) -> None:
     broken(place, raised)
     assert run(monkeypatch, "codecs") == 0
-    lines = capsys.readouterr().out.splitlines()
-    (line,) = [line for line in lines if line.startswith("mine ")]
-    assert "not usable" in line
-    assert "my reason" in line
-    assert raised.partition("(")[0] in line
-    assert any(line.startswith("x264 ") for line in lines)
+    text = flat(capsys.readouterr().out)
+    row = text[text.index(" mine ") : text.index(" nerv ")]
+    assert "not usable" in row
+    assert "my reason" in row
+    assert raised.partition("(")[0] in row
+    assert " x264 " in text
 
 
 @pytest.mark.parametrize("place", [*sorted(set(PLACES) - set(UNUSED_BY_SWEEPS)), "estimate"])
@@ -127,7 +132,7 @@ def test_a_card_of_a_module_that_is_gone_is_listed_as_unusable(
 ) -> None:
     broken("module")
     assert run(monkeypatch, "codecs") == 0
-    assert "mine     not usable: The codec 'mine' is not usable: it raised ImportError" in capsys.readouterr().out
+    assert "mine unknown The codec 'mine' is not usable: it raised ImportError" in flat(capsys.readouterr().out)
 
 
 def test_a_card_of_a_module_that_raises_is_listed_as_unusable(
@@ -135,7 +140,7 @@ def test_a_card_of_a_module_that_raises_is_listed_as_unusable(
 ) -> None:
     broken("heavy")
     assert run(monkeypatch, "codecs") == 0
-    assert "it raised KeyError ('my reason')" in capsys.readouterr().out
+    assert "it raised KeyError ('my reason')" in flat(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -176,3 +181,43 @@ def test_a_long_reason_of_several_lines_becomes_short_and_one() -> None:
 def test_an_error_that_is_a_sentence_already_is_kept() -> None:
     with pytest.raises(UsageError, match=r"^Mine\.$"), plugin_errors("mine"):
         raise UsageError("Mine.")
+
+
+@pytest.fixture
+def twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two packages that install a codec `twin`, and one of them another codec."""
+    for package, names in (("one_twin", ("twin", "single")), ("other_twin", ("twin",))):
+        site = tmp_path / package
+        info = site / f"{package}-1.dist-info"
+        info.mkdir(parents=True)
+        code = "from rdbench.codecs.ffmpeg import X264Codec\nclass Mine(X264Codec):\n    'A twin.'\n"
+        (site / f"{package}.py").write_text(code)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        points = "".join(f"{name} = {package}:Mine\n" for name in names)
+        (info / "entry_points.txt").write_text(f"[rdbench.codecs]\n{points}")
+        monkeypatch.syspath_prepend(site)
+
+
+@pytest.mark.usefixtures("twins")
+def test_two_packages_with_a_codec_of_one_name_stop_only_its_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (find_card("single").summary, find_card("x265").name) == ("A twin.", "x265")
+    with pytest.raises(RdbenchError, match=r"named 'twin': (one|other)_twin .* and (one|other)_twin .*; uninstall one"):
+        load_codec("twin")
+    assert sniff(b"\x00\x00\x00\x01\x67") == "x264"
+    assert run(monkeypatch, "codecs") == 0
+    text = flat(capsys.readouterr().out)
+    for expected in ("one_twin (one_twin:Mine)", "other_twin (other_twin:Mine)", " single conventional ready"):
+        assert expected in text
+
+
+def test_a_checkout_in_the_working_folder_is_not_imported(small_clip: Path, tmp_path: Path) -> None:
+    """Neither by the command line nor by the processes that encode, decode and measure."""
+    folder = tmp_path / "checkout"
+    (folder / "rdbench").mkdir(parents=True)
+    (folder / "rdbench" / "__init__.py").write_text("raise SystemExit('another rdbench')\n")
+    words = ["run", "--codecs", "x264", "--dataset", str(small_clip), "--rate-points", "crf32", "--out", "out"]
+    command = [sys.executable, "-P", "-m", "rdbench.cli", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, "another rdbench" in done.stdout + done.stderr) == (0, False), done.stdout

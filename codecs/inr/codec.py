@@ -5,26 +5,23 @@ import re
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from fractions import Fraction
+from dataclasses import astuple, fields
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.utils._device  # imported by the first `with torch.device(...)`, which must not be inside a clock
-from torch import Tensor
 
 from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, SettingsBase, Source, Timing, Workspace
 from rdbench.errors import BitstreamError, UsageError
-from rdbench.video import Video, VideoFormat
+from rdbench.video import Video
 
 from .bitstream import pack_integers, read_stream, section_bytes, signature, unpack_integers, write_stream
+from .clip_header import ClipHeader as ClipHeader  # the files of codecs import it from here
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder
 from .networks.network import (
-    MOST_FRAMES,
     Network,
     NetworkConfig,
     build_without_memory,
@@ -33,11 +30,14 @@ from .networks.network import (
     to_device,
 )
 from .networks.sizing import solve_width
+from .prepared import Prepared, stacked
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
+from .switches import describe_switches, set_switches
+from .training.execution import Log
 from .training.memory import expected_memory_mb
 from .training.objectives import objective_for, scheme_class, scheme_number
-from .training.precision import Choice, resolve
+from .training.precision import resolve
 from .training.rate_distortion import (
     PAPER,
     InrSettings,
@@ -48,11 +48,7 @@ from .training.rate_distortion import (
     split_label,
 )
 from .training.timing import time_stages
-from .training.trainer import Trainer
 
-LARGEST_SIDE = 1 << 15
-LARGEST_FRAME = 1 << 26
-"""Pixels of the largest frame."""
 MOST_PARAMETERS = 1 << 28
 MOST_PADDING = 8
 """Largest ratio of rendered to visible pixels; `choose_geometry` stays far below."""
@@ -62,42 +58,6 @@ LOSS_MACS = 2000
 """Cost of SSIM for each pixel of a step, forward and backward (measured once)."""
 SMALLEST_SIZE = 2_000
 """Smallest model size (our choice): smaller networks render nothing recognizable."""
-
-
-@dataclass(frozen=True)
-class ClipHeader:
-    """The clip in an INR bitstream, as integers."""
-
-    width: int
-    height: int
-    frames: int
-    rate_up: int
-    rate_down: int
-
-    @classmethod
-    def of(cls, clip: Clip) -> Self:
-        """The header of a clip."""
-        fmt = clip.format
-        return cls(fmt.width, fmt.height, clip.frames, fmt.frame_rate.numerator, fmt.frame_rate.denominator)
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of a frame."""
-        return self.width * self.height
-
-    @property
-    def format(self) -> VideoFormat:
-        """8-bit RGB, full range."""
-        rate = Fraction(self.rate_up, self.rate_down)
-        return VideoFormat(self.width, self.height, "rgb", 8, rate, full_range=True)
-
-    def check(self) -> Self:
-        """The header itself. Raises BitstreamError where no clip can have it."""
-        sizes = (self.width, self.height, self.frames, self.rate_up, self.rate_down)
-        too_large = max(self.width, self.height) > LARGEST_SIDE or self.width * self.height > LARGEST_FRAME
-        if min(sizes) < 1 or too_large or self.frames > MOST_FRAMES:
-            raise BitstreamError("The bitstream's header describes no possible clip; encode it again.")
-        return self
 
 
 class InrCodec(Codec):
@@ -229,15 +189,14 @@ class InrCodec(Codec):
         return [self.rate_point(lambda_label(size_label(size), weight), clip) for size, weight in pairs]
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
-        """Any size, as `100K` or `1.5M`; where the rate is part of the loss, `100K-lambda0.5`. Raises UsageError."""
+        """Any size, as `100K` or `1.5M`; with the rate in the loss, `100K-lambda0.5` too. Raises UsageError."""
         objective = self.objective
         if objective is None:
             return RatePoint(size_label(self._size(label)), {"size": self._size(label)})
         text, given = split_label(label)
         size = self._size(text)
-        weight = objective.lambda_for(size, clip) if given is None else given
-        if weight is None:
-            raise UsageError(f"{label!r} is no rate point of {self.name}; write size and lambda, as 100K-lambda0.5.")
+        loss = self._recipe_at_unit_lambda(objective)[-1].loss
+        weight = objective.lambda_for(size, clip, loss) if given is None else given
         return RatePoint(lambda_label(size_label(size), given), {"size": size, "lambda": weight})
 
     def _size(self, label: str) -> int:
@@ -251,11 +210,15 @@ class InrCodec(Codec):
         """The multiply-accumulates of all steps, three passes each, at MACS_PER_SECOND; None on a GPU."""
         if device.startswith("cuda"):
             return None
+        pixels = clip.frames * clip.format.width * clip.format.height * sum(s.epochs for s in self.stages(point))
+        return (self.encode_macs(clip, point) + LOSS_MACS * pixels) / MACS_PER_SECOND
+
+    def encode_macs(self, clip: Clip, point: RatePoint) -> float:
+        """The multiply-accumulates of all steps, three passes each."""
         header = ClipHeader.of(clip)
         with torch.device("meta"):
             network = self.build(self._solved(header, int(point.settings["size"])), header)
-        frames = clip.frames * sum(stage.epochs for stage in self.stages(point))
-        return frames * (3 * count_macs(network) + LOSS_MACS * header.pixels) / MACS_PER_SECOND
+        return 3.0 * count_macs(network) * clip.frames * sum(stage.epochs for stage in self.stages(point))
 
     def expected_gpu_memory_mb(self, clip: Clip, point: RatePoint) -> float | None:
         """The activations of a step, the weights with all that belongs to them, and the frames."""
@@ -269,9 +232,10 @@ class InrCodec(Codec):
         """The size, where the stages before the rate are trained once for all lambdas."""
         return pretraining_key(self.stages(point), point) if self.objective is not None else None
 
-    def prepare(self, source: Source, point: RatePoint, workspace: Workspace) -> "Prepared":
+    def prepare(self, source: Source, point: RatePoint, workspace: Workspace) -> Prepared:
         """The frames and the untrained network on the device."""
-        frames = _stacked(source.rgb).to(workspace.device)
+        set_switches()
+        frames = stacked(source.rgb).to(workspace.device)
         fmt = source.rgb.format
         rate = fmt.frame_rate
         clip = ClipHeader(fmt.width, fmt.height, len(frames), rate.numerator, rate.denominator).check()
@@ -284,7 +248,7 @@ class InrCodec(Codec):
         encoder = self.encoder(network, clip)
         if encoder is not None:
             to_device(encoder, workspace.device)
-        return Prepared(frames, clip, network, config, macs, encoder, self.settings.precision)
+        return Prepared(frames, clip, network, config, macs, encoder, self.settings.precision, self.settings.compile)
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """Trains a network of the rate point's size and writes it."""
@@ -304,10 +268,11 @@ class InrCodec(Codec):
             synchronize(ready.frames.device)
         # the seconds of the checkpoint replace those spent waiting for it
         workspace.stopwatch.borrow("fit", trainer.inherited - waited if trainer.inherited else 0.0)
+        _report_execution(workspace, trainer.log)
         with workspace.stopwatch.part("compress"):
             self._write(ready, scheme, bitstream)
 
-    def _write(self, ready: "Prepared", scheme: Scheme, bitstream: Path) -> None:
+    def _write(self, ready: Prepared, scheme: Scheme, bitstream: Path) -> None:
         clip, chosen = ready.clip, scheme.numbers()
         header = [*astuple(clip), scheme_number(self.objective), len(chosen), *chosen]
         config = pack_integers([*header, *ready.network.final_config(ready.config).numbers()])
@@ -329,6 +294,7 @@ class InrCodec(Codec):
     @classmethod
     def decode(cls, bitstream: Path, workspace: Workspace) -> Video:
         """Rebuilds the network from the file; the video renders it. Raises BitstreamError."""
+        set_switches()
         with workspace.stopwatch.part("entropy_decode"):
             clip, network = cls._read(bitstream)
         workspace.report["parameters"] = count_parameters(network)
@@ -366,36 +332,15 @@ class InrCodec(Codec):
         return section_bytes(bitstream, cls.name)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Frames, network and encoder before the first training step."""
-
-    frames: Tensor
-    """`[N, 3, H, W]`, 8 bit, on the device."""
-    clip: ClipHeader
-    network: Network
-    config: NetworkConfig
-    macs: int
-    """Multiply-accumulates of one frame."""
-    encoder: Encoder | None
-    precision: Choice
-
-    def trainer(self, scheme: Scheme, workspace: Workspace, stages: Sequence[Stage]) -> Trainer:
-        """The trainer of these stages."""
-        return Trainer(self.network, scheme, self.frames, workspace, stages, self.encoder, self.precision)
-
-
-def _stacked(video: Video) -> Tensor:
-    """All frames `[N, 3, H, W]`, 8 bit."""
-    fmt = video.format
-    if video.frames is None:
-        return torch.cat([torch.from_numpy(np.stack(batch.planes, axis=1)) for batch in video.batches()])
-    frames = torch.empty(video.frames, 3, fmt.height, fmt.width, dtype=torch.uint8)
-    done = 0
-    for batch in video.batches():
-        frames[done : done + len(batch)] = torch.from_numpy(np.stack(batch.planes, axis=1))
-        done += len(batch)
-    return frames[:done]
+def _report_execution(workspace: Workspace, log: Log) -> None:
+    """Makes compiling a part of its own beside `fit`, and reports how the steps were executed."""
+    if log.seconds:
+        seconds = workspace.stopwatch.seconds
+        seconds["fit"] -= log.seconds
+        seconds["compile"] = seconds.get("compile", 0.0) + log.seconds
+    switches = describe_switches() if workspace.device.startswith("cuda") else ""
+    if text := "; ".join(filter(None, (switches, log.text()))):
+        workspace.report["execution"] = text
 
 
 def _two_digits(size: int) -> int:

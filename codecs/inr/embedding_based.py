@@ -94,15 +94,21 @@ class EmbeddingSettings(InrSettings):
     """The recipe (HNeRV, section 4.1) and the compression; the paper gives no epochs of fine-tuning (our choice)."""
 
     epochs: int = Field(300, ge=1)
+    """Epochs of training, before the other stages."""
     finetune_epochs: int = Field(50, ge=0)
+    """Epochs of fine-tuning after pruning."""
     lr: float = Field(1e-3, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     finetune_lr: float = Field(0.5, gt=0)
     """Learning rate of fine-tuning, as a share of `lr` (our choice)."""
     batch: int = Field(2, ge=1)
+    """Frames per training step."""
     loss: Literal["l2", "l1", "l1_ssim", "l1_ms_ssim"] = "l2"
+    """The training loss; of two terms the first has the weight 0.7, the second 0.3."""
     prune: float = Field(0.1, ge=0, lt=1)
     """Share of the weights that is pruned."""
     bits: int = Field(8, ge=2, le=MOST_BITS)
+    """Bits of a quantized weight before entropy coding."""
     embedding_bits: int = Field(8, ge=2, le=MOST_BITS)
     """Bits of a value of the embeddings: 8 in HNeRV's paper, 6 in the command of its repository."""
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"

@@ -22,15 +22,21 @@ class IndexSettings(InrSettings):
     """The recipe (NeRV, section 4.1) and the compression; the defaults are those of NeRV's table 2."""
 
     epochs: int = Field(1200, ge=1)
+    """Epochs of training, before the other stages."""
     finetune_epochs: int = Field(50, ge=0)
+    """Epochs of fine-tuning after pruning."""
     lr: float = Field(5e-4, gt=0)
+    """Learning rate of the training, which a schedule changes over its epochs."""
     finetune_lr: float = Field(1.0, gt=0)
     """Learning rate of fine-tuning, as a share of `lr`."""
     batch: int = Field(1, ge=1)
+    """Frames per training step."""
     loss: LossName = "l1_ssim"
+    """The training loss; of two terms the first has the weight 0.7, the second 0.3."""
     prune: float = Field(0.4, ge=0, lt=1)
     """Share of the weights that is pruned."""
     bits: int = Field(8, ge=2, le=MOST_BITS)
+    """Bits of a quantized weight before entropy coding."""
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"
     """Entropy coder; NeRV's paper uses Huffman coding."""
     frequencies: int = Field(80, ge=1, le=200)

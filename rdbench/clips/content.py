@@ -41,9 +41,10 @@ def known_facts(sequence: Sequence, frames: int | None = None, ffmpeg: str | Non
     if listed is None or total is None or Path(sequence.path).exists():
         format = sequence.transformed(sequence.open_source(ffmpeg, frames)).format
         return ClipFacts(format, count_frames(sequence, frames, ffmpeg), known_sha256(sequence, frames, ffmpeg))
-    if frames is not None and frames > total:
-        raise too_few(sequence.name, frames, total)
-    return ClipFacts(sequence.transformed(listed).format, frames or total, None)
+    wanted, available = sequence.wanted(frames) or total, sequence.known_count(ffmpeg) or total
+    if wanted > available:
+        raise too_few(sequence.name, wanted, available)
+    return ClipFacts(sequence.transformed(listed).format, wanted, None)
 
 
 def content_sha256(sequence: Sequence, frames: int | None = None, ffmpeg: str | None = None) -> str:
@@ -65,7 +66,7 @@ def count_frames(sequence: Sequence, frames: int | None = None, ffmpeg: str | No
 
     Raises UsageError for fewer frames than `frames`, DatasetError and MediaError for a wrong file.
     """
-    source = sequence.open_source(ffmpeg, frames)
+    source, frames = sequence.open_source(ffmpeg, frames), sequence.wanted(frames)
     known = source.frames or sequence.known_count(ffmpeg)
     if frames is not None and (known is not None or known_sha256(sequence, frames, ffmpeg) is not None):
         return frames  # `open_source` compared it with the known number
@@ -83,7 +84,7 @@ def count_frames(sequence: Sequence, frames: int | None = None, ffmpeg: str | No
 def _content_key(sequence: Sequence, frames: int | None, ffmpeg: str | None) -> str:
     if _is_its_file(sequence, frames, ffmpeg):
         return cache_key("file", Path(sequence.path))
-    names = ("name", "dataset", "variant", "sizes", "remedy")
+    names = ("name", "dataset", "variant", "sizes", "remedy", *(("span",) if sequence.span is None else ()))
     facts = {key: value for key, value in sequence.to_dict().items() if key not in names}
     cut = None if sequence.is_whole(ffmpeg, frames) else frames
     return cache_key(json.dumps([facts, cut, decoder_name(ffmpeg)], sort_keys=True), Path(sequence.path))
@@ -100,9 +101,9 @@ def _is_its_file(sequence: Sequence, frames: int | None, ffmpeg: str | None) -> 
 def _hash(sequence: Sequence, frames: int | None, ffmpeg: str | None) -> str:
     """Reads the frames in use once, for their hash, and for the hash and the number of all frames of a whole clip."""
     frames_key, count_key = (sequence.fact_key(what, ffmpeg) for what in ("frames", "count"))
-    source = _Tally(sequence.open_source(ffmpeg, frames))
+    source, frames = _Tally(sequence.open_source(ffmpeg, frames)), sequence.wanted(frames)
     digest = sha256_of(sequence.transformed(source))
-    if frames is None or source.count < frames:
+    if sequence.span is None and (frames is None or source.count < frames):
         write_cached(count_key, str(source.count))
     if frames is not None and source.count < frames:
         raise too_few(sequence.name, frames, source.count)

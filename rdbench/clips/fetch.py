@@ -1,25 +1,36 @@
 """`rdbench datasets fetch`: download, resume, check and unpack the files of a dataset."""
 
 import http.client
-import lzma
 import shutil
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from email.message import Message
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from hashlib import sha256
+from pathlib import Path
 
 from filelock import FileLock
 
 from ..errors import DatasetError, UsageError, did_you_mean
 from . import dataset
+from .archives import unpack
 from .dataset import Sequence
-from .manifest import Entry, Manifest, find_datasets, load_manifest, places_of
+from .manifest import (
+    LARGEST_UNPACKED,
+    Entry,
+    Manifest,
+    address_leaf,
+    archive_places,
+    find_datasets,
+    is_archive,
+    load_manifest,
+    places_of,
+)
+from .selection import split_specs
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the name of the file, the bytes received so far, and the total bytes (None where unknown)."""
@@ -44,22 +55,27 @@ class _Transient(Exception):
 
 @dataclass(frozen=True)
 class _Download:
-    """A web address, the file to write, and the name and callback that show progress to the user."""
+    """A web address, the file to write, its largest size, and the name and callback that show progress to the user."""
 
     url: str
+    part: Path
     target: Path
     name: str
+    limit: int
     progress: Progress
 
-    @property
-    def part(self) -> Path:
-        return self.target.with_name(self.target.name + ".part")
 
+def fetch(names: str, data_root: Path | None, progress: Progress = lambda name, done, total: None) -> list[Path]:
+    """The files of datasets or of some of their sequences, downloaded, or unpacked from an archive, where missing.
 
-def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, done, total: None) -> list[Path]:
-    """The files of a dataset or of some of its sequences, downloaded where missing. Raises DatasetError, UsageError."""
-    spec = dataset.parse_spec(name)
+    `names` are as in `dataset.resolve`. Raises DatasetError, UsageError.
+    """
     known = find_datasets()
+    return [path for name in split_specs(names, known) for path in _fetch(name, known, data_root, progress)]
+
+
+def _fetch(name: str, known: Mapping[str, Path], data_root: Path | None, progress: Progress) -> list[Path]:
+    spec = dataset.parse_spec(name)
     own = spec.name not in known
     path = known.get(spec.name, Path(spec.name).expanduser())
     if own and path.suffix != ".toml":
@@ -69,8 +85,9 @@ def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, d
     manifest = load_manifest(path)
     entries = {entry.name: entry for entry in manifest.sequences}
     wanted = [s for s in sequences if not _is_complete(s)]
+    archives = {s.name: _archive(entries[s.name], path, root, own) for s in wanted}
     for sequence in wanted:
-        if entries[sequence.name].url is None:
+        if entries[sequence.name].url is None and archives[sequence.name] is None:
             raise DatasetError(_manual_instructions(spec.name, manifest, sequence))
     for sequence in wanted:
         entry = entries[sequence.name]
@@ -78,8 +95,13 @@ def fetch(name: str, data_root: Path | None, progress: Progress = lambda name, d
         with _disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(target.name + ".lock")):
-                _obtain(entry, replace(sequence, path=str(target)), progress)
+                _obtain(entry, archives[sequence.name], replace(sequence, path=str(target)), progress)
     return [Path(s.path) for s in dataset.resolve(name, root)]
+
+
+def _archive(entry: Entry, manifest: Path, root: Path, own: bool) -> Path | None:
+    """The archive that the user has put into the data folder; None where there is none."""
+    return next((place for place in archive_places(entry, manifest, root, own) if place.is_file()), None)
 
 
 def _is_complete(sequence: Sequence) -> bool:
@@ -91,7 +113,8 @@ def _is_complete(sequence: Sequence) -> bool:
 
 
 def _manual_instructions(name: str, manifest: Manifest, sequence: Sequence) -> str:
-    return f"{name} cannot be downloaded by rdbench: {sequence.name} is not at {sequence.path}. {sequence.remedy}"
+    missing = f"{name} cannot be downloaded by rdbench: {sequence.name} is not at {sequence.path}."
+    return f"{missing} {manifest.get if sequence.remedy == '' else sequence.remedy}"
 
 
 @contextmanager
@@ -106,26 +129,63 @@ def _disk_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _obtain(entry: Entry, sequence: Sequence, progress: Progress) -> None:
-    """Downloads (and unpacks) one file; `sequence.path` exists only when it is complete."""
+def _obtain(entry: Entry, archive: Path | None, sequence: Sequence, progress: Progress) -> None:
+    """Unpacks or downloads one file; `sequence.path` exists only when it is complete."""
     target = Path(sequence.path)
     if _is_complete(sequence):
-        return  # another process has downloaded it meanwhile
+        return  # another process has obtained it meanwhile
     if sequence.bytes is not None and _size(target) > sequence.bytes:
         raise DatasetError(f"{target} is longer than {sequence.name} of the manifest; move it away, then fetch again.")
-    url = entry.url or ""
-    leaf = PurePosixPath(unquote(urlsplit(url).path)).name or target.name
-    packed = leaf.lower().endswith(".7z")
-    download = _Download(url, target.with_name(leaf) if packed else target, leaf, progress)
+    if archive is not None:
+        _check_archive(archive, entry.download_sha256)
+        return _unpack_into_place(archive, entry.inner or target.name, sequence, str(archive))
+    failures: list[str] = []
+    for url in entry.addresses:
+        try:
+            return _from_address(url, entry, sequence, progress)
+        except DatasetError as error:
+            failures.append(str(error))
+    if len(failures) == 1:
+        raise DatasetError(failures[0])
+    listed = " ".join(f"({number}) {text}" for number, text in enumerate(failures, 1))
+    raise DatasetError(f"{sequence.name} could not be had from any of its {len(failures)} addresses: {listed}")
+
+
+def _from_address(url: str, entry: Entry, sequence: Sequence, progress: Progress) -> None:
+    """Downloads from one address. Partial files of a mirror have names of their own: their bytes are never mixed."""
+    target = Path(sequence.path)
+    leaf = address_leaf(url) or target.name
+    packed = is_archive(leaf)
+    whole = target.with_name(leaf) if packed else target
+    mark = "" if url == entry.url else f".{sha256(url.encode()).hexdigest()[:8]}"
+    # twice the size: a file of 10-bit samples is then named as such
+    limit = LARGEST_UNPACKED if packed or sequence.bytes is None else 2 * sequence.bytes
+    download = _Download(url, whole.with_name(f"{whole.name}{mark}.part"), whole, leaf, limit, progress)
     _download(download)
     if entry.download_sha256 is not None:
         _check_download(download, entry.download_sha256)
-    if packed:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as scratch:
-            _move_into_place(_unpack(download.part, target.name, Path(scratch)), sequence, url)
+    if not packed:
+        return _move_into_place(download.part, sequence, url)
+    try:
+        _unpack_into_place(download.part, entry.inner or target.name, sequence, url)
+    except DatasetError as error:
         download.part.unlink()
-    else:
-        _move_into_place(download.part, sequence, url)
+        raise DatasetError(f"{error} The downloaded archive was deleted.") from error
+    download.part.unlink()
+
+
+def _unpack_into_place(archive: Path, inner: str, sequence: Sequence, origin: str) -> None:
+    with tempfile.TemporaryDirectory(dir=Path(sequence.path).parent, prefix=".unpack-") as scratch:
+        _move_into_place(unpack(archive, inner, sequence.bytes, Path(scratch)), sequence, origin)
+
+
+def _check_archive(archive: Path, expected: str | None) -> None:
+    """Raises DatasetError for an archive of the user that is not the expected one; it stays where it is."""
+    if expected is not None and (actual := dataset.file_sha256(archive)) != expected:
+        raise DatasetError(
+            f"{archive} is damaged or another file (sha256 {actual[:12]}..., expected {expected[:12]}...); "
+            "get it again."
+        )
 
 
 def _check_download(download: _Download, expected: str) -> None:
@@ -226,13 +286,24 @@ def _receive(download: _Download, response: http.client.HTTPResponse, start: int
     with download.part.open("ab" if start else "wb") as file:
         if total is not None and total - start > shutil.disk_usage(download.part.parent).free:
             raise OSError(f"{total - start:,} bytes do not fit on the disk")
+        _check_limit(download, total or 0)
         download.progress(download.name, done, total)
         while chunk := _read(response):
             file.write(chunk)
             done += len(chunk)
+            _check_limit(download, done)
             download.progress(download.name, done, total)
     if total is not None and done < total:
         raise _Transient(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _check_limit(download: _Download, size: int) -> None:
+    """Raises DatasetError for more bytes than the file can have; what is there of it is deleted."""
+    if size > download.limit:
+        download.part.unlink()
+        raise DatasetError(
+            f"{download.url} sends more than the {download.limit:,} bytes of its file; what came was deleted."
+        )
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -240,30 +311,3 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         return response.read(CHUNK)
     except (http.client.HTTPException, OSError) as error:
         raise _Transient(str(error) or type(error).__name__) from error
-
-
-def _unpack(archive: Path, name: str, scratch: Path) -> Path:
-    """The one expected file out of a .7z archive, unpacked into `scratch`. Raises DatasetError."""
-    import py7zr
-    from py7zr.exceptions import ArchiveError
-
-    try:
-        with py7zr.SevenZipFile(archive, "r") as packed:
-            names = [n for n in packed.getnames() if _is_safe(n) and PurePosixPath(n).name == name]
-            if len(names) != 1:
-                held = ", ".join(sorted(packed.getnames())[:5])
-                raise DatasetError(f"The archive {archive} contains no single {name} but {held}; correct the manifest.")
-            packed.extract(path=scratch, targets=names)
-    except (ArchiveError, lzma.LZMAError, EOFError, ValueError) as error:
-        archive.unlink()
-        raise DatasetError(f"The archive of {name} was damaged and is deleted ({error}); fetch it again.") from error
-    file = scratch / str(names[0])
-    if file.is_symlink() or not file.is_file() or scratch.resolve() not in file.resolve().parents:
-        archive.unlink()
-        raise DatasetError(f"{name} in its archive is not a plain file; the archive was deleted, do not trust it.")
-    return file
-
-
-def _is_safe(member: str) -> bool:
-    path = PurePosixPath(member)
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in member and ":" not in member

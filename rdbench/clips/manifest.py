@@ -25,12 +25,16 @@ from ..video import Chroma, VideoFormat
 GROUP = "rdbench.datasets"
 RAW = {".yuv", ".raw"}
 """Endings of files with planar frames and no header."""
+ARCHIVES = (".7z", ".tgz", ".tar.gz")
+"""Endings of archives that are unpacked."""
 
 LARGEST_SIDE = 1 << 16
 """Pixels."""
 LARGEST_FRAME_RATE = 10_000
 LARGEST_FILE = 1 << 62
 """Bytes."""
+LARGEST_UNPACKED = 1 << 38
+"""Bytes of a download or of a file in an archive, where the manifest gives no number (our choice)."""
 SHOWN = 80
 """Characters of an address that an error message repeats."""
 
@@ -75,16 +79,41 @@ Address = Annotated[str, AfterValidator(_check_address)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def is_inside(path: str) -> bool:
+    """Whether this is the relative path of a file, with forward slashes, that stays inside its folder."""
+    parts = PurePosixPath(path)
+    return not (parts.is_absolute() or ".." in parts.parts or "\\" in path) and bool(parts.name)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is an archive that is unpacked."""
+    return name.lower().endswith(ARCHIVES)
+
+
+def address_leaf(url: str) -> str:
+    """The last part of an address's path: the name of the file there; empty where it has none."""
+    return PurePosixPath(unquote(urlsplit(url).path)).name
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Variant(_Model):
-    """Another size of a dataset's clips: a centered crop to (width, height), a scaling, or first crop, then scale."""
+    """Another form of a dataset's clips: a range of frames, a centered crop to (width, height), then a scaling."""
 
+    frames: tuple[Annotated[int, Field(strict=True, ge=0, le=LARGEST_FILE)], Positive] | None = None
+    """The first frame and the one after the last: `[0, 285]` has frames 0 to 284."""
     crop: tuple[Side, Side] | None = None
     scale: tuple[Side, Side] | None = None
     sizes: tuple[Positive, ...] | None = None
+
+    @field_validator("frames")
+    @classmethod
+    def _forward(cls, frames: tuple[int, int] | None) -> tuple[int, int] | None:
+        if frames is not None and frames[0] >= frames[1]:
+            raise ValueError("must be [first, end] with first below end, as [0, 285] for the first 285 frames")
+        return frames
 
 
 class Entry(_Model):
@@ -96,21 +125,43 @@ class Entry(_Model):
     distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """The installed Python package that carries the file."""
     url: Address | None = None
-    """Web address of the file, or of a .7z archive that contains it."""
+    """Web address of the file, or of an archive (.7z, .tgz, .tar.gz) that contains it."""
+    mirrors: tuple[Address, ...] = ()
+    """Further addresses of the same file or archive, tried in this order where the ones before fail."""
+    archive: Text | None = None
+    """The name of an archive that the user puts into the data folder, to be unpacked there."""
+    inner: Text | None = None
+    """The file's path or name inside its archive; by default the name in `file`."""
     download_sha256: Sha256 | None = None
+    """The hash of what is downloaded, or of `archive`."""
     frame_rate: Rate | None = None
     frames: Positive | None = None
     bytes: Positive | None = None
     sha256: Sha256 | None = None
     frames_sha256: Sha256 | None = None
 
-    @field_validator("file")
+    @field_validator("file", "inner", "archive")
     @classmethod
-    def _inside(cls, file: str) -> str:
-        path = PurePosixPath(file)
-        if path.is_absolute() or ".." in path.parts or "\\" in file or not path.name:
+    def _inside(cls, file: str | None) -> str | None:
+        if file is not None and not is_inside(file):
             raise ValueError("must be a relative path of a file with forward slashes that stays inside its folder")
         return file
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        packed = [address_leaf(address) for address in self.addresses] + ([self.archive] if self.archive else [])
+        if self.mirrors and self.url is None:
+            raise ValueError(f"{self.name}: mirrors stand in for an url; add it")
+        if self.archive is not None and not is_archive(self.archive):
+            raise ValueError(f"{self.name}: archive must end with {' or '.join(ARCHIVES)}")
+        if self.inner is not None and not any(is_archive(name) for name in packed):
+            raise ValueError(f"{self.name}: inner names a file in an archive, but neither url nor archive is one")
+        return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The address and its mirrors, in the order in which they are tried."""
+        return () if self.url is None else (self.url, *self.mirrors)
 
     @property
     def kind(self) -> Literal["raw", "file"]:
@@ -144,6 +195,8 @@ class Manifest(_Model):
             expected = self.expected_bytes(entry)
             if entry.kind == "raw" and entry.bytes is not None and entry.bytes != expected:
                 raise ValueError(f"{entry.name}: bytes is {entry.bytes}, but its frames take {expected}")
+        for name, variant in self.variants.items():
+            _check_range(name, variant, self.sequences)
         return self
 
     def expected_bytes(self, entry: Entry) -> int | None:
@@ -151,6 +204,19 @@ class Manifest(_Model):
         if entry.kind == "file" or entry.frames is None:
             return entry.bytes
         return entry.frames * VideoFormat(self.width, self.height, self.chroma, self.bit_depth).frame_bytes
+
+
+def _check_range(name: str, variant: Variant, entries: tuple[Entry, ...]) -> None:
+    """Raises ValueError for a range of frames that a sequence may not have."""
+    if variant.frames is None:
+        return
+    for entry in entries:
+        if entry.frames is None:
+            raise ValueError(f"the variant {name} chooses frames; give the number of frames of {entry.name}")
+        if variant.frames[1] > entry.frames:
+            raise ValueError(
+                f"the variant {name} ends at frame {variant.frames[1]}, but {entry.name} has {entry.frames}"
+            )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -202,8 +268,9 @@ def places_of(entry: Entry, manifest: Path, root: Path, own: bool = False) -> li
     `own` is true for a manifest that the user wrote; the file may then be beside it.
     """
     if entry.distribution is None:
-        beside = [manifest.parent / entry.file] if own else []
-        return [root / manifest.stem / entry.file, root / entry.file, *beside]
+        folders = [root / manifest.stem, root, *([manifest.parent] if own else [])]
+        unpacked = [] if entry.archive is None or entry.inner is None else [folder / entry.inner for folder in folders]
+        return [*(folder / entry.file for folder in folders), *unpacked]
     try:
         package = importlib.metadata.distribution(entry.distribution)
     except importlib.metadata.PackageNotFoundError as error:
@@ -212,3 +279,10 @@ def places_of(entry: Entry, manifest: Path, root: Path, own: bool = False) -> li
             f"{entry.name} is a file of the package {entry.distribution}, which is missing; {remedy}."
         ) from error
     return [Path(str(package.locate_file(entry.file)))]
+
+
+def archive_places(entry: Entry, manifest: Path, root: Path, own: bool = False) -> list[Path]:
+    """The possible paths of the archive that the user puts into the data folder; none where the entry names none."""
+    if entry.archive is None:
+        return []
+    return [folder / entry.archive for folder in (root / manifest.stem, root, *([manifest.parent] if own else []))]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
@@ -31,6 +32,9 @@ class Sequence:
     bit_depth: int = 8
     frame_rate: str | None = None
     frames: int | None = None
+    """Number of frames of the file."""
+    span: tuple[int, int] | None = None
+    """The first frame of the file in use, and the one after the last; None: all."""
     transforms: tuple[tuple[str, int, int], ...] = ()
     """(`crop` or `scale`, width, height), in the order they are applied; crops are centered."""
     sizes: tuple[int, ...] = ()
@@ -56,7 +60,9 @@ class Sequence:
         if unknown := set(values) - known:
             raise DatasetError(f"A sequence has no field {min(unknown)!r}{did_you_mean(min(unknown), known)}")
         transforms = tuple((str(kind), int(w), int(h)) for kind, w, h in values.get("transforms", ()))
-        return cls(**{**values, "transforms": transforms, "sizes": tuple(values.get("sizes", ()))})
+        first, end = values.get("span") or (0, 0)
+        span = (int(first), int(end)) if values.get("span") else None
+        return cls(**{**values, "span": span, "transforms": transforms, "sizes": tuple(values.get("sizes", ()))})
 
     def open(self, ffmpeg: str | None = None, frames: int | None = None) -> Video:
         """The first `frames` frames (all by default), transformed; what is behind them is never read.
@@ -69,10 +75,15 @@ class Sequence:
         check_file(self, self.needs_checksum(ffmpeg, frames))
         source = self.open_source(ffmpeg, frames)
         self._check_frames(source if self.is_whole(ffmpeg, frames) else None, ffmpeg)
-        return self.transformed(source if frames is None else _Exactly(source, frames, self.name))
+        wanted = self.wanted(frames)
+        return self.transformed(source if wanted is None else _Exactly(source, wanted, self.name))
 
-    def open_source(self, ffmpeg: str | None = None, frames: int | None = None) -> FileVideo:
-        """The frames of the file before the transforms: all, or the first `frames`, or fewer where there are fewer.
+    def wanted(self, frames: int | None) -> int | None:
+        """The number of frames for `frames` of the user: that of the span where it is None; None: all of the file."""
+        return self.span[1] - self.span[0] if frames is None and self.span is not None else frames
+
+    def open_source(self, ffmpeg: str | None = None, frames: int | None = None) -> Video:
+        """The frames in use before the transforms: all, or the first `frames`, or fewer where there are fewer.
 
         Verifies no checksum. Raises UsageError where the frames are known to be fewer, DatasetError and MediaError for
         a file that is missing or wrong.
@@ -83,14 +94,19 @@ class Sequence:
         source = self._open_file(ffmpeg)
         if self.frames is not None and source.frames is not None and source.frames != self.frames:
             raise DatasetError(f"{self.path} has {source.frames} frames, not {self.frames}. {self.remedy}")
-        available = source.frames or self.known_count(ffmpeg)
+        available = self.known_count(ffmpeg) if self.span else source.frames or self.known_count(ffmpeg)
+        frames = self.wanted(frames)
         if frames is not None and available is not None and frames > available:
             raise too_few(self.name, frames, available)
+        if self.span is not None and frames is not None:
+            first = self.span[0]
+            part = source.first(first + frames)
+            return part if first == 0 else _From(part, first)
         return source if frames is None or frames == available else source.first(frames)
 
     def is_whole(self, ffmpeg: str | None, frames: int | None) -> bool:
-        """Whether this number of frames is known to be all that the file has."""
-        return frames is None or frames == self.known_count(ffmpeg)
+        """Whether this number of frames is known to be all that the file has; never for a span of it."""
+        return self.span is None and (frames is None or frames == self.known_count(ffmpeg))
 
     def needs_checksum(self, ffmpeg: str | None, frames: int | None) -> bool:
         """Whether the file's checksum is verified for this number of frames.
@@ -118,7 +134,9 @@ class Sequence:
         return RawVideo(Path(self.path), format, self.frames)
 
     def known_count(self, ffmpeg: str | None) -> int | None:
-        """The number of frames, where the manifest or a header gives it or they were counted before; None otherwise."""
+        """The number of frames in use, where the manifest gives it or they were counted before; None otherwise."""
+        if self.span is not None:
+            return self.span[1] - self.span[0]
         if self.frames is not None:
             return self.frames
         known = find_cached(self.fact_key("count", ffmpeg))
@@ -152,6 +170,18 @@ class Sequence:
         actual = find_cached(key) if source is None else cached(key, lambda: sha256_of(source))
         if actual is not None:
             self.check_frames_sha256(actual, ffmpeg)
+
+
+class _From(Video):
+    """The frames of a video from `first` on, unchanged."""
+
+    def __init__(self, video: Video, first: int) -> None:
+        self.format, self.frames = video.format, None if video.frames is None else max(0, video.frames - first)
+        self._video, self._first = video, first
+
+    def batches(self, size: int = BATCH) -> Iterator[Frames]:
+        """The frames, in batches of up to `size`."""
+        return self._video.span(self._first, sys.maxsize, size)
 
 
 class _Exactly(Video):

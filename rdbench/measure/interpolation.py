@@ -75,15 +75,19 @@ def integrals(x: Array, y: Array, slopes: Array, low: Array, high: Array) -> Arr
 
 
 def values_at(x: Array, y: Array, slopes: Array, places: Array) -> Array:
-    """The values of one curve at places within its points; `slopes` are those at the points."""
+    """The values of each curve at its places, which lie within its points; `slopes` are those at the points.
+
+    `places` have theirs along the last axis, as many for each curve, and the other axes of `x`.
+    """
     widths, chords = np.diff(x), np.diff(y) / np.diff(x)
-    bend = (slopes[:-1] + slopes[1:] - 2 * chords) / widths
-    terms = (y[:-1], slopes[:-1], (chords - slopes[:-1]) / widths - bend, bend / widths)
-    piece = np.clip(np.searchsorted(x, places, side="right") - 1, 0, x.size - 2)
+    bend = (slopes[..., :-1] + slopes[..., 1:] - 2 * chords) / widths
+    terms = (y[..., :-1], slopes[..., :-1], (chords - slopes[..., :-1]) / widths - bend, bend / widths)
+    below = np.count_nonzero(x[..., None, :] <= places[..., :, None], axis=-1)
+    piece = np.clip(below - 1, 0, x.shape[-1] - 2)
     total: Array = np.zeros(places.shape)
-    power, distance = np.ones(places.shape), places - x[piece]
+    power, distance = np.ones(places.shape), places - np.take_along_axis(x, piece, axis=-1)
     for term in terms:
-        total = total + term[piece] * power
+        total = total + np.take_along_axis(term, piece, axis=-1) * power
         power = power * distance
     return total
 

@@ -50,10 +50,16 @@ def bd_table(
     return _table(_means(found, method, anchored))
 
 
-def bd_tables(frame: pd.DataFrame, anchor: str, metric: str = "psnr_rgb") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of means by `pchip` and the one per sequence of `bd_table`, in the time of one. Raises as it does."""
-    method = METHODS[0]
-    found, anchored = _found(frame, anchor, metric, method, False, None)
+def bd_tables(
+    frame: pd.DataFrame,
+    anchor: str,
+    metric: str = "psnr_rgb",
+    method: str = "pchip",
+    force_conditions: bool = False,
+    codecs: str | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of means and the one per sequence of `bd_table`, in the time of one. Raises as it does."""
+    found, anchored = _found(frame, anchor, metric, method, force_conditions, codecs)
     return _table(_means(found, method, anchored)), _table([_sequence_row(one, method) for one in found])
 
 

@@ -7,7 +7,7 @@ repetitions. Everything here works on the DataFrame of `results.load` and `publi
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,7 +47,7 @@ def labeled(frame: pd.DataFrame) -> pd.DataFrame:
 def _numbers(known: pd.DataFrame) -> list[int]:
     """The series of each row: equal rows have equal numbers, in order of their first appearance."""
     numbers: dict[tuple[str, ...], int] = {}
-    columns = [["\0" if _missing(value) else str(value) for value in known[name]] for name in SERIES]
+    columns = [["\0" if _missing(value) else str(value) for value in known[name].tolist()] for name in SERIES]
     return [numbers.setdefault(row, len(numbers)) for row in zip(*columns, strict=True)]
 
 
@@ -64,14 +64,14 @@ def attributes(frame: pd.DataFrame) -> pd.DataFrame:
     known["conditions"] = _column(frame, "conditions").map(_text)
     known["preset"] = [
         (_text(preset) or "") if own else _text(preset)
-        for own, preset in zip(identity, _column(frame, "preset"), strict=True)
+        for own, preset in zip(identity.tolist(), _column(frame, "preset").tolist(), strict=True)
     ]
     known["version"] = [
-        _text(own.get("version", v.get("codec"))) for own, v in zip(identity, versions, strict=True)
+        _text(own.get("version", v.get("codec"))) for own, v in zip(identity.tolist(), versions.tolist(), strict=True)
     ]  # fmt: skip
-    devices = zip(identity, _column(frame, "device"), strict=True)
+    devices = zip(identity.tolist(), _column(frame, "device").tolist(), strict=True)
     known["device"] = [_device(own.get("device", device)) for own, device in devices]
-    known["precision"] = [_text(own.get("precision")) for own in identity]
+    known["precision"] = [_text(own.get("precision")) for own in identity.tolist()]
     known["settings"] = _settings(frame, known, identity)
     known["preset"] = _presets(known, identity)
     known["origin"] = _origins(frame, known)
@@ -205,7 +205,7 @@ def _count(value: Any) -> int | None:
 def _settings(frame: pd.DataFrame, known: pd.DataFrame, identity: "pd.Series[Any]") -> list[str | None]:
     """The codec's own settings as JSON; of records without an identity those alone that differ between their curves."""
     given = _column(frame, "settings").map(_mapping)
-    texts: pd.Series[Any] = identity.map(lambda own: _json(own["settings"]) if "settings" in own else None)
+    texts: pd.Series[Any] = pd.Series(_own_settings(identity.tolist()), index=frame.index, dtype=object)
     old = texts.isna() & given.map(bool)
     keys = ["codec", "preset", "version", "device", "conditions"]
     for _, group in frame[old].groupby([known.loc[old, key].fillna("") for key in keys]):
@@ -213,6 +213,17 @@ def _settings(frame: pd.DataFrame, known: pd.DataFrame, identity: "pd.Series[Any
         for row in group.index:
             texts[row] = _json({name: given[row].get(name) for name in names})
     return list(texts.where(texts.notna(), None))
+
+
+def _own_settings(identities: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """The settings of each identity as JSON, None where it has none; of those that are written alike one is encoded."""
+    known: dict[str, str] = {}
+    return [
+        None if "settings" not in own
+        else known[text] if (text := repr(own["settings"])) in known
+        else known.setdefault(text, _json(own["settings"]))
+        for own in identities
+    ]  # fmt: skip
 
 
 def _presets(known: pd.DataFrame, identity: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -249,14 +260,17 @@ def _origins(frame: pd.DataFrame, known: pd.DataFrame) -> list[str]:
         codec, conditions = known.loc[rows, "codec"], known.loc[rows, "conditions"].fillna("")
         count = sources[rows].groupby([codec, conditions, *keys]).transform("nunique")
         rivals |= set(zip(codec[count > 1], conditions[count > 1], strict=True))
+    if not rivals:
+        return [""] * len(frame)
     pairs = zip(known["codec"], known["conditions"].fillna(""), strict=True)
     return [str(source) if source and pair in rivals else "" for source, pair in zip(sources, pairs, strict=True)]
 
 
 def _clips(frame: pd.DataFrame, identity: "pd.Series[Any]") -> "pd.Series[Any]":
     """The beginning of the clip's hash, or its size where the hash is not recorded."""
-    hashes = [own.get("clip") or digest for own, digest in zip(identity, _column(frame, "clip_sha256"), strict=True)]
-    sizes = zip(_column(frame, "width"), _column(frame, "height"), strict=True)
+    digests = _column(frame, "clip_sha256").tolist()
+    hashes = [own.get("clip") or digest for own, digest in zip(identity.tolist(), digests, strict=True)]
+    sizes = zip(_column(frame, "width").tolist(), _column(frame, "height").tolist(), strict=True)
     texts = [
         str(digest)[:8] if digest else None if None in (width, height) else f"{width:g}x{height:g}"
         for digest, (width, height) in zip(hashes, sizes, strict=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from .lines import Line
-from .styles import Look
+from .styles import LineStyle
 
 MOST_LINES = 6
 """Largest number of lines of a panel that get direct labels (our choice)."""
@@ -24,13 +24,13 @@ def room(lines: Sequence[Line], width: float, letters: float) -> bool:
     return len(lines) <= MOST_LINES and longest * _LETTER * letters / 72 <= LARGEST_SHARE * width
 
 
-def add(axis: Any, lines: Sequence[Line], looks: Mapping[str, Look], height: float, letters: float) -> None:
+def add(axis: Any, lines: Sequence[Line], styles: Mapping[str, LineStyle], height: float, letters: float) -> None:
     """Writes the labels right of the axes, `height` inches high, each with a thin line to its curve's last point."""
     ends = [(line, end) for line in lines if (end := _end(axis, line.points)) is not None]
     ends.sort(key=lambda pair: pair[1][1])
     heights = spread([share for _, (_, share, _, _) in ends], _LINE * letters / 72 / height)
     for (line, (_, _, x, y)), at in zip(ends, heights, strict=True):
-        color = looks[line.label].color
+        color = styles[line.label].color
         axis.annotate(
             line.label, xy=(x, y), xytext=(1.03, at), textcoords="axes fraction", color=color, fontsize=letters,
             va="center", ha="left", annotation_clip=False,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import RdbenchError, UsageError
 from .crops import Comparison, Crop, Image, Shot
+from .figures import inches
 
 SUFFIXES = (".png", ".pdf", ".svg")
 DPI = 300
@@ -20,7 +21,6 @@ POINTS = 7.0
 """Size of the text, in points: the smallest that journals take in a figure."""
 MARK = "#ff5a00"
 """Of the frame around the crop, which must be seen on dark and on light pictures."""
-UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72}
 _LINE = 1.3 * POINTS / 72
 _LETTER = 0.53 * POINTS / 72
 _GAP = 0.06
@@ -37,15 +37,8 @@ class Look:
 
 
 def parse_width(text: str) -> float:
-    """Inches, of `3.5in`, `3.5`, `89mm` or `252pt`. Raises UsageError."""
-    unit = next((unit for unit in UNITS if text.endswith(unit)), "")
-    try:
-        inches = float(text.removesuffix(unit)) * UNITS.get(unit, 1.0)
-    except ValueError:
-        inches = 0.0
-    if not LEAST <= inches <= MOST:
-        raise UsageError(f"{text!r} is no width from {LEAST:g} to {MOST:g} inches; write it as 3.5in, 89mm or 252pt.")
-    return inches
+    """Inches of the width of a figure, from LEAST to MOST; `figures.inches` reads it. Raises UsageError."""
+    return inches("width", text, LEAST, MOST)
 
 
 def write_figure(comparison: Comparison, output: Path, look: Look) -> None:

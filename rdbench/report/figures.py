@@ -2,10 +2,11 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import RdbenchError, UsageError
@@ -13,7 +14,10 @@ from ..errors import RdbenchError, UsageError
 SUFFIXES = (".png", ".pdf", ".svg", ".pgf")
 TEX = ("pdflatex", "xelatex", "lualatex")
 """Programs that measure the text of a .pgf, the first one that is here."""
-_INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+INCHES: Mapping[str, float] = MappingProxyType({"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27})
+"""Inches of a unit. `pt` is TeX's point, in which LaTeX states \\columnwidth; that of PostScript is 1/72 in."""
+DPI = 150
+"""Pixels per inch of a .png (our choice)."""
 LEAST, MOST = 1.0, 60.0
 """Smallest and largest width or height in inches (our choice)."""
 SMALLEST_LETTER, LARGEST_LETTER = 4.0, 40.0
@@ -42,23 +46,22 @@ def read_options(
 ) -> FigureOptions:
     """The options from the texts of the command line. Raises UsageError."""
     family, letters = _font(font)
-    return FigureOptions(
-        _length("width", width), _length("height", height), title, _limits("xlim", xlim), _limits("ylim", ylim),
-        family, letters,
-    )  # fmt: skip
+    wide, high = (None if text is None else inches(name, text) for name, text in (("width", width), ("height", height)))
+    return FigureOptions(wide, high, title, _limits("xlim", xlim), _limits("ylim", ylim), family, letters)
 
 
-def _length(name: str, text: str | None) -> float | None:
-    """Inches of `3.5in`, `8.9cm`, `89mm`, `252pt`, or of a number alone."""
-    if text is None:
-        return None
+def inches(name: str, text: str, least: float = LEAST, most: float = MOST) -> float:
+    """Inches of `3.5in`, `8.9cm`, `89mm`, `252pt` (INCHES), or of a number alone, for the option `--name`.
+
+    Raises UsageError for what is no length from `least` to `most` inches.
+    """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(in|cm|mm|pt)?", text.strip())
-    inches = float(match[1]) * _INCHES[match[2] or "in"] if match else 0.0
-    if not LEAST <= inches <= MOST:
+    found = float(match[1]) * INCHES[match[2] or "in"] if match else 0.0
+    if not least <= found <= most:
         raise UsageError(
-            f"--{name} cannot be {text!r}; give a length from {LEAST:g} to {MOST:g} inches, as 3.5in or 9cm."
+            f"--{name} cannot be {text!r}; give a length from {least:g} to {most:g} inches, as 3.5in, 89mm or 252pt."
         )
-    return inches
+    return found
 
 
 def _limits(name: str, text: str | None) -> tuple[float | None, float | None]:
@@ -104,7 +107,10 @@ def styled(options: FigureOptions) -> Iterator[None]:
     """Figures made and saved inside have this font; a name with $ is no formula, and SVG files keep text as text."""
     from matplotlib import rc_context
 
-    settings: Any = {"svg.fonttype": "none", "font.size": options.letters, "text.parse_math": False}
+    settings: Any = {
+        "svg.fonttype": "none", "font.size": options.letters, "text.parse_math": False,
+        "figure.autolayout": False, "figure.constrained_layout.use": False,  # the layout is `new_figure`'s alone
+    }  # fmt: skip
     if options.font is not None:
         settings["font.family"] = options.font
     tex = next((name for name in TEX if shutil.which(name)), None)
@@ -132,9 +138,21 @@ def save(figure: Any, output: Path) -> None:
         _save_pgf(figure, output)
         return
     try:
-        figure.savefig(output, dpi=150)
+        if output.suffix == ".png":
+            _lay_out(figure)
+        figure.savefig(output, dpi=DPI)
     except OSError as error:
         raise RdbenchError(f"{output} cannot be written ({error.strerror}); choose another place with -o.") from error
+
+
+def _lay_out(figure: Any) -> None:
+    """Places the axes for a .png now; `savefig` would do it by drawing all twice, the first time only for this."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(DPI)
+    FigureCanvasAgg(figure)  # the figure's canvas from here on, and what measures the text
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine(None)  # not "none", a placeholder for which `savefig` draws twice too
 
 
 def _save_pgf(figure: Any, output: Path) -> None:

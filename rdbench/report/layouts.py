@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import UsageError, did_you_mean
-from .bd_table import FORCE, bd_table
+from .bd_table import FORCE, bd_table, bd_tables
 from .cells import Rate
 from .heads import head
 from .selection import sort
@@ -38,11 +38,15 @@ class Comparison:
         how = f"{head(self.metric)}, {self.method}"
         return f"BD-rate in percent against {self.anchor} ({how}); in brackets 95 % intervals."
 
-    def table(self, frame: pd.DataFrame, per_sequence: bool) -> pd.DataFrame:
+    def table(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table of BD-rates, per sequence or of means."""
         return bd_table(
-            frame, self.anchor, self.metric, self.method, per_sequence, self.force_conditions, self.codecs
+            frame, self.anchor, self.metric, self.method, self.per_sequence, self.force_conditions, self.codecs
         )  # fmt: skip
+
+    def tables(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The tables of means and per sequence."""
+        return bd_tables(frame, self.anchor, self.metric, self.method, self.force_conditions, self.codecs)
 
 
 def printed(
@@ -55,10 +59,9 @@ def printed(
     if layout not in LAYOUTS:
         raise UsageError(f"There is no layout {layout!r}{did_you_mean(layout, LAYOUTS)}")
     whole = verbose or format in DATA_FORMATS
-    table = comparison.table(frame, comparison.per_sequence or layout == "sequences")
+    means, table = comparison.tables(frame) if layout == "sequences" else (None, comparison.table(frame))
     shown, line = (table, None) if whole else comparable(table)
-    if layout == "sequences":
-        means = comparison.table(frame, per_sequence=False)
+    if means is not None:
         if line is not None:
             means = means[~means["notes"].str.contains(FORCE, regex=False)]
         shown = by_sequence(shown, means)

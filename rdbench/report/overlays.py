@@ -9,36 +9,34 @@ from ..errors import UsageError, did_you_mean
 from . import curves
 from .palette import family
 from .panels import group_names
-from .published import AVERAGE, load_published
+from .published import AVERAGE, SHIPPED, load_published, shipped_folder
 
-PLACES = (Path("results/published"), Path(__file__).parents[2] / "results" / "published")
-"""Where names look for their curves, in this order: the working folder, then a checkout."""
+OWN_PLACE = Path("results/published")
+"""Where names look for their curves first, in the working folder; then among the shipped ones."""
 _PUBLISHED = " (published)"
 
 
-def load_overlay(given: Sequence[str], places: Sequence[Path] = PLACES) -> pd.DataFrame:
+def load_overlay(given: Sequence[str], place: Path | None = None) -> pd.DataFrame:
     """The curves of `--published`: CSV files and folders of them, and names of codecs separated by commas.
 
-    With names, only their curves, from the files that are given too, else from the first of `places` that exists;
-    these have the column `named`, and `chosen` keeps them whatever else is chosen.
-    Raises UsageError for a name that is neither.
+    With names, only their curves, from the files that are given too, else from `place` (None: OWN_PLACE where it
+    exists, else the shipped ones); these have the column `named`, and `chosen` keeps them whatever else is chosen.
+    `published` means all of that place. Raises UsageError for a name that is neither.
     """
+    given = [str(_place(place)) if text == SHIPPED and not Path(text).exists() else text for text in given]
     paths = [Path(text) for text in given if Path(text).exists()]
     names = [name.strip() for text in given if not Path(text).exists() for name in text.split(",") if name.strip()]
     if wrong := next((name for name in names if "/" in name or name.endswith(".csv")), None):
         raise UsageError(f"There is no {wrong}; name a CSV file of published curves, a folder of them, or codecs.")
     if not names:
         return load_published(paths)
-    if not paths:
-        paths = [place for place in places if place.is_dir()][:1]
-    if not paths:
-        raise UsageError(
-            f"There is no file {', '.join(names)}, and no folder {PLACES[0]} to find such curves in; "
-            "give --published the path of a CSV file too."
-        )
-    frame = load_published(paths)
+    frame = load_published(paths or [_place(place)])
     found = [codec for name in names for codec in _codecs(frame, name)]
     return frame[frame["codec"].isin(found)].reset_index(drop=True).assign(named=True)
+
+
+def _place(given: Path | None) -> Path:
+    return given or (OWN_PLACE if OWN_PLACE.is_dir() else shipped_folder())
 
 
 def _codecs(frame: pd.DataFrame, name: str) -> list[str]:

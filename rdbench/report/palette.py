@@ -24,9 +24,10 @@ def styles(codecs: Sequence[str], known: Sequence[str] = ()) -> list[Style]:
     """The style of each series, given its codec's name, the measured ones first.
 
     `known` are the names of all codecs that can be run, in their fixed order: a codec's place in it decides its color
-    and its marker, whatever stands beside it; two of them that share a color have other markers. A name that is not
-    known has those of its hash, or the next ones that are free. Codecs of one family (equal up to the first hyphen or
-    bracket) share a color, and so do the series of a codec; their markers differ.
+    and its marker. Where that color is of one before it among those present, it has the next free one, so that up to
+    COLORS families have different colors; where there are more, those that share a color have other markers. A name
+    that is not known has those of its hash, or the next ones that are free. Codecs of one family (equal up to the first
+    hyphen or bracket) share a color, and so do the series of a codec; their markers differ.
     """
     places: dict[str, int] = {}
     for place, name in enumerate(known):
@@ -53,15 +54,17 @@ def _bare(codec: str) -> str:
 
 
 def _colors(codecs: Sequence[str], places: Mapping[str, int]) -> dict[str, int]:
-    """The color of each family. Known ones have theirs; the others take free ones, in the order in which they stand.
+    """The color of each family: theirs by their place, or by their hash, where it is free, else the next free one.
 
-    Places that are COLORS apart have other colors: each such row begins one color later.
+    Known ones choose first, in their own order, and then the others in the order in which they stand. Places that are
+    COLORS apart have other colors: each such row begins one color later.
     """
     families = list(dict.fromkeys(family(codec) for codec in codecs))
-    colors = {name: (places[name] + places[name] // COLORS) % COLORS for name in families if name in places}
-    for name in families:
-        if name not in colors:
-            colors[name] = _free(_preferred(name, places), set(colors.values()), COLORS, _STEP)
+    colors: dict[str, int] = {}
+    for name in sorted(families, key=lambda name: places.get(name, len(places))):
+        wanted = _preferred(name, places)
+        wanted += wanted // COLORS if name in places else 0
+        colors[name] = _free(wanted, set(colors.values()), COLORS, _STEP)
     return colors
 
 

@@ -1,4 +1,4 @@
-"""RD curves, legible in print and for the color-blind: a codec has its color and marker in every figure."""
+"""RD curves, legible in print and for the color-blind, with the colors and markers of `palette.py`."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from .lines import TITLE_LETTERS, Line, Panel, mean_panel, pareto, seeds_note, s
 from .panels import group_names
 from .published import AVERAGE
 from .results import QUALITY
-from .styles import Look, looks
+from .styles import LineStyle, line_styles
 
 __all__ = ["AXES", "ledger_plot", "rd_plot"]
 
@@ -72,7 +72,7 @@ def rd_plot(
     own = own[own["status"] == "ok"]
     data, metrics, notes = _data(own, published, codecs, x, metric)
     with styled(options):
-        _draw(data, output, x, metrics, per_sequence, training_curves, options, looks(data, known), notes)
+        _draw(data, output, x, metrics, per_sequence, training_curves, options, line_styles(data, known), notes)
 
 
 def _data(
@@ -107,7 +107,7 @@ def _metrics(data: pd.DataFrame, x: str, metric: str) -> list[str]:
 
 def _draw(
     data: pd.DataFrame, output: Path, x: str, metrics: Sequence[str], per_sequence: bool,
-    training: Mapping[str, pd.DataFrame], options: FigureOptions, styles: Mapping[str, Look], notes: list[str],
+    training: Mapping[str, pd.DataFrame], options: FigureOptions, styles: Mapping[str, LineStyle], notes: list[str],
 ) -> None:  # fmt: skip
     places = _places(data, x, metrics, per_sequence, options.width)
     rows, columns = (1 + max(getattr(place, name) for place in places) for name in ("row", "column"))
@@ -230,7 +230,7 @@ def _entries(figure: Any) -> dict[str, Any]:
     return {name: found[name] for name in sorted(found, key=lambda name: name == FRONT)}
 
 
-def _plot_panel(axis: Any, place: _Place, x: str, styles: Mapping[str, Look], options: FigureOptions) -> None:
+def _plot_panel(axis: Any, place: _Place, x: str, styles: Mapping[str, LineStyle], options: FigureOptions) -> None:
     panel = place.panel
     axis.set_title(panel.title, fontsize=options.letters + 1)
     if not panel.lines:
@@ -265,25 +265,25 @@ def _scale(axis: Any, options: FigureOptions) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _plot_line(axis: Any, line: Line, look: Look, joined: bool) -> None:
+def _plot_line(axis: Any, line: Line, style: LineStyle, joined: bool) -> None:
     """One series: its mean over seeds, with a band where there are several; published ones dashed and hollow.
 
     Rate points that are not `joined` have bars in place of the band: no time lies between two encodings.
     """
     points = line.points
     axis.plot(
-        points["x"], points["mean"], label=line.label, color=look.color, markersize=4.5, marker=look.marker,
-        markerfacecolor="white" if line.source else look.color, linewidth=1.3,
+        points["x"], points["mean"], label=line.label, color=style.color, markersize=4.5, marker=style.marker,
+        markerfacecolor="white" if line.source else style.color, linewidth=1.3,
         linestyle="none" if not joined else "--" if line.source else "-",
     )  # fmt: skip
     if line.seeds > 1 and joined:
-        axis.fill_between(points["x"], points["low"], points["high"], color=look.color, alpha=0.2, linewidth=0)
+        axis.fill_between(points["x"], points["low"], points["high"], color=style.color, alpha=0.2, linewidth=0)
     elif line.seeds > 1:
-        axis.vlines(points["x"], points["low"], points["high"], color=look.color, linewidth=0.8)
+        axis.vlines(points["x"], points["low"], points["high"], color=style.color, linewidth=0.8)
 
 
 def _plot_training(
-    axis: Any, rows: pd.DataFrame, training: Mapping[str, pd.DataFrame], styles: Mapping[str, Look]
+    axis: Any, rows: pd.DataFrame, training: Mapping[str, pd.DataFrame], styles: Mapping[str, LineStyle]
 ) -> None:
     for name, record in zip(rows["label"], rows["id"], strict=True):
         if record in training:

@@ -1,5 +1,6 @@
 """Published curves: CSV files with the columns of records, each row with its source and its test conditions."""
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,16 @@ REQUIRED = ("codec", "dataset", "sequence", "rate_point", "conditions", "bpp", "
 TEXT = ("codec", "dataset", "sequence", "rate_point", "conditions", "source")
 AVERAGE = "Average"
 """The sequence name of a curve that a paper published as its average only."""
+SHIPPED = "published"
+"""What stands for the folder of the shipped curves, wherever rdbench is installed."""
+
+
+def shipped_folder() -> Path:
+    """The folder of the published curves that come along. Raises RdbenchError where the installation lacks it."""
+    spec = importlib.util.find_spec("rdbench.published")
+    if spec is None or spec.origin is None:
+        raise RdbenchError("The published curves of rdbench are not installed; install rdbench again.")
+    return Path(spec.origin).parent
 
 
 def load_published(paths: Sequence[Path]) -> pd.DataFrame:
@@ -52,25 +63,40 @@ def _decibel(ms_ssim: float) -> float | None:
 
 def load_any(paths: Sequence[Path]) -> pd.DataFrame:
     """Records of the folders together with rows of the CSV files; published rows have a `source`."""
-    return load_located(paths)[0]
+    folders, curves = _kinds(paths)
+    return _joined([results.load(folders)] if folders else [], curves)
 
 
 def load_located(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """What `load_any` gives, and the folder of each record by its id."""
+    """What `load_any` gives, and the folder of each record by its id.
+
+    `published` means the shipped curves where there is no file or folder of that name. Raises RdbenchError.
+    """
+    folders, curves = _kinds(paths)
+    if not folders:
+        return _joined([], curves), {}
+    records, places = results.load_located(folders)
+    return _joined([records], curves), places
+
+
+def _kinds(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The folders of records, and the files and folders of published curves. Raises RdbenchError."""
     folders: list[Path] = []
     curves: list[Path] = []
-    for path in paths:
+    for given in paths:
+        path = shipped_folder() if str(given) == SHIPPED and not given.exists() else given
         if not path.exists():
-            raise RdbenchError(f"There is no {path}; name a folder of records or a CSV file.")
+            raise RdbenchError(
+                f"There is no {path}; name a folder of records or a CSV file, or {SHIPPED} for the curves of papers."
+            )
         has_curves = path.is_dir() and any(path.glob("*.csv")) and not any(path.rglob(RECORD))
         (curves if path.suffix == ".csv" or has_curves else folders).append(path)
-    frames: list[pd.DataFrame] = []
-    places: dict[str, Path] = {}
-    if folders:
-        records, places = results.load_located(folders)
-        frames.append(records)
-    if curves:
-        frames.append(load_published(curves))
+    return folders, curves
+
+
+def _joined(records: list[pd.DataFrame], curves: Sequence[Path]) -> pd.DataFrame:
+    """The records, if any, together with the rows of the curves, if any."""
+    frames = [*records, *([load_published(curves)] if curves else [])]
     if len(frames) == 1:
-        return frames[0], places
-    return pd.concat([f.astype(object) for f in frames], ignore_index=True).infer_objects(), places
+        return frames[0]
+    return pd.concat([f.astype(object) for f in frames], ignore_index=True).infer_objects()

@@ -1,130 +1,21 @@
 """New results against a stored baseline: what changed, and whether anything got worse."""
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..errors import RdbenchError
 from ..measure.bdrate import compare_curves
-from . import curves
-
-STATED = ("conditions", "frames", "preset", "settings", "device", "precision", "seed")
-"""What else separates the curves of one codec on one sequence; the version does not, since versions are compared."""
-_COPIED = (
-    "codec", "dataset", "sequence", "conditions", "rate_point", "frames", "bpp", "encode_seconds", "decode_seconds",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Key:
-    """A curve of any version; what a baseline does not state (None) is equal to everything."""
-
-    codec: str
-    dataset: str
-    sequence: str
-    conditions: str
-    frames: int
-    preset: str | None = None
-    """Empty: no preset was asked for."""
-    settings: str | None = None
-    """JSON of the settings in which older records of one codec differ."""
-    device: str | None = None
-    precision: str | None = None
-    seed: int | None = None
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """What the curve is of, whatever its conditions and settings."""
-        return self.codec, self.dataset, self.sequence
-
-    def differences(self, other: "Key") -> list[str]:
-        """The fields of STATED in which two curves differ."""
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in STATED)
-        return [name for name, ours, theirs in pairs if None not in (ours, theirs) and ours != theirs]
-
-    def value(self, name: str) -> str:
-        """One field as text."""
-        value = getattr(self, name)
-        return "none" if value == "" else "not stated" if value is None else str(value)
-
-    def __str__(self) -> str:
-        """The curve in words; no preset, the CPU, float32 and seed 0 go without saying."""
-        added = (
-            f"preset {self.preset}" if self.preset else None,
-            self.settings,
-            None if self.device == "cpu" else self.device,
-            None if self.precision == "float32" else self.precision,
-            f"seed {self.seed}" if self.seed else None,
-        )
-        return " ".join(filter(None, (*self.place, self.conditions, *added)))
-
-
-class Point(BaseModel):
-    """A rate point of the baseline."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    codec: str
-    dataset: str
-    sequence: str
-    conditions: str
-    rate_point: str
-    frames: int
-    bpp: float
-    quality: float
-    metric: Literal["psnr_rgb", "psnr_yuv"]
-    encode_seconds: float
-    decode_seconds: float
-    preset: str | None = None
-    settings: str | None = None
-    device: str | None = None
-    precision: str | None = None
-    seed: int | None = None
-
-    @property
-    def key(self) -> Key:
-        """The curve it belongs to."""
-        stated = {name: getattr(self, name) for name in STATED}
-        return Key(self.codec, self.dataset, self.sequence, **stated)
-
-
-class CodecLimits(BaseModel):
-    """Limits of one codec, which replace those of the command line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    exact: bool = False
-    """Whether any change of bits or quality is a regression, as for a deterministic encoder."""
-    bd_rate: float | None = None
-    """BD-rate in percent."""
-    psnr_drop: float | None = None
-    """Loss of PSNR at one rate point in dB."""
-
-
-class Baseline(BaseModel):
-    """All rate points that new results are compared with, and limits by the names of codecs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1, 2] = 2
-    """1: its points do not state preset, device and seed."""
-    limits: dict[str, CodecLimits] = {}
-    points: list[Point]
+from .baseline import STATED, Baseline, CodecLimits, Key, Point, points_by_curve
+from .timings import FEWEST, slowdown
 
 
 @dataclass(frozen=True)
 class CheckReport:
     """The changes, and those of them that are regressions."""
 
-    changes: list[str]
-    regressions: list[str]
+    changes: list[str] = field(default_factory=list)
+    regressions: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -135,75 +26,6 @@ class CheckReport:
         """The report as text: changes, regressions, the verdict."""
         verdict = "no regression" if self.ok else f"{len(self.regressions)} regressions"
         return [*self.changes, *(f"REGRESSION: {line}" for line in self.regressions), f"check: {verdict}"]
-
-
-def make_baseline(frame: pd.DataFrame, limits: Mapping[str, CodecLimits] = MappingProxyType({})) -> Baseline:
-    """A baseline of the finished records (of the version that ran last). Raises RdbenchError for a failed one."""
-    failed = frame[frame["status"] != "ok"]
-    if len(failed):
-        first = failed.iloc[0]
-        raise RdbenchError(f"{first['codec']} {first['rate_point']} failed; a baseline needs every record finished.")
-    points = [point for curve in _curves(frame).values() for point in curve.values()]
-    return Baseline(limits=dict(limits), points=points)
-
-
-def _curves(frame: pd.DataFrame) -> dict[Key, dict[str, Point]]:
-    """The finished points by curve and rate point: of the version that ran last, and the later of two of those."""
-    frame = curves.labeled(frame[frame["status"] == "ok"])
-    known = curves.attributes(frame)
-    order = frame["started"].fillna("").astype(str).sort_values(kind="stable").index
-    found: dict[Key, dict[str, Point]] = {}
-    versions: dict[Key, str] = {}
-    for row, own in zip(frame.loc[order].to_dict("records"), known.loc[order].to_dict("records"), strict=True):
-        point = _point(row, own)
-        if versions.get(point.key) != (version := str(own["version"])):
-            found[point.key] = {}
-        versions[point.key] = version
-        found[point.key][point.rate_point] = point
-    return found
-
-
-def _point(row: dict[Any, Any], own: dict[Any, Any]) -> Point:
-    """The record as a point; `own` holds what decides its series."""
-    metric: Literal["psnr_rgb", "psnr_yuv"] = "psnr_rgb" if pd.notna(row["psnr_rgb"]) else "psnr_yuv"
-    stated = {name: own[name] for name in ("preset", "device", "precision")} | {"seed": row["seed"]}
-    if own["preset"] is None and own["settings"] != "{}":  # an older record: its settings stand for the preset
-        stated["settings"] = own["settings"]
-    try:
-        return Point(**{name: row[name] for name in _COPIED}, quality=row[metric], metric=metric, **stated)
-    except ValidationError as error:
-        field = ".".join(str(part) for part in error.errors()[0]["loc"])
-        name = f"{row['codec']} {row['sequence']} {row['rate_point']}"
-        raise RdbenchError(f"The record of {name} has no usable {field}; delete it and run it again.") from error
-
-
-def save_baseline(path: Path, baseline: Baseline) -> None:
-    """Writes the baseline as JSON, sorted, so that a change reads well in a diff."""
-    points = sorted(baseline.points, key=lambda p: (*p.key.place, str(p.key), p.frames, p.bpp))
-    partial = path.with_suffix(".partial")
-    try:
-        sorted_points = baseline.model_copy(update={"points": points})
-        partial.write_text(sorted_points.model_dump_json(indent=1, exclude_none=True) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        raise RdbenchError(f"The baseline {path} cannot be written ({error.strerror}); choose another.") from error
-
-
-def kept_limits(path: Path) -> dict[str, CodecLimits]:
-    """The codecs' own limits in a baseline that is about to be replaced; none where there is no readable one."""
-    with suppress(RdbenchError):
-        return read_baseline(path).limits
-    return {}
-
-
-def read_baseline(path: Path) -> Baseline:
-    """The baseline in the file. Raises RdbenchError."""
-    try:
-        return Baseline.model_validate_json(path.read_text())
-    except OSError as error:
-        raise RdbenchError(f"There is no baseline {path} ({error.strerror}); --update writes one.") from error
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RdbenchError(f"The baseline {path} is damaged or of another version; --update renews it.") from error
 
 
 @dataclass(frozen=True)
@@ -226,7 +48,7 @@ class Limits:
         return Limits(
             bd_rate=self.bd_rate if codec.bd_rate is None else codec.bd_rate,
             psnr_drop=self.psnr_drop if codec.psnr_drop is None else codec.psnr_drop,
-            time_ratio=self.time_ratio,
+            time_ratio=self.time_ratio if codec.time_ratio is None else codec.time_ratio,
             exact=codec.exact,
         )
 
@@ -237,31 +59,37 @@ def check(
     max_bd_rate: float = 2.0,
     max_psnr_drop: float = 0.1,
     max_time_ratio: float = 2.0,
+    ignore_missing: bool = False,
 ) -> CheckReport:
     """Compares curve by curve and point by point. Limits: percent of BD-rate, dB at one rate point, ratio of times.
 
-    The baseline's limits for a codec replace the first two.
+    The baseline's limits for a codec replace them. `ignore_missing`: what the records lack is no regression; where
+    they have nothing that the baseline has, that still is one.
     """
     limits = Limits(max_bd_rate, max_psnr_drop, max_time_ratio)
-    report = CheckReport([], _failures(frame))
-    after = _curves(frame)
+    report = CheckReport(regressions=_failures(frame))
+    missing: list[str] = []
+    after = points_by_curve(frame)
     before: dict[Key, list[Point]] = {}
     for point in baseline.points:
         before.setdefault(point.key, []).append(point)
     matched: set[Key] = set()
     for key, points in before.items():
-        own = limits.of(baseline.limits.get(key.codec))
-        equal = [other for other in after if other.place == key.place and not key.differences(other)]
+        others = [other for other in after if other.place == key.place]
+        equal = [other for other in others if not key.differences(other)]
         matched.update(equal)
         if len(equal) > 1:
             report.regressions.append(_ambiguous(key, equal))
-        elif equal:
-            _check_curve(str(key), points, after[equal[0]], own, report)
-        elif others := [other for other in after if other.place == key.place]:
+        elif others and not equal:
             report.regressions.append(_other(key, others))
         else:
-            _check_curve(str(key), points, {}, own, report)
+            found = after[equal[0]] if equal else {}
+            missing += [f"{key} {point.rate_point} is missing" for point in points if point.rate_point not in found]
+            _check_curve(str(key), points, found, limits.of(baseline.limits_of(key.codec)), report)
     report.changes.extend(f"{key}: not in the baseline" for key in after if key not in matched)
+    (report.changes if ignore_missing else report.regressions).extend(missing)
+    if len(missing) == len(baseline.points) and ignore_missing:
+        report.regressions.append("nothing was compared: the records have no rate point of the baseline")
     return report
 
 
@@ -292,12 +120,11 @@ def _failures(frame: pd.DataFrame) -> list[str]:
 
 
 def _check_curve(name: str, before: list[Point], after: dict[str, Point], limits: Limits, report: CheckReport) -> None:
+    """Compares the rate points that both have."""
     both = [(point, after[point.rate_point]) for point in before if point.rate_point in after]
-    report.regressions.extend(
-        f"{name} {point.rate_point} is missing" for point in before if point.rate_point not in after
-    )
     for old, new in both:
         _check_point(f"{name} {old.rate_point}", old, new, limits, report)
+    _check_times(name, both, limits.time_ratio, report)
     pairs = [(old, new) for old, new in both if old.metric == new.metric]
     if len(pairs) < 2:
         return
@@ -327,11 +154,23 @@ def _check_point(name: str, old: Point, new: Point, limits: Limits, report: Chec
     drop = old.quality - new.quality
     if drop > limits.psnr_drop:
         report.regressions.append(f"{name}: {old.metric} fell by {drop:.3f} dB, more than {limits.psnr_drop:g}")
-    for what, before, after in (
-        ("encode", old.encode_seconds, new.encode_seconds),
-        ("decode", old.decode_seconds, new.decode_seconds),
+
+
+def _check_times(name: str, both: Sequence[tuple[Point, Point]], limit: float, report: CheckReport) -> None:
+    """Judges the times of a curve by the samples of all of its rate points (`timings.py`), or says why it does not."""
+    machines = ((old.machine, new.machine) for old, new in both)
+    if other := next(((old, new) for old, new in machines if old and new and old != new), None):
+        report.changes.append(f"{name}: times are not judged, measured on {other[1]}, the baseline's on {other[0]}")
+        return
+    for what, pairs in (
+        ("encode", [((old.encode_seconds,), (new.encode_seconds,)) for old, new in both]),
+        ("decode", [(old.decodings, new.decodings) for old, new in both]),
     ):
-        if after > limits.time_ratio * before:
-            report.regressions.append(
-                f"{name}: {what} time {before:.2f} -> {after:.2f} s, more than {limits.time_ratio:g} times"
-            )
+        found = slowdown(pairs)
+        if found is None:
+            continue
+        if found.exceeds(limit):
+            report.regressions.append(f"{name}: {what} time is {found}, more than {limit:g}")
+        elif found.ratio > limit:
+            why = "within the noise" if found.judged else f"not judged with fewer than {FEWEST} samples"
+            report.changes.append(f"{name}: {what} time is {found}, {why}")

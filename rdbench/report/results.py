@@ -105,6 +105,8 @@ class Record(BaseModel):
     """Joules by stage (`encode`, one `decode`)."""
     seal: list[str] = []
     """What was enforced while the bitstream was decoded: `environment`, `network`, `files`."""
+    execution: str | None = None
+    """How a codec says that it computed: compiled or not and why, and the GPU's switches."""
 
 
 COLUMNS = tuple(field.alias or name for name, field in Record.model_fields.items())
@@ -123,8 +125,14 @@ def write_record(path: Path, record: Record) -> None:
 
 def read_record(path: Path) -> Record:
     """The record in the file. Raises RdbenchError naming the file and the field that is wrong, or its newer schema."""
+    return _read(os.fspath(path))
+
+
+def _read(path: str) -> Record:
+    """`read_record` of a path as text: to make a `Path` and to open it takes as long as to check the record."""
     try:
-        text = path.read_bytes().decode()
+        with open(path, "rb", buffering=0) as file:
+            text = file.readall().decode()
         record = Record.model_validate_json(text)
         if record.schema_number > SCHEMA:
             _refuse_newer(path, text)
@@ -138,7 +146,7 @@ def read_record(path: Path) -> Record:
         raise RdbenchError(f"The record {path} cannot be read ({error}); run it again.") from error
 
 
-def _refuse_newer(path: Path, text: str) -> None:
+def _refuse_newer(path: str, text: str) -> None:
     """Raises RdbenchError for a record of a later version of rdbench, whose fields this one does not know."""
     with suppress(ValueError, RecursionError):
         values = json.loads(text)
@@ -158,8 +166,13 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 def find_records(folder: Path) -> list[Path]:
     """The records below a folder, sorted; links to folders are not followed, folders without permission left out."""
+    return [Path(text) for text in _record_paths(str(folder))]
+
+
+def _record_paths(folder: str) -> list[str]:
+    """What `find_records` gives, as text."""
     found: list[str] = []
-    waiting = [str(folder)]
+    waiting = [folder]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
@@ -167,30 +180,36 @@ def find_records(folder: Path) -> list[Path]:
                     found.append(entry.path)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-    return [Path(text) for text in sorted(found, key=lambda text: text.split(os.sep))]  # in the order of paths
+    return sorted(found, key=lambda text: text.split(os.sep))  # in the order of paths
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
     """All records below the folders; of two with one id, the finished one, else the later. Raises RdbenchError."""
-    return load_located(folders)[0]
+    return to_frame(record for record, _ in _latest(folders).values())
 
 
 def load_located(folders: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Path]]:
     """What `load` gives, and the folder of each record by its id. Raises RdbenchError."""
-    records: dict[str, Record] = {}
-    places: dict[str, Path] = {}
+    found = _latest(folders)
+    places = {name: Path(path).parent for name, (_, path) in found.items()}
+    return to_frame(record for record, _ in found.values()), places
+
+
+def _latest(folders: Sequence[Path]) -> dict[str, tuple[Record, str]]:
+    """Each record with its file, by its id; see `load`."""
+    found: dict[str, tuple[Record, str]] = {}
     for folder in folders:
         if not folder.exists():
             raise RdbenchError(f"There is no folder {folder}; name one that rdbench run wrote.")
-        for path in find_records(folder):
-            record = read_record(path)
-            known = records.get(record.id)
+        for path in _record_paths(str(folder)):
+            record = _read(path)
+            known = found[record.id][0] if record.id in found else None
             if known is None or (record.status == "ok", record.started) > (known.status == "ok", known.started):
-                records[record.id], places[record.id] = record, path.parent
-    if not records:
+                found[record.id] = record, path
+    if not found:
         names = ", ".join(str(folder) for folder in folders)
         raise RdbenchError(f"There are no records in {names}; rdbench run writes them.")
-    return to_frame(records.values()), places
+    return found
 
 
 def load_training_curves(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:

@@ -38,7 +38,7 @@ def matching(frame: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     """The labeled rows of the dataset for which the condition holds, of all codecs: an anchor may be another one."""
     found = curves.labeled(only(frame, selection.dataset))
     for given in selection.labels:
-        found = renamed(found, given)
+        found = relabeled(found, given)
     return found if selection.where is None else where(found, selection.where)
 
 
@@ -52,7 +52,7 @@ def only(frame: pd.DataFrame, dataset: str | None) -> pd.DataFrame:
     return frame[frame["dataset"] == dataset]
 
 
-def renamed(frame: pd.DataFrame, given: str) -> pd.DataFrame:
+def relabeled(frame: pd.DataFrame, given: str) -> pd.DataFrame:
     """The labeled frame with another label for one series; the names that it had still find it. Raises UsageError."""
     number, text = _new_label(frame, given)
     if text in set(frame.loc[frame["series"] != number, "label"]):

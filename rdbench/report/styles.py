@@ -18,18 +18,18 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a series looks: its color as #rrggbb, and its marker by matplotlib's letter."""
+class LineStyle:
+    """How the line of a series looks: its color as #rrggbb, and its marker by matplotlib's letter."""
 
     color: str
     marker: str
 
 
-def looks(frame: pd.DataFrame, known: Sequence[str] = ()) -> Mapping[str, Look]:
-    """The look of each label of a labeled frame; `known`: the names of all codecs that can be run, in their order."""
+def line_styles(frame: pd.DataFrame, known: Sequence[str] = ()) -> Mapping[str, LineStyle]:
+    """The style of each label of a labeled frame; `known`: the names of all codecs that can be run, in their order."""
     each = frame.drop_duplicates("label").sort_values("series")
     found = palette.styles([str(codec) for codec in each["codec"]], known)
     return {
-        str(label): Look(COLORS[one.color], MARKERS[one.marker])
+        str(label): LineStyle(COLORS[one.color], MARKERS[one.marker])
         for label, one in zip(each["label"], found, strict=True)
     }

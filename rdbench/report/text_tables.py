@@ -15,7 +15,8 @@ def terminal(table: Grid) -> str:
     for place, (name, numeric) in enumerate(zip(table.columns, table.numeric, strict=True)):
         texts = _aligned([row[place] for row in table.rows]) if numeric else [row[place].text for row in table.rows]
         width = max(map(len, [name, *texts]))
-        columns.append([_placed(text, width, numeric) for text in [name, *texts]])
+        place_text = str.rjust if numeric else str.ljust
+        columns.append([place_text(text, width) for text in [name, *texts]])
         columns[-1].insert(1, "-" * width)
     lines = [_GAP.join(line).rstrip() for line in zip(*columns, strict=True)]
     return "\n".join([*lines, *table.notes])

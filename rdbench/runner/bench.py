@@ -17,6 +17,7 @@ from ..codec import Codec, RatePoint, Source, Timing, Workspace
 from ..errors import UsageError
 from .decoder_process import decoder_options
 from .decoding import decode_once, seek_once
+from .rates import Rate, device_name
 from .sweep import Job
 from .worker import open_job
 
@@ -84,6 +85,17 @@ def bench(what: str, job: Job, steps: int) -> Report:
     peaks = {name: measure_peak(device, name) for name in sorted(used)}
     label = f"{job.clip.label}:{job.clip.name}, {job.frames} frames"
     return Report(job.name, job.point, label, device, job.threads, list(timings), peaks)
+
+
+def measured_rate(what: str, job: Job, report: Report) -> Rate | None:
+    """The multiply-accumulates of a second of training, over a step of each stage; None for decoding."""
+    counted = [timing for timing in report.timings if timing.flops is not None]
+    if what != "fit" or not counted:
+        return None
+    seconds = sum(statistics.median(timing.seconds) for timing in counted)
+    macs = sum(timing.flops or 0.0 for timing in counted) / 2
+    fmt = job.video_format
+    return Rate(device_name(report.device, job.threads), job.codec, fmt.width, fmt.height, macs / seconds)
 
 
 def _fit(

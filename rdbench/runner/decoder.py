@@ -95,7 +95,7 @@ def _report(error: BaseException, task: str, stream: IO[bytes]) -> None:
 def _run_apart(name: str, cls: type[Codec], options: DecoderOptions, stream: IO[bytes]) -> int:
     """Runs a task in a process of its own; returns its status, or minus the signal that ended it."""
     if sys.platform != "linux":  # libraries of other systems may not survive a fork
-        command = [sys.executable, "-m", "rdbench.runner.decoder", *sys.argv[1:3], name]
+        command = [sys.executable, "-P", "-m", "rdbench.runner.decoder", *sys.argv[1:3], name]
         return subprocess.run(command, stdout=stream, check=False).returncode
     child = os.fork()
     if child == 0:

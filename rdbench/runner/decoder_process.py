@@ -50,7 +50,7 @@ def sealed_decoder(
         shutil.copyfile(bitstream, folder / BITSTREAM)
         plan = make_plan(folder.parent, hidden, _needed(codec, options), options.device.startswith("cuda"))
         module, source = "rdbench.runner.decoder", codec_source(codec)
-        command = [sys.executable, "-m", module, source, json.dumps(asdict(options)), *tasks]
+        command = [sys.executable, "-P", "-m", module, source, json.dumps(asdict(options)), *tasks]
         yield Decoder(sealed_command(plan, command), folder)
 
 

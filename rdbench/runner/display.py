@@ -1,6 +1,7 @@
 """Progress output of a run: bars on a terminal, lines elsewhere."""
 
 import time
+from collections.abc import Callable, Sequence
 
 import rich.progress
 from rich.console import Console
@@ -8,10 +9,14 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 
 from ..codec import Progress
 from ..report.results import Record
+from .remaining import Remaining
 from .sweep import Job
 
 LINE_SECONDS = 10.0
-"""Seconds between two lines of progress of a job, where the output is no terminal (our choice)."""
+"""Shortest time between two lines of progress of a job, where the output is no terminal (our choice)."""
+LINE_SHARE = 0.05
+"""Shortest time between two lines, as a share of how long the job has run (our choice): 47 lines from one hour to ten.
+"""
 
 
 def task_bars(console: Console) -> rich.progress.Progress:
@@ -22,29 +27,43 @@ def task_bars(console: Console) -> rich.progress.Progress:
     )  # fmt: skip
 
 
+def line_interval(elapsed: float, jobs: int = 1) -> float:
+    """Seconds between two lines of progress of a job that has run for `elapsed` seconds, beside others.
+
+    Long jobs report less often, so that a log of weeks stays readable.
+    """
+    return max(LINE_SECONDS, LINE_SHARE * elapsed) * max(1, jobs)
+
+
 class Lines:
-    """Lines of progress, at most one every LINE_SECONDS; none on a terminal, which shows bars."""
+    """Lines of progress, at most one every `line_interval`; none on a terminal, which shows bars."""
 
-    def __init__(self, console: Console, name: str) -> None:
-        self._console, self._name, self._last = console, name, time.monotonic()
+    def __init__(self, console: Console, name: str, jobs: Callable[[], int] = lambda: 1) -> None:
+        self._console, self._name, self._jobs = console, name, jobs
+        self._began = self._last = time.monotonic()
 
-    def update(self, done: float, total: float, text: str) -> None:
-        """The progress callback."""
+    def update(self, done: float, total: float, text: str, after: Callable[[], str] = lambda: "") -> None:
+        """The progress callback; `after()` ends the line."""
         now = time.monotonic()
-        if self._console.is_terminal or now - self._last < LINE_SECONDS:
+        if self._console.is_terminal or now - self._last < line_interval(now - self._began, self._jobs()):
             return
         self._last = now
         share = 100 * done / total if total else 0
-        self._console.print(f"  {self._name}: {text} ({share:.0f} %)", markup=False, highlight=False, soft_wrap=True)
+        line = f"  {self._name}: {text} ({share:.0f} %){after()}"
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Display:
-    """The progress of a sweep: bars on a terminal, lines elsewhere, and a line for each finished job."""
+    """The progress of a sweep: bars on a terminal, lines elsewhere, and a line for each finished job.
 
-    def __init__(self, console: Console, total: int) -> None:
+    All of them say how many jobs are done, and how long the others take as far as that is known.
+    """
+
+    def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
         self._console, self._bars = console, task_bars(console)
-        self._all = self._bars.add_task("all jobs", total=total)
-        self._total, self._done = total, 0
+        self._all = self._bars.add_task("all jobs", total=len(jobs))
+        self._remaining = Remaining(jobs)
+        self._total, self._done = len(jobs), 0
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Display":
@@ -55,15 +74,19 @@ class Display:
         self._bars.stop()
 
     def progress(self, job: Job) -> Progress:
-        """The progress callback of one job."""
+        """The progress callback of one job, which begins."""
         name = f"{job.name} {job.clip.name} {job.point}"
         task = self._bars.add_task(name, total=1)
         self._tasks[job.id] = task
-        lines = Lines(self._console, name)
+        self._remaining.start(job)
+        lines = Lines(self._console, name, lambda: self._remaining.running)
 
         def update(done: float, total: float, text: str) -> None:
+            self._remaining.progress(job, done, total)
             self._bars.update(task, completed=done, total=total, description=f"{name}: {text}")
-            lines.update(done, total, text)
+            if self._console.is_terminal:
+                self._bars.update(self._all, description=self._remaining.text())
+            lines.update(done, total, text, lambda: f"; {self._remaining.text()}")
 
         return update
 
@@ -71,16 +94,18 @@ class Display:
         """Prints a line for a finished job; `was_there`: an earlier run had finished it."""
         if job.id in self._tasks:
             self._bars.remove_task(self._tasks.pop(job.id))
+        self._remaining.finish(job, record.status == "ok" and not was_there)
         self._done += 1
-        self._bars.update(self._all, completed=self._done)
-        name = f"[{self._done}/{self._total}] {job.name} {job.clip.label}:{job.clip.name} {job.point}"
-        text = f"{name}: {_words(record)}{' (was there)' if was_there else ''}"
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        left = self._remaining.text()
+        self._bars.update(self._all, completed=self._done, description=left)
+        name, count = f"{job.name} {job.clip.label}:{job.clip.name} {job.point}", f"[{self._done}/{self._total}]"
+        result = f"{name}: {_words(record)}{' (was there)' if was_there else ''}"
+        text = f"{count} {result if record.status == 'ok' else f'FAILED: {record.error} ({name})'}"
+        after = f"; {left.partition(', ')[2]}" if not was_there and ", " in left else ""
+        self._console.print(text + after, markup=False, highlight=False, soft_wrap=True)
 
 
 def _words(record: Record) -> str:
-    if record.status != "ok":
-        return f"FAILED: {record.error}"
     quality = record.psnr_rgb if record.psnr_rgb is not None else record.psnr_yuv
     values = (
         (record.bpp, "{:.4f} bpp"), (quality, "{:.2f} dB"),

@@ -206,7 +206,8 @@ def _fill(
     fmt, bits = job.video_format, 8 * bitstream.stat().st_size
     report = {**encoded["report"], **decoded["report"]}
     values = {name: summary[name] for name in Record.model_fields if name in summary}
-    values |= {name: report[name] for name in ("parameters", "kmacs_per_pixel", "render_fps") if name in report}
+    reported = ("parameters", "kmacs_per_pixel", "render_fps", "execution")
+    values |= {name: report[name] for name in reported if name in report}
     values |= {
         "bits": bits,
         "bpp": bits / (job.frames * fmt.width * fmt.height),

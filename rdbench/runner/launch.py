@@ -50,6 +50,11 @@ class WorkerCall:
 StartWorker = Callable[[WorkerCall, Surroundings], Process]
 
 
+def worker_environment(threads: int) -> dict[str, str]:
+    """The environment of a worker with so many threads, whatever its GPU."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def start_command(command: Sequence[str], surroundings: Surroundings) -> Process:
     """Starts the command as a child of a guard (`guard.py`)."""
     return subprocess.Popen(
@@ -61,7 +66,7 @@ def start_command(command: Sequence[str], surroundings: Surroundings) -> Process
 
 def start_fresh_worker(call: WorkerCall, surroundings: Surroundings) -> Process:
     """Starts a worker in an interpreter of its own, which imports what it needs."""
-    return start_command([sys.executable, "-m", "rdbench.runner.worker", *call.arguments], surroundings)
+    return start_command([sys.executable, "-P", "-m", "rdbench.runner.worker", *call.arguments], surroundings)
 
 
 def end_process(process: Process, seconds: float) -> None:

@@ -12,7 +12,9 @@ def check_report(report: Any) -> dict[str, Any]:
     """What a record takes from `Workspace.report`, as plain values. Raises RdbenchError that names a wrong one."""
     if not isinstance(report, Mapping):
         raise RdbenchError(f"The codec replaced workspace.report by {type(report).__name__}; it must stay a dict.")
-    checks = {"command": _text, "parameters": _count, "kmacs_per_pixel": _number, "render_fps": _number}
+    checks = {
+        "command": _text, "execution": _text, "parameters": _count, "kmacs_per_pixel": _number, "render_fps": _number
+    }  # fmt: skip
     checked = {}
     for name, check in checks.items():
         if report.get(name) is not None:

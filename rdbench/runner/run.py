@@ -14,6 +14,7 @@ from ..report.results import Record
 from .executors import find_executor
 from .failure import ends_run
 from .interrupt import Stopped, requested
+from .launch import StartWorker, start_fresh_worker
 from .options import RunOptions
 from .resume import finished_record, with_earlier_threads
 from .sweep import Job
@@ -60,13 +61,15 @@ def run(
     options: RunOptions,
     progress: Callable[[Job], Progress],
     finished: Callable[[Job, Record, bool], None],
+    start: StartWorker = start_fresh_worker,
 ) -> Outcome:
     """Runs the jobs without a finished record and calls `finished(job, record, was_there)` for every record.
 
-    The caller holds the lock of the output folder (`locked`). A job's failure is its record; only a disk that takes no
-    more records ends the run, with the jobs that still run. Raises RdbenchError then.
+    The caller holds the lock of the output folder (`locked`); `start` starts workers on this machine. A job's failure
+    is its record; only a disk that takes no more records ends the run, with the jobs that still run. Raises
+    RdbenchError then.
     """
-    run_jobs, stop = find_executor(options.executor), threading.Event()
+    run_jobs, stop = find_executor(options.executor, start), threading.Event()
     try:
         kept, todo = _split(jobs, options.out, finished)
         records = list(kept)

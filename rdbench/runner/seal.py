@@ -1,4 +1,4 @@
-"""Seals a decoding process, started as `python -m rdbench.runner.seal PLAN command...`; the command takes its place.
+"""Seals a decoding process, started as `python -P -m rdbench.runner.seal PLAN command...`; the command takes its place.
 
 The process gets folders of its own for all that programs keep in a user's folders. On Linux, where the kernel lets a
 normal user do it (man 7 user_namespaces), it also gets no network, and the files that it must not see are covered by
@@ -92,7 +92,7 @@ def _cover(path: Path, keep: Iterable[Path], covered: dict[str, None]) -> bool:
 
 def sealed_command(plan: Plan, command: Sequence[str]) -> list[str]:
     """The command line that runs the command sealed."""
-    return [sys.executable, "-m", "rdbench.runner.seal", json.dumps(asdict(plan)), *command]
+    return [sys.executable, "-P", "-m", "rdbench.runner.seal", json.dumps(asdict(plan)), *command]
 
 
 def enforced(environment: Mapping[str, str]) -> list[str]:

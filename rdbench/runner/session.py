@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..clips.content import known_facts
 from ..clips.fetch import fetch
 from ..codec import Clip, Host, Workspace
 from ..errors import RdbenchError, UsageError
-from ..registry import create, parse_specs, sniff
+from ..registry import create, find_card, parse_specs, sniff
 from ..report import tables
 from ..video import BATCH, Frames, Video
 from ..video.checked import CheckedVideo
@@ -30,61 +30,102 @@ from ..video.color import convert
 from ..video.conditions import find_conditions
 from . import worker
 from .checksum import checksum_path, verify_checksum, write_checksum
+from .costs import disk, encode_macs, memory_mb, with_estimate
 from .display import Display, Lines, task_bars
-from .estimates import Planned, totals
+from .estimates import Planned, advice, basis_lines, totals
 from .executors import for_executor
 from .machine import usable_cores
 from .notes import alpha_note, alpha_notes, clip_notes, color_notes
-from .options import ClipOptions, SweepOptions
+from .options import ClipOptions, RunOptions, Sweep, SweepOptions
 from .preparation import resolve_device
+from .rates import Rate, keep_rate, rates_path, read_rates
 from .resume import finished_record, with_earlier_threads
 from .run import locked, run
 from .summary import check_anchor, print_outcome
 from .sweep import Job, choose_points, plan
+from .then import Finished, run_then
+from .workers import Expected, prepared_workers
 
 
 def _command() -> str:
     return shlex.join(["rdbench", *sys.argv[1:]])
 
 
-def run_session(options: SweepOptions) -> int:
-    """Runs a sweep and prints RD points, BD-rates and where everything is; returns the exit status."""
+def run_session(options: SweepOptions, then: str | None = None) -> int:
+    """Runs a sweep and prints RD points, BD-rates and where everything is; returns the exit status.
+
+    `then` is a shell command that runs at the end; how it ends is printed and changes nothing else.
+    """
     console = Console(stderr=False)
     run_options = options.run_options()
     sweep = for_executor(run_options, options.sweep(run_options.jobs))
     start = time.monotonic()
     # Ray's jobs write elsewhere and send their files back, so that no lock of a job keeps two runs apart
-    with locked(run_options.out, shared=run_options.executor != "ray"):
+    with (
+        locked(run_options.out, shared=run_options.executor != "ray"),
+        prepared_workers(_expected_workers(sweep, run_options)) as start_worker,
+    ):
         jobs = plan(sweep, _command())
         check_anchor(options.anchor, jobs)
-        console.print(f"{len(jobs)} rate points to measure", highlight=False)
+        rates = read_rates()
+        planned = [_planned(job, run_options.out, rates) for job in jobs]
+        jobs = [one.job for one in planned]
+        _announce(console, planned)
         for note in (*color_notes(jobs), *alpha_notes(jobs)):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
-        with Display(console, len(jobs)) as display:
-            outcome = run(jobs, run_options, display.progress, display.finished)
+        with Display(console, jobs) as display:
+            outcome = run(jobs, run_options, display.progress, display.finished, start_worker)
         print_outcome(console, outcome, run_options.out, options.anchor)
-    console.print(f"Took {time.monotonic() - start:.0f} s.", highlight=False)
-    return 1 if outcome.failed else 0
+    failed, seconds = len(outcome.failed), time.monotonic() - start
+    finished = Finished(run_options.out, len(outcome.records) - failed, failed, seconds)
+    console.print(f"Took {finished.seconds:.0f} s.", highlight=False)
+    if then is not None:
+        console.print(run_then(then, finished), markup=False, highlight=False, soft_wrap=True)
+    return finished.status
+
+
+def _expected_workers(sweep: Sweep, options: RunOptions) -> list[Expected]:
+    """The workers that the codecs of a sweep on this machine will need; they import while the sweep is planned."""
+    if options.executor != "local":
+        return []
+    cards = [find_card(spec.name) for spec in parse_specs(sweep.codecs)]
+    return [Expected(torch, sweep.threads) for torch in sorted({card.kind != "conventional" for card in cards})]
 
 
 def show_plan(options: SweepOptions) -> None:
     """Prints the jobs with their estimated times and what is done already; hashes no clip."""
     out = options.run_options().out
-    planned = [_planned(job, out) for job in plan(options.sweep(1), "rdbench plan", known_facts)]
+    rates = read_rates()
+    planned = [_priced(_planned(job, out, rates)) for job in plan(options.sweep(1), "rdbench plan", known_facts)]
     for one in planned:
         print(one.line)
     jobs = [one.job for one in planned]
     for note in (*color_notes(jobs), *alpha_notes(jobs), *clip_notes(jobs)):
         print(note)
-    print("\n".join(totals(planned)))
+    print("\n".join([*totals(planned), *basis_lines(planned)]))
+    if (hint := advice(planned)) is not None:
+        print(hint)
 
 
-def _planned(job: Job, out: Path) -> Planned:
-    """The job, with whether it is done; without the clip's hash nobody knows what belongs to it."""
-    if job.clip_sha256 is None:
-        return Planned(job, done=False)
-    job = with_earlier_threads(job, out)
-    return Planned(job, finished_record(out, job) is not None)
+def _planned(job: Job, out: Path, rates: Sequence[Rate]) -> Planned:
+    """The job, with the best estimate and whether it is done, which nobody knows without the clip's hash."""
+    if job.clip_sha256 is not None:
+        job = with_earlier_threads(job, out)
+    done = job.clip_sha256 is not None and finished_record(out, job) is not None
+    job, basis = with_estimate(job, rates)
+    return Planned(job, done, basis, encode_macs(job))
+
+
+def _priced(one: Planned) -> Planned:
+    """The job with its disk and memory, which take time to find out."""
+    return one if one.done else replace(one, disk=disk(one.job), memory_mb=memory_mb(one.job))
+
+
+def _announce(console: Console, planned: Sequence[Planned]) -> None:
+    """Says what a run is about to do, how long it takes, and above a day how to shorten it."""
+    hint = advice(planned)
+    for line in (*totals(planned), *basis_lines(planned), *([hint] if hint is not None else [])):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def single_job(name: str, clip: str, label: str | None, options: ClipOptions) -> Job:
@@ -128,15 +169,20 @@ def bench_codec(
     what: str, name: str, clip: str, label: str | None, steps: int, format_: str, options: ClipOptions
 ) -> None:
     """Prints the speed of a codec's training (`fit`) or of its decoding."""
-    from .bench import bench
+    from .bench import bench, measured_rate
 
-    report = bench(what, single_job(name, clip, label, options), steps)
+    job = single_job(name, clip, label, options)
+    report = bench(what, job, steps)
+    if (rate := measured_rate(what, job, report)) is not None:
+        keep_rate(rate)
     if format_ == "json":
         print(json.dumps(report.as_dict(), indent=1))
         return
     print(tables.render(report.table(), format_))
     if format_ == "table":
         print("\n".join(report.lines()))
+        if rate is not None:
+            print(f"`rdbench plan` estimates times by this rate; it is kept in {rates_path()}.")
 
 
 def _encode_job(job: Job, output: Path) -> None:

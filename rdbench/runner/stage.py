@@ -1,7 +1,6 @@
 """The stages of a job as processes: start one, read its events, end it when it takes too long or the user stops."""
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -16,7 +15,16 @@ from ..registry import find_card
 from .files import LOG, WORK
 from .interrupt import Stopped as Stopped
 from .interrupt import requested
-from .launch import Process, StartWorker, Surroundings, WorkerCall, end_process, start_command, start_fresh_worker
+from .launch import (
+    Process,
+    StartWorker,
+    Surroundings,
+    WorkerCall,
+    end_process,
+    start_command,
+    start_fresh_worker,
+    worker_environment,
+)
 from .locks import descriptors
 from .sweep import Job
 
@@ -41,12 +49,8 @@ class StageRunner:
         start: StartWorker = start_fresh_worker,
     ) -> None:  # fmt: skip
         self.job, self.folder, self._progress, self._stop, self._start = job, folder.resolve(), progress, stop, start
-        self.environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": str(job.threads),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            **({"CUDA_VISIBLE_DEVICES": str(gpu)} if gpu is not None else {}),
-        }
+        visible = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)}
+        self.environment = worker_environment(job.threads) | visible
 
     def write_job(self) -> Path:
         """Writes the job's description for a worker process; returns the file."""

@@ -33,8 +33,12 @@ def print_outcome(console: Console, outcome: Outcome, out: Path, anchor: str | N
         print(f"\nRD plot: {_plot(frame, out)}")
         _write_page(out)
     print(f"Records, bitstreams, values of each frame and logs: {out / 'runs'}")
-    for record in outcome.failed:
-        console.print(f"Failed: {record.codec} {record.sequence} {record.rate_point}: {record.error}", markup=False)
+    if outcome.failed:
+        counts = f"{len(outcome.failed)} of {len(outcome.records)} rate points failed"
+        console.print(
+            f"{counts}: the lines with FAILED say why, and log.txt in their folders says more. The same command tries "
+            "them again.", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
     if len(frame):
         names = list(dict.fromkeys(frame["codec"]))
         print("\n".join(_next_commands(out, chosen if len(names) > 1 else None)))

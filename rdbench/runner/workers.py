@@ -7,28 +7,38 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ..errors import RdbenchError
-from .launch import Process, StartWorker, Surroundings, WorkerCall, start_fresh_worker
+from .launch import Process, StartWorker, Surroundings, WorkerCall, start_fresh_worker, worker_environment
 
 _KILLED = -9
 
 
+@dataclass(frozen=True)
+class Expected:
+    """Workers that will be needed: whether their work takes torch, and their number of threads."""
+
+    torch: bool
+    threads: int
+
+
 @contextmanager
-def prepared_workers() -> Iterator[StartWorker]:
+def prepared_workers(expected: Collection[Expected] = ()) -> Iterator[StartWorker]:
     """Starts workers as forks until the end of the block; where the system is not Linux, as fresh interpreters.
 
-    Elsewhere libraries of the system may not survive a fork.
+    Elsewhere libraries of the system may not survive a fork. What is `expected` is prepared at once, in the background.
     """
     if sys.platform != "linux":
         yield start_fresh_worker
         return
     servers = _Servers()
+    for one in expected:
+        servers.prepare(one.torch, worker_environment(one.threads))
     try:
         yield servers.start
     finally:
@@ -77,7 +87,7 @@ class _Server:
     def start(cls, torch: bool, environment: dict[str, str]) -> "_Server":
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
-            command = [sys.executable, "-m", "rdbench.runner.worker_server", str(its.fileno())]
+            command = [sys.executable, "-P", "-m", "rdbench.runner.worker_server", str(its.fileno())]
             process = subprocess.Popen(
                 [*command, *(["torch"] if torch else [])], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env=environment, pass_fds=[its.fileno()], start_new_session=True,
@@ -111,10 +121,8 @@ class _Server:
         return json.dumps(described).encode()
 
     def end(self) -> None:
-        """Ends the server; workers that still run go on until their own pipes close."""
+        """Ends the server, even one that still imports; workers that run go on until their own pipes close."""
         self.connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=5)
         self.process.kill()
         self.process.wait()
 
@@ -126,18 +134,22 @@ class _Servers:
         self._running: dict[tuple[bool, str | None], _Server] = {}
         self._lock = threading.Lock()
 
+    def prepare(self, torch: bool, environment: Mapping[str, str]) -> _Server:
+        """The server for these imports and this number of threads, started if there is none."""
+        key = _key(torch, environment)
+        if key not in self._running:
+            self._running[key] = _Server.start(torch, dict(environment))
+        return self._running[key]
+
     def start(self, call: WorkerCall, surroundings: Surroundings) -> Process:
         """Starts a worker; a server that was ended from outside is replaced, once. Raises RdbenchError."""
-        # libraries read the number of threads when they are imported
-        key = (call.torch, surroundings.environment.get("OMP_NUM_THREADS"))
         with self._lock:
             for _ in range(2):
-                server = self._running.get(key) or _Server.start(call.torch, dict(surroundings.environment))
-                self._running[key] = server
+                server = self.prepare(call.torch, surroundings.environment)
                 try:
                     return server.call(call, surroundings)
                 except OSError:
-                    self._running.pop(key).end()
+                    self._running.pop(_key(call.torch, surroundings.environment)).end()
         raise RdbenchError("The process that starts workers ends at once; see its message above and run again.")
 
     def close(self) -> None:
@@ -145,3 +157,8 @@ class _Servers:
         for server in self._running.values():
             server.end()
         self._running.clear()
+
+
+def _key(torch: bool, environment: Mapping[str, str]) -> tuple[bool, str | None]:
+    """What workers of one server share; libraries read the number of threads when they are imported."""
+    return torch, environment.get("OMP_NUM_THREADS")

@@ -13,6 +13,8 @@ import py7zr
 import pytest
 
 from rdbench.clips import fetch
+from rdbench.clips.archives import is_safe
+from rdbench.clips.manifest import find_datasets, load_manifest
 from rdbench.errors import DatasetError, UsageError
 
 DATA = bytes(range(256)) * 9
@@ -204,8 +206,8 @@ def test_a_damaged_archive(server: Behavior, tmp_path: Path, damage: str) -> Non
 
 
 def test_members_that_would_leave_the_folder_are_not_safe() -> None:
-    assert fetch._is_safe("folder/one.yuv")
-    assert not any(map(fetch._is_safe, ("../one.yuv", "/one.yuv", "a/../../one.yuv", "..\\one.yuv", "C:one.yuv")))
+    assert is_safe("folder/one.yuv")
+    assert not any(map(is_safe, ("../one.yuv", "/one.yuv", "a/../../one.yuv", "..\\one.yuv", "C:one.yuv")))
 
 
 def test_nothing_to_download_from(tmp_path: Path) -> None:
@@ -240,3 +242,75 @@ def test_a_full_disk(server: Behavior, tmp_path: Path, monkeypatch: pytest.Monke
 def test_bundled_datasets_need_no_network(tmp_path: Path) -> None:
     (path,) = fetch.fetch("carphone", tmp_path)
     assert path.exists()
+
+
+def test_mirrors_are_tried_in_order_and_held_to_the_same_hash(server: Behavior, tmp_path: Path) -> None:
+    server.files |= {"/wrong.yuv": bytes(2304), "/right.yuv": DATA}
+    urls = ", ".join(f'"{server.url}/{name}.yuv"' for name in ("wrong", "right"))
+    spec = _manifest(
+        tmp_path, f'url="{server.url}/gone.yuv"', f"mirrors=[{urls}]", f'sha256="{hashlib.sha256(DATA).hexdigest()}"'
+    )
+    (path,) = fetch.fetch(spec, tmp_path / "root")
+    assert path.read_bytes() == DATA
+    assert _left(tmp_path) == {"one.yuv"}
+    assert len(server.asked) == 3
+
+
+def test_where_all_addresses_fail_each_says_why(server: Behavior, tmp_path: Path) -> None:
+    server.files["/wrong.yuv"] = bytes(2303)
+    spec = _manifest(tmp_path, f'url="{server.url}/gone.yuv"', f'mirrors=["{server.url}/wrong.yuv"]')
+    with pytest.raises(DatasetError, match=r"any of its 2 addresses: \(1\) .*404.*\(2\) .*truncated"):
+        fetch.fetch(spec, tmp_path / "root")
+    assert not (tmp_path / "root" / "own" / "one.yuv").exists()
+
+
+def test_a_part_of_one_address_is_not_continued_from_another(server: Behavior, tmp_path: Path) -> None:
+    server.files["/two/one.yuv"] = DATA
+    spec = _manifest(tmp_path, f'url="{server.url}/one.yuv"', f'mirrors=["{server.url}/two/one.yuv"]')
+    folder = tmp_path / "root" / "own"
+    folder.mkdir(parents=True)
+    (folder / "one.yuv.part").write_bytes(b"x" * 7)
+    (path,) = fetch.fetch(spec, tmp_path / "root")
+    assert path.read_bytes() == DATA
+    assert server.asked == ["bytes=7-", None]
+
+
+def test_a_server_that_sends_without_end_is_given_up(server: Behavior, tmp_path: Path) -> None:
+    server.files["/one.yuv"] = DATA * 100
+    with pytest.raises(DatasetError, match="sends more than the 4,608 bytes"):
+        fetch.fetch(_manifest(tmp_path, f'url="{server.url}/one.yuv"'), tmp_path / "root")
+    assert _left(tmp_path) == set()
+
+
+def test_an_archive_may_name_its_file_otherwise(server: Behavior, tmp_path: Path) -> None:
+    with py7zr.SevenZipFile(tmp_path / "a.7z", "w") as packed:
+        packed.writestr(DATA, "folder/another.yuv")
+    server.files["/a.7z"] = (tmp_path / "a.7z").read_bytes()
+    (path,) = fetch.fetch(_manifest(tmp_path, f'url="{server.url}/a.7z"', 'inner="another.yuv"'), tmp_path / "root")
+    assert (path.name, path.read_bytes()) == ("one.yuv", DATA)
+    assert _left(tmp_path) == {"one.yuv"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('mirrors=["https://example.org/a.yuv"]', "add it"),
+        ('inner="../x"', "inside its folder"),
+        ('archive="../x.tgz"', "inside its folder"),
+        ('archive="x.rar"', "must end with"),
+        ('url="https://example.org/a.yuv"\ninner="b.yuv"', "neither url nor archive"),
+        ('url="https://example.org/a.7z"\nmirrors=["ftp://example.org/a.7z"]', "neither http nor https"),
+    ],
+)
+def test_addresses_and_archives_that_make_no_sense(tmp_path: Path, line: str, words: str) -> None:
+    with pytest.raises(DatasetError, match=words):
+        fetch.fetch(_manifest(tmp_path, line), tmp_path / "root")
+
+
+def test_uvg_is_fetched_by_the_names_of_its_archives() -> None:
+    """ReadySteadyGo's archive alone has another name than its file."""
+    entries = {entry.name: entry for entry in load_manifest(find_datasets()["uvg"]).sequences}
+    leaves = {name: (entry.url or "").rpartition("/")[2].partition("_")[0] for name, entry in entries.items()}
+    assert {name for name, leaf in leaves.items() if leaf != name} == {"ReadySteadyGo"}
+    assert leaves["ReadySteadyGo"] == "ReadySetGo"
+    assert (entries["ReadySteadyGo"].inner or "").startswith("ReadySteadyGo_")

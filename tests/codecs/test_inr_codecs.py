@@ -25,7 +25,7 @@ from rdbench.video.readers import RgbVideo, open_video
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
 INSIDE = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
-NAMES = [name for name in INSIDE if not load_codec(name).runs_outside]
+NAMES = [name for name in INSIDE if issubclass(load_codec(name), InrCodec)]
 VARIANTS = [
     *NAMES,
     "nervpp[star]",

@@ -1,15 +1,18 @@
 """NVRC: published parameter counts of each part, grids sampled as in the original, patches as parts of their frame."""
 
-from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from rdbench.codec import Clip
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.compression.nvrc.scheme import HierarchicalScheme
-from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters, render
 from rdbench.codecs.nvrc import NVRC, GridLevel, NVRCCodec, NVRCConfig, NVRCSettings
+from rdbench.video import VideoFormat
 
 STRIDES = (3, 2, 2, 2)
 SCALES = {
@@ -20,9 +23,26 @@ SCALES = {
 }
 
 
-def built(scale: str) -> NVRC:
+PUBLISHED = {"S1": "2.14M", "S2": "6.35M", "S3": "14.19M", "S4": "31.41M"}
+"""Parameters with those of the compression, as the paper prints them."""
+
+
+def clip(frames: int, width: int = 1920, height: int = 1080) -> Clip:
+    return Clip(VideoFormat(width, height, "rgb", 8, Fraction(120), full_range=True), frames)
+
+
+def solved(label: str, frames: int) -> NVRC:
+    """The network of a rate point at 1080p, without memory."""
+    codec = NVRCCodec(NVRCSettings())
+    size = int(codec.rate_point(label, clip(frames)).settings["size"])
     with torch.device("meta"):
-        return NVRC(*SCALES[scale])
+        network, _ = codec.build_for(ClipHeader.of(clip(frames)), size)
+    assert isinstance(network, NVRC)
+    return network
+
+
+def built(scale: str) -> NVRC:
+    return solved(scale, SCALES[scale][1])
 
 
 @pytest.mark.parametrize(
@@ -48,10 +68,55 @@ def test_published_counts(scale: str, total: int, grids: float, stems: float, la
     assert (total - values - weights - codes - lines) / 1e6 == pytest.approx(layers, abs=1e-3)
 
 
-@pytest.mark.parametrize(("scale", "size"), [("S2", 6_123_133), ("S3", 13_751_235), ("S4", 30_569_251)])
-def test_solver_finds_the_papers_scales_for_their_sizes(scale: str, size: int) -> None:
-    _, config = NVRCCodec(NVRCSettings()).build_for(ClipHeader(1920, 1080, 600, 120, 1), size)
-    assert replace(config, lower=1) == SCALES[scale][0]
+@pytest.mark.parametrize("scale", list(SCALES))
+def test_names_and_published_sizes_give_the_papers_scales(scale: str) -> None:
+    config, frames = SCALES[scale]
+    assert [solved(label, frames).config for label in (scale, PUBLISHED[scale])] == [config, config]
+
+
+def test_names_have_the_papers_time_steps_for_other_lengths() -> None:
+    """UVG's ShakeNDry has 300 frames, the shortest clips of MCL-JCV 120."""
+    assert [solved("S2", frames).levels[0].values.shape[1] for frames in (300, 150, 120, 30)] == [200, 50, 50, 30]
+    assert solved("S1-lambda0.5", 120).levels[0].values.shape == (1, 50, 45, 80)
+
+
+def test_names_at_720p_keep_widths_and_base_grid() -> None:
+    codec, small = NVRCCodec(NVRCSettings()), clip(132, 1280, 720)
+    point = codec.rate_point("S1-lambda0.5", small)
+    network, config = codec.build_for(ClipHeader.of(small), int(point.settings["size"]))
+    assert (config.patch_size, network.levels[0].stem.out_channels) == ((720, 1280), 224)
+    assert network.levels[0].values.shape == (1, 50, 45, 80)
+
+
+def test_default_rate_points_at_1080p_are_table_6() -> None:
+    def points(frames: int, **settings: object) -> list[str]:
+        codec = NVRCCodec(NVRCSettings.model_validate(settings))
+        return [point.label for point in codec.rate_points(clip(frames))]
+
+    long = ["S2-lambda1", "S2-lambda2", "S3-lambda4", "S3-lambda8", "S4-lambda16", "S4-lambda32"]
+    assert points(600) == long
+    assert points(150) == ["S1-lambda0.25", "S1-lambda0.5", *long[:4]]
+    assert points(600, distortion="yuv")[::5] == ["S2-lambda32", "S4-lambda1024"]
+    assert not any(label.startswith("S") for label in points(600, epochs=70))
+
+
+def test_a_named_rate_point_has_the_scales_size_and_its_lambda() -> None:
+    point = NVRCCodec(NVRCSettings()).rate_point("S3-lambda8", clip(600))
+    assert point.settings == {"size": 13_751_235, "lambda": 8.0}
+    assert 0 < float(NVRCCodec(NVRCSettings()).rate_point("S3", clip(600)).settings["lambda"]) < 16
+
+
+def test_finding_a_scale_leaves_the_random_state() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    solved("6.35M", 600)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_patches_at_1080p_are_the_papers() -> None:
+    network = solved("S2", 600)
+    assert (network.grid, network.patch_size) == ((9, 16), (120, 120))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +160,44 @@ def test_a_level_equals_convolving_the_whole_grid_then_sampling() -> None:
     points = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)[None]
     sampled = functional.grid_sample(whole, points, padding_mode="border", align_corners=False)[0]
     assert torch.allclose(level(frames, 9, 13), sampled[:, frames].transpose(0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("whole", [(9, 13), (5, 6)])
+def test_cells_of_a_level_equal_those_of_the_whole_frame(whole: tuple[int, int]) -> None:
+    """Values and gradients; cells outside the frame repeat its edge."""
+    torch.manual_seed(0)
+    level = GridLevel((3, 4, 5, 6), 7, 17)
+    torch.nn.init.normal_(level.values)
+    frames = torch.tensor([0, 16, 7, 3])
+    rows, columns = (
+        (torch.tensor([[-2], [0], [1], [side - 3]]) + torch.arange(4)).clamp(0, side - 1) for side in whole
+    )
+    every = level(frames, *whole)
+    batch = torch.arange(4)[:, None, None]
+    expected = every.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
+    found = level.at_cells(frames, (rows, columns), whole)
+    inside = ((rows[:, 1:] > rows[:, :-1])[:, :, None] & (columns[:, 1:] > columns[:, :-1])[:, None, :])[..., None]
+    weights = torch.rand(found[:, 1:, 1:].shape) * inside
+    gradients = [torch.autograd.grad((x[:, 1:, 1:] * weights).sum(), [*level.parameters()]) for x in (found, expected)]
+    assert (found - expected)[:, 1:, 1:].mul(inside).abs().max() < 1e-6 * expected.abs().max()
+    for own, other in zip(*gradients, strict=True):
+        assert torch.allclose(own, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()))
+
+
+def test_a_step_by_patches_keeps_no_features_of_whole_frames() -> None:
+    """The largest tensor kept for the gradient is that of a stage; features of whole frames are larger."""
+    network = NVRC(NVRCConfig(45, 48, (2, 2, 2), 8, 32, 1, 3, 1, 2), 7)
+    at = Patches.of_frames(torch.arange(1), network.grid)
+    kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    layout = network.layout(at)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network.features_at(at.frames, layout.cell_positions(layout.margins.stem))
+    assert max(kept) < len(at.frames) * 45 * 48 * 8 / 2
 
 
 @pytest.mark.parametrize("strides", [(2, 2, 2), (3, 2, 2)])

@@ -52,3 +52,10 @@ def test_values_between_and_at_the_points_are_scipys(points: int) -> None:
     x, y, low, high = (array[0] for array in curves(points, 1, 12))
     places = np.r_[x, low, high]
     np.testing.assert_allclose(values_at(x, y, pchip_slopes(x, y), places), PchipInterpolator(x, y)(places), rtol=1e-13)
+
+
+def test_values_of_many_curves_are_those_of_each() -> None:
+    x, y, low, high = curves(6, 20, 13)
+    slopes, places = pchip_slopes(x, y), np.linspace(low, high, 9, axis=-1)
+    each = [values_at(*own) for own in zip(x, y, slopes, places, strict=True)]
+    np.testing.assert_array_equal(values_at(x, y, slopes, places), np.array(each))

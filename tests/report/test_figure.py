@@ -61,9 +61,9 @@ def test_text_stays_text_in_svg_and_a_name_is_no_formula(tmp_path: Path) -> None
 def test_widths() -> None:
     assert parse_width("3.5in") == parse_width("3.5") == 3.5
     assert parse_width("89mm") == pytest.approx(3.504, abs=0.001)
-    assert parse_width("252pt") == pytest.approx(3.5)
+    assert parse_width("252pt") == pytest.approx(252 / 72.27)  # TeX's points, as in `plot --width`
     for wrong in ("", "wide", "0in", "1e9", "nan", "-3in"):
-        with pytest.raises(UsageError, match="write it as"):
+        with pytest.raises(UsageError, match="give a length from 2 to 20"):
             parse_width(wrong)
 
 

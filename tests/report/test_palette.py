@@ -45,3 +45,14 @@ def test_known_codecs_keep_their_style_beside_all_others_and_no_two_are_alike() 
 def test_a_family_has_the_color_of_its_first_known_codec() -> None:
     known = ("avc", "dcvc-dc", "dcvc-fm")
     assert [style.color for style in styles(["dcvc-fm", "dcvc-dc", "dcvc"], known)] == [1, 1, 1]
+
+
+def test_known_families_have_different_colors_as_long_as_there_are_colors() -> None:
+    known = [f"codec{number:02}" for number in range(2 * COLORS + 4)]
+    # Alone, those at the places 4, 13 and 22 all have the color 4.
+    assert {styles([name], known)[0].color for name in ("codec04", "codec13", "codec22")} == {4}
+    chosen = ["codec22", "codec04", "codec13", "codec23", "codec14", "codec05"]
+    found = styles(chosen, known)
+    assert len({style.color for style in found}) == len(chosen)
+    assert found[1].color == 4, "the first in the order of the known ones keeps its own"
+    assert styles(chosen[::-1], known) == found[::-1]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rdbench.errors import RdbenchError
-from rdbench.report.published import AVERAGE, load_any, load_published
+from rdbench.report.overlays import load_overlay
+from rdbench.report.published import AVERAGE, load_any, load_published, shipped_folder
 from rdbench.report.results import COLUMNS, Record, write_record
 from rdbench.report.tables import bd_table, only
 
@@ -96,3 +97,24 @@ def test_bd_rates_of_published_curves() -> None:
     vct = table[table["codec"] == "vct"]
     assert vct["bd_rate"].isna().all()
     assert vct["notes"].str.startswith("Conditions differ").all()
+
+
+def test_the_shipped_curves_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sorted(path.name for path in shipped_folder().glob("*.csv")) == sorted(p.name for p in FOLDER.glob("*.csv"))
+    assert len(load_any([Path("published")])) == len(load_published([FOLDER]))
+    assert set(load_overlay(["vtm"])["codec"]) >= {"vtm-17.0-ra"}
+    assert len(load_overlay(["published"])) == len(load_published([FOLDER]))
+    with pytest.raises(RdbenchError, match=r"There is no results/published; .* or published for the curves of papers"):
+        load_any([Path("results/published")])
+
+
+def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "published").mkdir()
+    write(tmp_path / "published" / "a.csv", "c3,uvg,Beauty,0,rgb601/p,0.01,33.5,,paper")
+    assert len(load_any([Path("published")])) == 1
+    (tmp_path / "published").rename(tmp_path / "results")
+    (tmp_path / "results" / "published").mkdir()
+    (tmp_path / "results" / "a.csv").rename(tmp_path / "results" / "published" / "a.csv")
+    assert len(load_overlay(["c3"])) == 1

@@ -6,17 +6,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rdbench.errors import RdbenchError
-from rdbench.report.regression import (
+from rdbench.errors import RdbenchError, UsageError
+from rdbench.report.baseline import (
     Baseline,
-    CheckReport,
     CodecLimits,
-    check,
     kept_limits,
     make_baseline,
     read_baseline,
+    restricted,
     save_baseline,
+    updated,
 )
+from rdbench.report.regression import CheckReport, check
 from rdbench.report.results import Record, to_frame
 
 POINTS = {"a": (0.1, 30.0), "b": (0.2, 33.0), "c": (0.4, 36.0), "d": (0.8, 39.0)}
@@ -90,8 +91,8 @@ def test_a_codecs_own_limits_replace_those_of_the_command_line() -> None:
 
 
 def test_a_renewed_baseline_keeps_the_limits(tmp_path: Path) -> None:
-    path, limits = tmp_path / "b.json", {"x265": CodecLimits(exact=True), "nerv": CodecLimits(bd_rate=1.0)}
-    save_baseline(path, make_baseline(make(), limits))
+    path, limits = tmp_path / "b.json", {"x265": CodecLimits(exact=True), "nerv": CodecLimits(time_ratio=1.5)}
+    save_baseline(path, make_baseline(pd.concat([make(), make(codec="nerv")]), limits))
     assert read_baseline(path).limits == kept_limits(path) == limits
     path.write_text("damaged")
     assert kept_limits(path) == kept_limits(tmp_path / "none") == {}
@@ -107,9 +108,91 @@ def test_a_drop_at_one_rate_point() -> None:
 def test_slower(field: str, word: str) -> None:
     slow = make().assign(**{field: 2.5})
     report = against(slow)
-    assert len(report.regressions) == 4
-    assert all(word in line for line in report.regressions)
+    assert len(report.regressions) == 1
+    assert word in report.regressions[0]
+    assert "(median of 4 samples, noise 1.00), more than 2" in report.regressions[0]
     assert against(slow, max_time_ratio=6).ok
+    own = make_baseline(make(), {"x265": CodecLimits(time_ratio=6)})
+    assert check(slow, own).ok
+    assert not check(slow, make_baseline(make(), {"x265": CodecLimits(time_ratio=1.5)}), max_time_ratio=6).ok
+
+
+def test_one_slow_sample_of_a_busy_machine_is_no_regression() -> None:
+    seconds = make().assign(encode_seconds=[1.0, 1.1, 9.0, 0.9])
+    assert against(seconds).ok
+    samples = make().assign(decode_samples=[[0.5, 0.6, 4.0], [0.5, 0.5, 0.5], [0.5, 3.0, 0.5], [0.5, 0.6, 0.4]])
+    assert against(samples).ok
+
+
+def test_a_spread_above_the_slowdown_is_noise_and_is_reported() -> None:
+    noisy = make().assign(encode_seconds=[1.0, 2.5, 2.6, 9.0])
+    report = against(noisy)
+    assert report.ok
+    assert any("encode time is 2.55 times" in line and "within the noise" in line for line in report.changes)
+
+
+def test_fewer_than_three_samples_are_not_judged() -> None:
+    two = {label: POINTS[label] for label in "ab"}
+    report = check(make(two, encode_seconds=50.0), make_baseline(make(two)))
+    assert report.ok
+    assert any("50.00 times" in line and "not judged with fewer than 3 samples" in line for line in report.changes)
+    slow = make(two, decode_samples=[5.0, 5.1, 4.9])
+    assert "decode time is 10.00 times" in check(slow, make_baseline(make(two))).regressions[0]
+
+
+def test_times_of_another_machine_are_not_judged() -> None:
+    baseline = make_baseline(make(cpu="Old Core", threads=2))
+    report = check(make(cpu="New Core", threads=2, encode_seconds=50.0), baseline)
+    assert report.ok
+    assert any("times are not judged, measured on New Core, 2 threads" in line for line in report.changes)
+    assert not check(make(cpu="Old Core", threads=2, encode_seconds=50.0), baseline).ok
+    assert check(make(cpu="Old Core", threads=1, encode_seconds=50.0), baseline).ok
+
+
+def test_only_some_codecs(tmp_path: Path) -> None:
+    both = pd.concat([make(), make(codec="x264")])
+    worse = pd.concat([make({k: (b * 2, q) for k, (b, q) in POINTS.items()}), make(codec="x264")])
+    frame, baseline = restricted(worse, make_baseline(both), "x264")
+    assert check(frame, baseline).ok
+    assert {point.codec for point in baseline.points} == {"x264"}
+    assert not check(*restricted(worse, make_baseline(both), "x265,x264")).ok
+    with pytest.raises(UsageError, match="--only x256 is no codec here; did you mean x265"):
+        restricted(worse, make_baseline(both), "x256")
+    named = make_baseline(make(codec="x265[bframes=0,preset=fast]"))
+    assert len(restricted(make(), named, "x265")[1].points) == 4
+    assert len(restricted(make(codec="x264"), named, "x265[bframes=0,preset=fast],x264")[1].points) == 4
+    path = tmp_path / "b.json"
+    save_baseline(path, make_baseline(both, {"x264": CodecLimits(exact=True)}))
+    renewed = updated(worse, path, "x265")
+    assert {p.bpp for p in renewed.points if p.codec == "x265"} == {0.2, 0.4, 0.8, 1.6}
+    assert {p.bpp for p in renewed.points if p.codec == "x264"} == {0.1, 0.2, 0.4, 0.8}
+    assert renewed.limits == {"x264": CodecLimits(exact=True)}
+
+
+def test_missing_points_may_be_ignored_but_not_all() -> None:
+    some = make({label: POINTS[label] for label in "abc"})
+    report = check(some, make_baseline(pd.concat([make(), make(codec="x264")])), ignore_missing=True)
+    assert report.ok
+    assert sum("is missing" in line for line in report.changes) == 5
+    report = check(make(codec="vvenc"), make_baseline(make()), ignore_missing=True)
+    assert report.regressions == ["nothing was compared: the records have no rate point of the baseline"]
+
+
+def test_limits_of_a_codec_hold_for_its_variants_and_must_have_points(tmp_path: Path) -> None:
+    fast, slower = (
+        make(codec="x265[preset=fast]"),
+        make(codec="x265[preset=fast]").assign(psnr_rgb=[29.8, 32.8, 35.8, 38.8]),
+    )
+    limits = {"x265": CodecLimits(psnr_drop=0.5, bd_rate=50)}
+    assert check(slower, make_baseline(fast, limits)).ok
+    own = limits | {"x265[preset=fast]": CodecLimits(psnr_drop=0.1, bd_rate=50)}
+    assert not check(slower, make_baseline(fast, own)).ok
+    path = tmp_path / "b.json"
+    save_baseline(path, make_baseline(make(), {"x256": CodecLimits(exact=True)}))
+    with pytest.raises(RdbenchError, match="limits of 'x256' without a point of that codec; did you mean x265"):
+        read_baseline(path)
+    with pytest.raises(RdbenchError, match="would have limits of 'x256'"):
+        updated(make(), path, None)
 
 
 def test_missing_and_failed_points() -> None:
@@ -214,7 +297,7 @@ def test_unusable_baselines_and_records(tmp_path: Path) -> None:
     with pytest.raises(RdbenchError, match="no baseline"):
         read_baseline(tmp_path / "absent.json")
     path = tmp_path / "base.json"
-    for text in ("{", '{"version": 3, "points": []}', '{"version": 1, "points": [{"codec": "x265"}]}'):
+    for text in ("{", '{"version": 4, "points": []}', '{"version": 1, "points": [{"codec": "x265"}]}'):
         path.write_text(text)
         with pytest.raises(RdbenchError, match=r"base\.json is damaged or of another version"):
             read_baseline(path)

@@ -7,7 +7,7 @@ from report.synthetic import frames, new
 from rdbench.errors import UsageError
 from rdbench.report.bd_table import bd_table
 from rdbench.report.curves import find, labeled
-from rdbench.report.selection import Selection, renamed, select, sort
+from rdbench.report.selection import Selection, relabeled, select, sort
 from rdbench.report.tables import rd_table
 
 RECORDS = frames(
@@ -29,7 +29,7 @@ def test_a_series_keeps_its_label_whatever_else_is_chosen() -> None:
 
 
 def test_a_new_label_and_the_old_one_both_find_the_series() -> None:
-    frame = renamed(labeled(RECORDS), "x265, preset fast=quick = short")
+    frame = relabeled(labeled(RECORDS), "x265, preset fast=quick = short")
     assert find(frame, "quick = short") == find(frame, "x265, preset fast") != find(frame, "nerv")
     assert set(bd_table(frame, "quick = short")["codec"]) == {"x265, preset slow", "nerv"}
     assert "quick = short" in set(rd_table(frame)["codec"])
@@ -37,7 +37,7 @@ def test_a_new_label_and_the_old_one_both_find_the_series() -> None:
 
 def test_a_name_with_an_equals_sign_is_read_whole() -> None:
     frame = labeled(frames(new("x265[preset=fast]"), new("nerv")))
-    assert set(renamed(frame, "x265[preset=fast]=x265 fast")["label"]) == {"x265 fast", "nerv"}
+    assert set(relabeled(frame, "x265[preset=fast]=x265 fast")["label"]) == {"x265 fast", "nerv"}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_name_with_an_equals_sign_is_read_whole() -> None:
 )
 def test_wrong_labels_are_refused(given: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        renamed(labeled(RECORDS), given)
+        relabeled(labeled(RECORDS), given)
 
 
 def test_sorting_numbers_and_texts_with_missing_values_last() -> None:

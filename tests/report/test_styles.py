@@ -7,7 +7,7 @@ from report.synthetic import frames, new
 
 from rdbench.report import page, palette
 from rdbench.report.curves import labeled
-from rdbench.report.styles import COLORS, MARKERS, looks
+from rdbench.report.styles import COLORS, MARKERS, line_styles
 
 ASSETS = Path(page.__file__).parent / "assets"
 
@@ -20,7 +20,7 @@ def test_colors_are_those_of_the_style_sheet_and_markers_as_many() -> None:
 
 
 def test_series_of_one_codec_share_a_color_and_differ_in_marker() -> None:
-    found = looks(
+    found = line_styles(
         labeled(frames(new("x265", preset="fast"), new("x265", preset="slow"), new("nerv"))), ("nerv", "x265")
     )
     fast, slow = found["x265, preset fast"], found["x265, preset slow"]

@@ -13,9 +13,10 @@ def test_an_anchor_is_named_before_anything_runs_and_a_chosen_one_is_said(
     wrong = cli(*run, "--anchor", "x265")
     assert wrong.returncode == 2
     assert "The anchor 'x265' is none of these codecs" in wrong.stderr
-    assert "rate points to measure" not in wrong.stdout
+    assert "rate point" not in wrong.stdout
     usual = cli(*run)
     assert usual.returncode == 0, usual.stderr
+    assert "rate point" in usual.stdout
     assert "; --anchor NAME chooses another." in usual.stdout
     assert "rdbench report 'my out' -o report.html" in usual.stdout
     assert "rdbench bdrate 'my out' --anchor " in usual.stdout

@@ -17,10 +17,13 @@ from ..bitstream import pack_integers, unpack_integers
 
 Symbols = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float64]
 Encode = Callable[[Symbols, int], tuple[bytes, bytes]]
 Decode = Callable[[bytes, bytes, int, int], Symbols]
 TABLE_TOTAL = 1 << 16
 """Approximate sum of the frequencies in a transmitted table."""
+ROWS = constriction.stream.model.Categorical(perfect=False)
+"""The family of models in which each symbol has its own probabilities, which the coder rounds to parts of 2^24."""
 DAMAGED_SYMBOLS = "The bitstream's weights do not fit their table; encode the clip again."
 
 
@@ -48,6 +51,11 @@ class AnsEncoder:
         if model.categorical is not None and symbols.size:
             self._coder.encode_reverse(symbols, model.categorical)
 
+    def push_rows(self, symbols: Symbols, probabilities: Probabilities) -> None:
+        """Like `push`, where each symbol has probabilities of its own, a row of `[symbols, alphabet]`."""
+        if symbols.size:
+            self._coder.encode_reverse(symbols, ROWS, probabilities)
+
     def finish(self) -> bytes:
         """The payload: little-endian words of 32 bits."""
         return bytes(self._coder.get_compressed().astype("<u4").tobytes())
@@ -67,6 +75,13 @@ class AnsDecoder:
         if model.categorical is None or not count:
             return np.zeros(count, np.int32)
         symbols: Symbols = self._coder.decode(model.categorical, count)
+        return symbols
+
+    def pop_rows(self, probabilities: Probabilities) -> Symbols:
+        """The next symbols, which `push_rows` pushed with these probabilities."""
+        if not len(probabilities):
+            return np.zeros(0, np.int32)
+        symbols: Symbols = self._coder.decode(ROWS, probabilities)
         return symbols
 
     def finish(self) -> None:

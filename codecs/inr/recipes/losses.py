@@ -14,6 +14,8 @@ from .similarity import SCALE_WEIGHTS, ms_ssim, ssim
 
 Mix = tuple[tuple[float, str], ...]
 """Weights and names of loss terms."""
+Terms = tuple[tuple[float, Callable[[Tensor, Tensor], Tensor]], ...]
+"""Weights and functions of loss terms."""
 
 SMALL_WINDOW = 5
 """Window of SSIM in HiNeRV's loss, small enough for patches."""
@@ -83,4 +85,14 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
 
 def loss_of(mix: Mix, output: Tensor, target: Tensor) -> Tensor:
     """The weighted sum of the terms, means over everything."""
-    return torch.stack([weight * TERMS[name](output, target) for weight, name in mix]).sum()
+    return weighted_sum(terms_of(mix), output, target)
+
+
+def terms_of(mix: Mix) -> Terms:
+    """The weights and functions of a mix; torch.compile cannot look them up in a read-only mapping itself."""
+    return tuple((weight, TERMS[name]) for weight, name in mix)
+
+
+def weighted_sum(terms: Terms, output: Tensor, target: Tensor) -> Tensor:
+    """The weighted sum of the terms, means over everything."""
+    return torch.stack([weight * term(output, target) for weight, term in terms]).sum()

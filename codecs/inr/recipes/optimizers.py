@@ -43,10 +43,28 @@ def make_optimizer(
 
 
 def apply_schedule(stage: Stage, optimizer: torch.optim.Optimizer, epoch: float) -> None:
-    """Sets the learning rate and the weight decay of an optimizer of `make_optimizer` at a fractional epoch."""
+    """Sets the learning rate and the weight decay of an optimizer of `make_optimizer` at a fractional epoch.
+
+    A learning rate that is a tensor, as `hold_rates` makes it, keeps its place in memory.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = stage.learning_rate(epoch) * group["lr_share"]
+        rate = stage.learning_rate(epoch) * group["lr_share"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
         group["weight_decay"] = stage.decay(epoch) if group["decays"] else 0.0
+
+
+def hold_rates(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Makes the learning rates of Adam or AdamW tensors, which a recorded step reads anew each time that it runs.
+
+    In float32 on a GPU, as its kernels demand; on a CPU in float64, as a number that is no tensor.
+    """
+    dtype = torch.float64 if device.type == "cpu" else torch.float32
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=dtype, device=device)
+        group["capturable"] = True
 
 
 class Muon(torch.optim.Optimizer):

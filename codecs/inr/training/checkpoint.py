@@ -4,7 +4,7 @@ import copy
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from torch import Tensor
 from rdbench.errors import RdbenchError
 
 NEEDED = ("recipe", "stage", "epoch", "seconds", "curve", "network", "scheme", "optimizer", "average")
-"""What every checkpoint has."""
+"""What every checkpoint of the trainer has."""
 
 
 class Checkpoint:
     """One file, replaced as a whole; at most one write is pending."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, needed: Sequence[str] = NEEDED) -> None:
+        """`needed`: the names without which a state is damaged."""
+        self.path, self._needed = path, needed
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
@@ -48,7 +49,7 @@ class Checkpoint:
             if (name := archive.testzip()) is not None:
                 raise ValueError(f"the checksum of {name} is wrong")
         saved = dict(torch.load(self.path, map_location=device, weights_only=True))
-        if missing := [name for name in NEEDED if name not in saved]:
+        if missing := [name for name in self._needed if name not in saved]:
             raise ValueError(f"{missing[0]} is missing")
         return saved
 

@@ -159,7 +159,7 @@ class EndToEnd(RateObjective):
         """All sizes; lambda follows from each."""
         return [(size, None) for size in sizes]
 
-    def lambda_for(self, size: int, clip: Clip) -> float | None:
+    def lambda_for(self, size: int, clip: Clip, loss: Mix) -> float:
         """`lambda_of` the size, times YUV_LAMBDA for the YUV loss."""
         return (YUV_LAMBDA if self.settings.distortion == "yuv" else 1) * lambda_of(size, clip)
 

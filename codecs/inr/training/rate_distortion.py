@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from rdbench.codec import Clip, RatePoint, Settings, Workspace
 
@@ -20,6 +20,7 @@ from ..compression.entropy_constrained import EntropyConstrained
 from ..compression.scheme import Scheme
 from ..recipes.losses import Mix
 from ..recipes.stage import Stage
+from .execution import Choice as ExecutionChoice
 from .precision import Choice
 from .trainer import CHECKPOINT
 
@@ -41,14 +42,25 @@ RATE_SHARE = 0.2
 LABEL = re.compile(r"(.+)-lambda(\d{1,6}(?:\.\d{1,9})?)")
 
 
+def _as_text(value: Any) -> Any:
+    """`true` for True and `false` for False, as files of jobs may have them."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 class InrSettings(Settings):
     """Settings of every INR codec."""
 
     compression: str = Field(OWN, exclude_if=lambda value: value == OWN)
-    """`own`, the paper's, or a name in `objectives.OBJECTIVES`; records leave `own` out."""
+    """`own`, the paper's; `entropy-constrained`, C-NeRV's; or `nvrc`, NVRC's. The last two have the rate in the loss.
+    Records leave `own` out."""
     precision: Choice = Field("auto", exclude_if=lambda value: value == "auto")
     """Number format of the training: `auto` is bfloat16 on CUDA, float32 on a CPU; the head and the loss stay in
     float32. Records have the one that was used, and leave `auto` out of the settings."""
+    compile: Annotated[ExecutionChoice, BeforeValidator(_as_text)] = Field(
+        "auto", exclude_if=lambda value: value == "auto"
+    )
+    """Execution of the steps: `true` compiles them, `graphs` replays whole steps as CUDA graphs, `false` does neither;
+    `auto` compiles on a GPU where that is won back. Records leave `auto` out of the settings."""
     optimizer: Literal["paper", "muon"] = Field(PAPER, exclude_if=lambda value: value == PAPER)
     """`paper`, the paper's own, or Muon on the matrices of layers with Adam on the rest; records leave `paper` out."""
     muon_lr: float = Field(1.0, gt=0, exclude_if=lambda value: value == 1.0)
@@ -90,8 +102,8 @@ class RateObjective(ABC):
         """Default rate points for this loss: pairs of size and lambda, None where lambda follows from the size."""
 
     @abstractmethod
-    def lambda_for(self, size: int, clip: Clip) -> float | None:
-        """The lambda that follows from a size; None where none does."""
+    def lambda_for(self, size: int, clip: Clip, loss: Mix) -> float:
+        """The lambda of a rate point that names its size alone, for a codec with this loss."""
 
 
 class LagrangianRate(RateObjective):
@@ -125,13 +137,17 @@ class LagrangianRate(RateObjective):
         return replace(stage, rate_weight=weight * stage.rate_weight)
 
     def default_pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
-        """LAMBDAS in the units of the loss, to three digits, at the middle size."""
-        unit = sum(weight * UNITS[term] for weight, term in loss)
-        return [(sizes[len(sizes) // 2], float(f"{unit * weight:.3g}")) for weight in LAMBDAS]
+        """The lambdas of the loss at the middle size."""
+        return [(sizes[len(sizes) // 2], weight) for weight in self._lambdas(loss)]
 
-    def lambda_for(self, size: int, clip: Clip) -> float | None:
-        """None: every rate point names its lambda."""
-        return None
+    def lambda_for(self, size: int, clip: Clip, loss: Mix) -> float:
+        """The middle one of the default lambdas (our choice): 0.25 beside NeRV's loss."""
+        return self._lambdas(loss)[len(LAMBDAS) // 2]
+
+    def _lambdas(self, loss: Mix) -> list[float]:
+        """LAMBDAS in the units of the loss, to three digits."""
+        unit = sum(weight * UNITS[term] for weight, term in loss)
+        return [float(f"{unit * weight:.3g}") for weight in LAMBDAS]
 
 
 def lambda_label(size: str, weight: float | None) -> str:

@@ -33,14 +33,17 @@ def _time_stage(trainer: Trainer, stage: Stage, steps: int, macs: int) -> Timing
     batch = min(trainer.samples.batch(stage), count)
     chosen = [order[at : at + batch] for at in range(0, count - batch + 1, batch)]
 
+    execution = trainer.execution(stage, optimizer, average)
+
     def step(number: int) -> None:
-        trainer.step(stage, optimizer, chosen[number % len(chosen)], number + 1)
-        average.update()
+        execution.take(chosen[number % len(chosen)], number + 1)
 
     cycle = max(1, stage.rate_every)  # each sample has whole cycles, so its share of steps for the rate
     cycles = -(-steps // cycle)
-    for number in range(max(WARMUP_STEPS, cycle)):
+    number = 0
+    while number < max(WARMUP_STEPS, cycle) or not execution.ready:
         step(number)
+        number += 1
     blocks = min(BLOCKS, cycles)
     edges = [cycle * round(block * cycles / blocks) for block in range(blocks + 1)]
     samples: list[float] = []

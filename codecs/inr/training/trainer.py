@@ -3,36 +3,41 @@
 import csv
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rdbench.codec import FIT_COLUMNS, FIT_CURVE, Workspace
-from rdbench.errors import RdbenchError
+from rdbench.errors import RdbenchError, UsageError
 
 from ..compression.scheme import Scheme
 from ..networks.encoder import Encoder
-from ..networks.network import Network, Patches, TrainingOutputs, tile
-from ..recipes.losses import loss_of
+from ..networks.network import Network
 from ..recipes.optimizers import apply_schedule, layer_matrices, make_optimizer
 from ..recipes.stage import Stage
 from .checkpoint import Checkpoint
-from .precision import Choice, autocast, resolve
+from .compiled import Compiled, Measured
+from .execution import Choice as ExecutionChoice
+from .execution import Eager, Execution, Log, StageWork, resolve_execution
+from .graphs import Graphed, obstacle
+from .precision import Choice, resolve
+from .steps import Passes, Samples, Steps
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 20.0
 """Seconds between checkpoints: the most work that is lost when a process is killed (our choice)."""
 
+EXECUTIONS: Mapping[ExecutionChoice, Callable[[StageWork, Log], Execution]] = MappingProxyType(
+    {"auto": Measured, "false": Eager, "true": Compiled, "graphs": Graphed}
+)
+"""Ways to execute the steps of a stage."""
 ENCODER_BATCH = 8
 """Frames per call of the encoder when the final embeddings are stored (our choice)."""
-
-Outputs = Sequence[tuple[float, Tensor]]
-"""Outputs of a network, each with its loss weight."""
 
 
 @dataclass
@@ -47,41 +52,6 @@ class Curve:
             csv.writer(file).writerows([FIT_COLUMNS, *self.rows])
 
 
-class Samples:
-    """Training samples: 8-bit frames `[N, 3, H, W]` on the device, whole or as patches of the network's grid."""
-
-    def __init__(self, frames: Tensor, network: Network) -> None:
-        self.frames, self.grid = frames, network.grid
-        (rows, columns), (height, width) = network.grid, network.patch_size
-        missing = (0, columns * width - frames.shape[3], 0, rows * height - frames.shape[2])
-        whole = frames if not any(missing) else functional.pad(frames.float(), missing, "replicate").to(frames.dtype)
-        self._patches = whole.view(len(frames), 3, rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
-
-    def count(self, by_patches: bool) -> int:
-        """The number of samples."""
-        return len(self.frames) * (math.prod(self.grid) if by_patches else 1)
-
-    def batch(self, stage: Stage) -> int:
-        """The number of samples in a step."""
-        return stage.batch * self.count(stage.by_patches) // len(self.frames)
-
-    def patches(self, chosen: Tensor) -> tuple[Patches, Tensor]:
-        """Patches by number: their positions, and their pixels `[B, 3, h, w]` in 0..1."""
-        cells = math.prod(self.grid)
-        cell = chosen % cells
-        at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1], self.grid)
-        return at, self._patches[at.frames, at.rows, at.columns].float() / 255
-
-    def pixels(self, area: Literal["clip", "frame"]) -> int:
-        """Pixels of the clip or of one frame."""
-        count, _, height, width = self.frames.shape
-        return height * width * (count if area == "clip" else 1)
-
-    def whole(self, chosen: Tensor) -> Tensor:
-        """Frames by index, `[B, 3, H, W]` in 0..1."""
-        return self.frames[chosen].float() / 255
-
-
 class Trainer:
     """Trains a network stage by stage; a killed training resumes from its checkpoint and ends with the same weights."""
 
@@ -94,15 +64,26 @@ class Trainer:
         stages: Sequence[Stage],
         encoder: Encoder | None = None,
         precision: Choice = "auto",
+        execution: ExecutionChoice = "auto",
     ) -> None:
+        """Raises UsageError where the execution that is asked for cannot execute a stage."""
         self.network, self.scheme, self.workspace, self.stages = network, scheme, workspace, stages
-        self.encoder, self._called = encoder, TrainingOutputs(network)
+        self.encoder = encoder
         if encoder is not None and any(stage.by_patches for stage in stages):
             raise ValueError("An encoder network takes whole frames; its stages cannot take patches.")
         self.samples = Samples(frames, network)
         self.device = frames.device
         self.precision = resolve(precision, self.device.type)
         """The number format of most operations."""
+        self.steps = Steps(network, scheme, self.samples, encoder, self.precision)
+        self.log = Log()
+        """What was compiled and decided, by earlier processes too."""
+        self._execution = resolve_execution(execution, self.device.type)
+        for stage in stages if execution == "graphs" else ():
+            if (reason := obstacle(stage)) is not None:
+                raise UsageError(
+                    f"compile=graphs cannot record the steps of {stage.name}, {reason}; use compile=true, or omit it."
+                )
         self.curve, self._seconds = Curve(), 0.0
         self.inherited = 0.0
         """Seconds of training in the resumed checkpoint, by any process."""
@@ -139,13 +120,15 @@ class Trainer:
             average.load_state(saved["average"])
         before, started = self._seconds, time.perf_counter()
         saved_at, done = started, sum(earlier.epochs for earlier in self.stages[:number])
-        for epoch in range(int(saved["epoch"]) if saved else 0, stage.epochs):
-            psnr = self._epoch(stage, optimizer, average, epoch)
+        first = int(saved["epoch"]) if saved else 0
+        execution = self.execution(stage, optimizer, average, first)
+        for epoch in range(first, stage.epochs):
+            psnr = self._epoch(stage, optimizer, execution, epoch)
             self._seconds = before + time.perf_counter() - started
             self.curve.rows.append((stage.name, epoch + 1, round(self._seconds, 3), round(psnr, 4)))
             if epoch + 1 == stage.epochs:
                 average.finish()
-                self._store_embeddings()
+                self._store_embeddings(stage)
             if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
                 self._save(number, epoch + 1, optimizer, average)
                 saved_at = time.perf_counter()
@@ -170,6 +153,26 @@ class Trainer:
         optimizer = make_optimizer(stage, others, own_decaying, layer_matrices(self._networks()))
         return optimizer, Average(parameters, stage.ema)
 
+    def execution(
+        self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", first: int = 0
+    ) -> Execution:  # fmt: skip
+        """The execution of a stage's steps from epoch `first` on, each followed by the average's update."""
+
+        def take(passes: Passes, chosen: Tensor, number: int) -> Tensor:
+            error = self.steps.take(stage, optimizer, passes, chosen, number)
+            average.update()
+            return error
+
+        count, total = self.samples.count(stage.by_patches), sum(each.epochs for each in self.stages)
+        batch = min(self.samples.batch(stage), count)
+        done = first + sum(each.epochs for each in self.stages[: self.stages.index(stage)])
+        work = StageWork(
+            stage, take, self.steps.passes(stage), optimizer, self.device, batch,
+            steps=(stage.epochs - first) * (count // batch),
+            announce=lambda text: self.workspace.progress(done, total, text),
+        )  # fmt: skip
+        return EXECUTIONS[self._execution](work, self.log)
+
     def _networks(self) -> Sequence[nn.Module]:
         return [self.network] if self.encoder is None else [self.network, self.encoder]
 
@@ -191,7 +194,7 @@ class Trainer:
         named = {f"encoder.{name}": parameter for name, parameter in self.encoder.named_parameters()}
         return {name: p for name, p in own.items() if name not in self.encoder.makes} | named
 
-    def _epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", epoch: int) -> float:
+    def _epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, execution: Execution, epoch: int) -> float:
         """One pass over all samples in an order that follows from seed, stage and epoch; returns the PSNR in dB."""
         torch.manual_seed(_seed(self.workspace.seed, stage.name, epoch))
         count = self.samples.count(stage.by_patches)
@@ -203,8 +206,7 @@ class Trainer:
             chosen = order[start : start + batch]
             self.scheme.advance(stage.progress(epoch + start / count))
             number = epoch * -(-count // batch) + start // batch + 1
-            error += self.step(stage, optimizer, chosen, number) * len(chosen) / count
-            average.update()
+            error += execution.take(chosen, number) * len(chosen) / count
         mean = float(error)
         if not math.isfinite(mean):
             raise RdbenchError(
@@ -213,76 +215,16 @@ class Trainer:
         return -10 * math.log10(max(mean, 1e-10))
 
     def step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor, number: int) -> Tensor:
-        """Step `number` of a stage, from 1, followed by a step for the rate after every `rate_every` steps.
-
-        Returns the mean squared error before the step as a tensor, so that the device is not synchronized.
-        """
-        error = self._frame_step(stage, optimizer, chosen)
-        if stage.rate_every and number % stage.rate_every == 0:
-            self._rate_step(stage, optimizer, chosen)
-        return error
-
-    def _frame_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> Tensor:
-        with autocast(self.precision, self.device):
-            tensors = self._tensors(chosen)
-            outputs, target = self._compare(stage, chosen, tensors)
-        losses = [weight * loss_of(stage.loss, output.float(), target) for weight, output in outputs]
-        loss = torch.stack(losses).sum()
-        if stage.rate_weight and not stage.rate_every and (bits := self.scheme.rate(tensors)) is not None:
-            loss = loss + stage.rate_weight * bits / self.samples.pixels(stage.rate_area)
-        self._descend(stage, optimizer, loss)
-        return (outputs[0][1].detach().float() - target).square().mean()
-
-    def _rate_step(self, stage: Stage, optimizer: torch.optim.Optimizer, chosen: Tensor) -> None:
-        """A step for the rate alone, with the weight of all steps since the last one."""
-        tensors = self._tensors(chosen)
-        self.scheme.substitute(tensors)
-        bits = self.scheme.rate(tensors)
-        if bits is not None:
-            weight = stage.rate_every * stage.rate_weight / self.samples.pixels(stage.rate_area)
-            self._descend(stage, optimizer, weight * bits)
-
-    def _descend(self, stage: Stage, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if stage.clip_norm is not None:
-            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], stage.clip_norm)
-        optimizer.step()
-        self.scheme.after_step(self.network)
-
-    def _tensors(self, chosen: Tensor) -> dict[str, Tensor]:
-        """All transmitted tensors by name; this batch's embeddings are recomputed by the encoder and cached."""
-        tensors: dict[str, Tensor] = dict(self.network.named_parameters())
-        if self.encoder is not None:
-            frames = self.encoder.frames_needed(chosen)
-            for name, rows in self.encoder(self.samples.whole, frames).items():
-                stored = tensors[name].detach()
-                stored.index_copy_(0, frames, rows.detach().to(stored.dtype))
-                tensors[name] = stored.index_copy(0, frames, rows.to(stored.dtype))
-        return tensors
+        """Takes a step of a stage outside a training, operation by operation, as `Steps.take`."""
+        return self.steps.take(stage, optimizer, self.steps.passes(stage), chosen, number)
 
     @torch.no_grad()
-    def _store_embeddings(self) -> None:
+    def _store_embeddings(self, stage: Stage) -> None:
         """Stores the embeddings of all frames, after which the encoder is not needed."""
         if self.encoder is not None:
-            for at in range(0, len(self.samples.frames), ENCODER_BATCH):
-                self._tensors(torch.arange(len(self.samples.frames), device=self.device)[at : at + ENCODER_BATCH])
-
-    def _compare(self, stage: Stage, chosen: Tensor, tensors: Mapping[str, Tensor]) -> tuple[Outputs, Tensor]:
-        embeddings = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
-        weights = {
-            f"network.{name}": tensor for name, tensor in {**embeddings, **self.scheme.substitute(tensors)}.items()
-        }
-        at, target = (
-            self.samples.patches(chosen)
-            if stage.by_patches
-            else (Patches.of_frames(chosen, self.network.frame_grid), self.samples.whole(chosen))
-        )
-        outputs: Outputs = torch.func.functional_call(self._called, weights, (at,))
-        if stage.by_patches:
-            return outputs, target
-        height, width = target.shape[2:]
-        return [(weight, tile(o, self.network.frame_grid)[..., :height, :width]) for weight, o in outputs], target
+            passes, frames = self.steps.passes(stage), torch.arange(len(self.samples.frames), device=self.device)
+            for at in range(0, len(frames), ENCODER_BATCH):
+                self.steps.tensors(passes, frames[at : at + ENCODER_BATCH])
 
     def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
         self._checkpoint.save(
@@ -292,6 +234,7 @@ class Trainer:
                 "curve": self.curve.rows, "network": self.network.state_dict(), "scheme": self.scheme.state(),
                 "optimizer": optimizer.state_dict(), "average": average.state(),
                 "encoder": self.encoder.state_dict() if self.encoder else {},
+                "scaler": self.steps.scaler.state_dict(), "execution": self.log.state(),
             }
         )  # fmt: skip
 
@@ -310,6 +253,9 @@ class Trainer:
             raise self._checkpoint.misfit() from error
         self.curve.rows = [tuple(row) for row in saved["curve"]]
         self._seconds = self.inherited = float(saved["seconds"])
+        self.log.load_state(saved.get("execution", {}))
+        if saved.get("scaler"):
+            self.steps.scaler.load_state_dict(saved["scaler"])
         return saved
 
 

@@ -12,7 +12,7 @@ from .. import curves, palette, tables
 from ..overlays import load_overlay
 from ..panels import group_names
 from ..published import load_located
-from ..selection import renamed, sort
+from ..selection import relabeled, sort
 from ..where import where
 from . import courses, differences, findings, rows
 
@@ -89,7 +89,7 @@ def _rows(loaded: pd.DataFrame, options: ReportOptions) -> pd.DataFrame:
     frame = frame.assign(group=group_names(frame), source=frame.get("source"))
     frame = curves.labeled(frame[frame["group"].isin(set(frame.loc[frame["own"].astype(bool), "group"]))])
     for given in options.labels:
-        frame = renamed(frame, given)
+        frame = relabeled(frame, given)
     if options.where is not None:
         frame = where(frame, options.where)
     if options.codecs is not None:

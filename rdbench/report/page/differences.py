@@ -143,10 +143,11 @@ def sampled(rows: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     for place, (key, seed) in enumerate(zip(keys, rows["seed"].tolist(), strict=True)):
         places.setdefault(key, {}).setdefault(seed, []).append(place)
     logs = np.log10(rate)
+    parts = [seeds[seed] for seeds in places.values() for seed in sorted(seeds)]
+    each = iter(_on_grid([_rising(logs[part], quality[part]) for part in parts], GRID[metric]))
     found = []
     for (series, dataset, sequence), seeds in places.items():
-        parts = [seeds[seed] for seed in sorted(seeds)]
-        curve = _mean_curve([_on_grid(logs[part], quality[part], GRID[metric]) for part in parts])
+        curve = _mean_curve([next(each) for _ in seeds])
         if curve is None:
             continue
         first, values = curve
@@ -155,17 +156,33 @@ def sampled(rows: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     return found
 
 
-def _on_grid(rate: Array, quality: Array, step: float) -> dict[int, float]:
-    """The rates of one curve (as log10) by the number of the multiple of `step`."""
+def _rising(rate: Array, quality: Array) -> tuple[Array, Array]:
+    """The points of a curve that cost fewer bits than all better ones, in order of the rate."""
     order = np.lexsort((-quality, rate))
     rate, quality = rate[order], quality[order]
     keep = np.r_[True, quality[1:] > np.maximum.accumulate(quality)[:-1]]
-    rate, quality = rate[keep], quality[keep]
-    if quality.size < 2:
-        return {}
-    numbers = np.arange(np.ceil(quality[0] / step), np.floor(quality[-1] / step) + 1)
-    values = values_at(quality, rate, pchip_slopes(quality, rate), numbers * step)
-    return dict(zip(numbers.astype(int).tolist(), values.tolist(), strict=True))
+    return rate[keep], quality[keep]
+
+
+def _on_grid(curves_: Sequence[tuple[Array, Array]], step: float) -> list[dict[int, float]]:
+    """The rates of each curve (as log10) by the number of the multiple of `step`; of equally long ones in one call."""
+    found: list[dict[int, float]] = [{} for _ in curves_]
+    groups: dict[int, list[int]] = {}
+    for place, (rate, _) in enumerate(curves_):
+        groups.setdefault(rate.size, []).append(place)
+    for size, places in groups.items():
+        if size < 2:
+            continue
+        rates, qualities = (np.stack([curves_[place][side] for place in places]) for side in (0, 1))
+        first, last = np.ceil(qualities[:, 0] / step), np.floor(qualities[:, -1] / step)
+        counts = np.maximum(last - first + 1, 0).astype(int).tolist()
+        numbers = first[:, None] + np.arange(max(counts))
+        # A curve with fewer multiples repeats its last ones, and they are left out below.
+        inside = np.clip(numbers * step, qualities[:, :1], qualities[:, -1:])
+        values = values_at(qualities, rates, pchip_slopes(qualities, rates), inside).tolist()
+        for place, start, count, own in zip(places, first.astype(int).tolist(), counts, values, strict=True):
+            found[place] = dict(zip(range(start, start + count), own[:count], strict=True))
+    return found
 
 
 def _mean_curve(seeds: Sequence[Mapping[int, float]]) -> tuple[int, list[float]] | None:

@@ -49,7 +49,7 @@ def columns(frame: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
     found = {name: _packed(_plain_values(frame[name].tolist())) for name in (*NUMBERS, *TEXTS) if name in frame}
     spent, left_out = 0, []
     for name in (name for name in DETAILS if name in frame):
-        column = _packed([_detail(value) for value in frame[name]])
+        column = _packed(_details(frame[name].tolist()))
         size = len(json.dumps(column))
         if spent + size > DETAIL_BYTES:
             left_out.append(name)
@@ -98,6 +98,17 @@ def rounded(number: float, digits: int = DIGITS) -> float | int:
     if number == int(number):
         return int(number)
     return float(f"{number:.{digits}g}")
+
+
+def _details(values: list[Any]) -> list[str | None]:
+    """All values of a column as `_detail` gives them; of those that Python writes alike, one is encoded."""
+    known: dict[str, str | None] = {}
+    return [
+        (value or None) if isinstance(value, str)
+        else known[text] if (text := repr(value)) in known
+        else known.setdefault(text, _detail(value))
+        for value in values
+    ]  # fmt: skip
 
 
 def _detail(value: Any) -> str | None:

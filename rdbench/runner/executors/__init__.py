@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from ...codec import Progress
 from ...report.results import Record
+from ..launch import StartWorker
 from ..options import RunOptions, Sweep
 from ..sweep import Job
 
@@ -18,8 +20,8 @@ class RunJobs(Protocol):
     ) -> Iterator[tuple[Job, Record]]: ...
 
 
-def find_executor(name: str) -> RunJobs:
-    """The executor of one of the names in `EXECUTORS`."""
+def find_executor(name: str, start: StartWorker) -> RunJobs:
+    """The executor of one of the names in `EXECUTORS`; `start` starts the workers of this machine's."""
     if name == "ray":
         from .ray import run_jobs as on_ray
 
@@ -30,7 +32,7 @@ def find_executor(name: str) -> RunJobs:
         return on_slurm
     from .local import run_jobs as here
 
-    return here
+    return partial(here, start=start)
 
 
 def for_executor(options: RunOptions, sweep: Sweep) -> Sweep:

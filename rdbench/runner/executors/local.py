@@ -8,11 +8,11 @@ from ...codec import Progress
 from ...report.results import Record
 from ..interrupt import Stopped, requested
 from ..job import run_job
+from ..launch import StartWorker, start_fresh_worker
 from ..machine import usable_cores
 from ..nvml import VisibleGpu, open_nvml, visible_gpus
 from ..options import RunOptions
 from ..sweep import Job
-from ..workers import prepared_workers
 from .schedule import Schedule, need_of
 from .slots import Slot, Slots
 
@@ -21,13 +21,14 @@ POLL_SECONDS = 0.5
 
 
 def run_jobs(
-    jobs: Sequence[Job], options: RunOptions, progress: Callable[[Job], Progress], stop: threading.Event
-) -> Iterator[tuple[Job, Record]]:
+    jobs: Sequence[Job], options: RunOptions, progress: Callable[[Job], Progress], stop: threading.Event,
+    *, start: StartWorker = start_fresh_worker,
+) -> Iterator[tuple[Job, Record]]:  # fmt: skip
     """Runs up to `options.jobs` jobs side by side and yields each with its record as it ends."""
     slots = Slots(_gpus(jobs), usable_cores(), options.jobs)
     schedule = Schedule(jobs, options.out, slots, lambda job: need_of(job, options.gpu_memory_mb))
     running: dict[Future[Record], tuple[Job, Slot]] = {}
-    with prepared_workers() as start, ThreadPoolExecutor(options.jobs, thread_name_prefix="job") as pool:
+    with ThreadPoolExecutor(options.jobs, thread_name_prefix="job") as pool:
         try:
             while running or not schedule.empty:
                 for job, slot in schedule.start():

@@ -2,8 +2,10 @@
 
 import math
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -231,6 +233,8 @@ def _executor(folder: Path, cluster: str) -> Any:
         raise UsageError('--executor slurm needs submitit; install it with pip install "rdbench[slurm]".') from error
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise _no_slurm()
+    python = f"{shlex.quote(sys.executable)} -P"  # not the rdbench of the folder in which the job is submitted
     return submitit.AutoExecutor(
-        folder, cluster=cluster, slurm_max_num_timeout=MOST_TIMEOUTS, local_max_num_timeout=MOST_TIMEOUTS
-    )
+        folder, cluster=cluster, slurm_max_num_timeout=MOST_TIMEOUTS, local_max_num_timeout=MOST_TIMEOUTS,
+        slurm_python=python, local_python=python,
+    )  # fmt: skip

@@ -147,21 +147,31 @@ def _chosen(record: Mapping[str, Any]) -> Mapping[str, Any]:
 def speed(place: Place, plan: Plan) -> None:
     """Steps and decoded frames a second of every codec, at 1280x720 and then at 1920x1080.
 
-    First all in the default precision with the paper's optimizer; then float32 and Muon, for as long as there is time.
+    First all in the default precision with the paper's optimizer, operation by operation; then as CUDA graphs and
+    compiled; then float32 and Muon: for as long as there is time.
     """
     sizes = [(96, 84, "8K")] if plan.toy else [(1280, 720, "1.5M"), (1920, 1080, "3M")]
     codecs = ("nerv", "nvrc") if plan.toy else CODECS
     common = {"frames": 2 if plan.toy else 16, "steps": 1 if plan.toy else 10, "device": plan.device}
-    preset = "tiny" if plan.toy else "paper"
-    rounds = [CHOICES] if plan.toy else [CHOICES[:1], CHOICES[1:]]
+    common |= {"preset": "tiny", "backend": "eager"} if plan.toy else {"preset": "paper", "backend": "inductor"}
+    rounds: Sequence[tuple[str, Sequence[Mapping[str, str]], Sequence[str]]] = (
+        ("eager", CHOICES[:1], codecs), ("graphed", CHOICES[:1], codecs),
+        ("compiled", CHOICES[:1], codecs[:1] if plan.toy else codecs), ("eager", CHOICES[1:], codecs),
+    )  # fmt: skip
     cases = [
-        Case(f"{codec} {size} {width}x{height}", "time", 60, {
-            **common, "spec": codec, "size": size, "width": width, "height": height, "preset": preset,
-            "choices": choices, "decode": choices[0] == BASE,
+        Case(f"{codec} {size} {width}x{height}", "time", 120 if mode == "compiled" else 60, {
+            **common, "spec": codec, "size": size, "width": width, "height": height, "mode": mode,
+            "choices": choices, "decode": mode == "eager" and choices[0] == BASE,
         })
-        for choices in rounds for width, height, size in sizes for codec in codecs
+        for mode, choices, names in rounds for width, height, size in sizes for codec in names
     ]  # fmt: skip
     run_cases(place, "speed", cases, plan.limit(190))
+
+
+def blocks(place: Place, plan: Plan) -> None:
+    """The fused block against the plain layers and torch.compile, shape by shape."""
+    case = Case("forward and backward", "blocks", 80, {"device": plan.device, "toy": plan.toy})
+    run_cases(place, "blocks", [case], plan.limit(80))
 
 
 def metrics(place: Place, plan: Plan) -> None:
@@ -204,10 +214,10 @@ def uvg(place: Place, plan: Plan) -> None:
 
 
 PARTS = {part.__name__: part for part in (
-    machine, tests, agreement, x265, seal, speed, metrics, entropy, published, uvg,
+    machine, tests, agreement, x265, seal, speed, blocks, metrics, entropy, published, uvg,
 )}  # fmt: skip
-GROUPS = (("machine",), ("tests", "agreement", "x265", "seal"), ("speed",), ("metrics",), ("entropy",), ("published",),
-          ("uvg",))  # fmt: skip
+GROUPS = (("machine",), ("tests", "agreement", "x265", "seal"), ("speed",), ("blocks",), ("metrics",), ("entropy",),
+          ("published",), ("uvg",))  # fmt: skip
 """Parts in their order; those of a group run side by side, because none of them is a measurement of speed.
 
 The trainings are last because they use whatever time is left; all that is short comes before.

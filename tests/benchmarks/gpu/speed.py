@@ -13,22 +13,30 @@ from clips import waves
 from machine import peak
 
 from rdbench.codec import Clip, RatePoint, Source, Workspace
-from rdbench.codecs.inr.codec import InrCodec, Prepared
+from rdbench.codecs.inr.codec import InrCodec
+from rdbench.codecs.inr.prepared import Prepared
+from rdbench.codecs.inr.training import compiled
 from rdbench.codecs.inr.training.timing import time_stages
+from rdbench.errors import UsageError
 from rdbench.registry import CodecSpec, create, parse_specs
 from rdbench.runner.decoding import DecoderOptions, decode_once
 
-MODES: Mapping[str, Mapping[str, str]] = {"eager": {}}
-"""Ways to execute a step, each with the settings that choose it. A setting for compiled steps or for CUDA graphs gets a
-line here, such as `"compiled": {"compile": "true"}`, and is measured everywhere beside the eager steps."""
+MODES: Mapping[str, Mapping[str, str]] = {
+    "eager": {"compile": "false"}, "graphed": {"compile": "graphs"}, "compiled": {"compile": "true"},
+}  # fmt: skip
+"""Ways to execute a step, each with the settings that choose it."""
 MEGABYTE = 1 << 20
 
 
 def time_codec(
     spec: str, device: str, size: str, width: int, height: int, frames: int, steps: int, preset: str,
-    choices: Sequence[Mapping[str, str]], decode: bool,
+    choices: Sequence[Mapping[str, str]], decode: bool, mode: str, backend: str,
 ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
-    """A row for each choice of precision and optimizer in each mode, and one for decoding; errors stay in their row."""
+    """A row for each choice of precision and optimizer, and one for decoding; errors stay in their row.
+
+    `mode` is one of MODES, `backend` the compiler behind torch.compile.
+    """
+    compiled.BACKEND = backend  # of this process alone
     source, (parsed,) = waves(width, height, frames), parse_specs(spec)
     codec = cast(InrCodec, create(parsed, preset))
     point = codec.rate_point(f"{size}-lambda1" if codec.objective else size, Clip(source.video.format, frames))
@@ -36,20 +44,24 @@ def time_codec(
         workspace = Workspace(Path(folder), device)
         ready = codec.prepare(source, point, workspace)
         shared = {"parameters": workspace.report["parameters"], "kMAC/px": workspace.report["kmacs_per_pixel"]}
-        for mode, settings in MODES.items():
-            for choice in choices:
-                name = " ".join([mode, *choice.values()])
-                yield {"name": name, **_guarded(_steps, parsed.with_options({**settings, **choice}), preset, ready,
-                                                point, workspace, steps, shared)}  # fmt: skip
+        for choice in choices:
+            own = parsed.with_options({**MODES[mode], **choice})
+            name = " ".join([mode, *choice.values()])
+            yield {"name": name, **_guarded(_steps, own, preset, ready, point, workspace, steps, shared)}
         del ready
         if decode:
             yield {"name": "decode", **_guarded(_decode, codec, source, point, workspace)}
 
 
 def _guarded(work: Any, *arguments: Any) -> Mapping[str, Any]:
-    """The values, or the error: a codec that fails in bfloat16 is timed in float32 all the same."""
+    """The values, or the error: a codec that fails in bfloat16 is timed in float32 all the same.
+
+    What a codec refuses, such as graphs of steps that cannot be recorded, is a value.
+    """
     try:
         return {"values": work(*arguments)}
+    except UsageError as error:
+        return {"values": {"refused": str(error)}}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"[-500:]}
 
@@ -62,12 +74,15 @@ def _steps(
     codec = cast(InrCodec, create(spec, preset))
     own = replace(
         ready, network=copy.deepcopy(ready.network), encoder=copy.deepcopy(ready.encoder),
-        precision=codec.settings.precision,
+        precision=codec.settings.precision, execution=codec.settings.compile,
     )  # fmt: skip
     stages = [stage for stage in codec.stages(point) if stage.epochs]
-    memory = PeakMemory(workspace.device)
-    timings = time_stages(own.trainer(codec.chosen_compression(), workspace, stages), steps, own.macs)
     longest = max(stages, key=lambda stage: stage.epochs).name
+    if own.execution != "false":  # a stage takes a minute to compile
+        stages = [stage for stage in stages if stage.name == longest]
+    memory = PeakMemory(workspace.device)
+    trainer = own.trainer(codec.chosen_compression(), workspace, stages)
+    timings = time_stages(trainer, steps, own.macs)
     medians = {timing.name: statistics.median(timing.seconds) for timing in timings}
     main = next(timing for timing in timings if timing.name == longest)
     assert main.flops is not None
@@ -77,7 +92,7 @@ def _steps(
     return {
         "steps/s": 1 / medians[longest], "ms": 1000 * medians[longest], "frames/step": main.frames,
         "% of peak": 100 * share, **memory.values(), "expected MiB": codec.expected_gpu_memory_mb(clip, point),
-        "other stages, ms": others, **shared,
+        "other stages, ms": others, "compile, s": trainer.log.seconds or None, **shared,
     }  # fmt: skip
 
 

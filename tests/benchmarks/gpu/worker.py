@@ -24,13 +24,14 @@ def main() -> None:
     cases = json.load(sys.stdin)
     import torch
     from agreement import agree
+    from blocks import time_blocks
     from machine import describe
     from metrics import measure
     from speed import time_codec
     from training import train
 
     known: dict[str, Callable[..., Found]] = {
-        "describe": describe, "agree": agree, "time": time_codec, "measure": measure,
+        "describe": describe, "agree": agree, "time": time_codec, "blocks": time_blocks, "measure": measure,
         "train": partial(train, lambda values: say("progress", values=values)),
     }  # fmt: skip
     for case in cases:

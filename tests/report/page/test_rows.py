@@ -30,6 +30,12 @@ def test_columns_give_the_values_back_and_leave_out_empty_ones(tmp_path: Path) -
     assert "encoder_command" not in unpacked(found["settings"])[0]
 
 
+def test_details_that_are_equal_in_python_alone_stay_apart() -> None:
+    settings = [{"a": 1}, {"a": True}, {"a": 1.0}, {"a": 1}, {}, {"a": "1"}]
+    found = rows.columns(pd.DataFrame({"settings": settings}))[0]["settings"]
+    assert unpacked(found) == ['{"a":1}', '{"a":true}', '{"a":1}', '{"a":1}', None, '{"a":"1"}']
+
+
 def test_what_is_no_finite_number_is_missing() -> None:
     frame = pd.DataFrame({"bpp": [np.nan, np.inf, 0.123456789], "settings": [{}, {}, {}]})
     assert rows.columns(frame)[0]["bpp"]["values"] == [None, None, 0.123457]

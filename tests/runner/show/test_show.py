@@ -127,7 +127,7 @@ def test_frames_beyond_the_bitstream_and_a_time_limit_are_one_sentence(made: Pat
         (("x265", "x264", "--metric", "ms_ssim"), "it has no ms_ssim for each of 4 frames); name frames with --frame."),
         (("x265", "x264", "--crop", "middle"), "There is no crop 'middle'"),
         (("x265", "x264", "--frame", "0", "--label", "vp9=VP9"), "names none of x265[preset=ultrafast] and x264["),
-        (("x265", "x264", "--width", "wide"), "'wide' is no width"),
+        (("x265", "x264", "--width", "wide"), "--width cannot be 'wide'"),
         (("x265", "x264", "--results", "nowhere"), "no folder nowhere"),
     ],
 )

@@ -10,14 +10,17 @@ and 80,224 (measured once). Why the file's grids take fewer: cause not investiga
 `tests/benchmarks/nvrc_entropy.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...entropy import causal
+from ...entropy.causal import Visit
 from ...entropy.exact import (
     ACTIVATION_BITS,
     FEATURE_BITS,
@@ -31,6 +34,7 @@ from ...entropy.exact import (
     gelu_table,
 )
 from .context_model import BEFORE, BLOCK, KERNEL, OUTPUTS, TAPS, WIDTH, ContextModel
+from .lanes import Place
 
 INPUT_BITS = 16
 """Fractional bits of a grid's value."""
@@ -144,7 +148,10 @@ class FeatureWindow:
 
 
 class LanePredictor:
-    """Predictions for one voxel at a time in all lanes: grid by grid, channel by channel, block by block."""
+    """Predictions for one voxel at a time in all lanes: grid by grid, channel by channel, block by block.
+
+    A `causal.CausalModel`, whose places are those of a voxel in its block, in raster order.
+    """
 
     def __init__(self, models: Sequence[FixedPointModel]) -> None:
         self._models = models
@@ -166,12 +173,13 @@ class LanePredictor:
         """Gains and shifts of each norm, grid by grid."""
         return [[model.norms[number] for model in self._models] for number in range(len(self._models[0].norms))]
 
-    def start_frame(self) -> None:
-        """Prepares for the next time step of the blocks."""
-        for window in self._windows:
-            window.next_frame()
+    @property
+    def places(self) -> Iterator[Place]:
+        """Time step, row and column of every voxel of the largest block, in raster order."""
+        times, rows, columns = (range(length) for length in self.extent)
+        return product(times, rows, columns)
 
-    def start_row(self, row: int) -> None:
+    def _start_row(self, row: int) -> None:
         """Computes the contributions of the earlier rows to this row."""
         for number, (window, row_sums) in enumerate(zip(self._windows, self._row_sums, strict=True)):
             earlier_rows = window.earlier_rows(row)
@@ -181,12 +189,24 @@ class LanePredictor:
                 for lines, weight in zip(earlier_rows, conv.earlier_rows, strict=True):
                     total.baddbmm_(model.view(lines[part]), weight)
 
-    def predict(self, time: int, row: int, column: int) -> Tensor:
+    def predict(self, place: Place) -> tuple[Floats, Floats]:
+        """Mean and deviation of the voxel in every lane."""
+        _, row, column = place
+        if not column:
+            if not row:
+                for window in self._windows:
+                    window.next_frame()
+            self._start_row(row)
+        mean, log_scale = self._outputs(place).T.contiguous().cpu().numpy()
+        return mean, exact_exp(np.clip(log_scale, *LOG_SCALES))
+
+    def _outputs(self, place: Place) -> Tensor:
         """Mean and log scale of the voxel in every lane, `[lanes, 2]`."""
+        column = place[2]
         for number, (gain, shift) in enumerate(self._norms):
             x = self._sum(number, column).mul_(self._models[0].convs[number].shift).round_()
             x = exact_norm(exact_gelu(x, self._table), gain, shift)
-            self._windows[number + 1].put(column, x.mul_(self._inside[time, row, column]))
+            self._windows[number + 1].put(column, x.mul_(self._inside[place]))
         return self._sum(len(self._norms), column) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)
 
     def _sum(self, number: int, column: int) -> Tensor:
@@ -199,32 +219,21 @@ class LanePredictor:
             torch.baddbmm(bias, x, model.convs[number].current_row, out=out)
         return total
 
-    def place(self, column: int, values: Tensor) -> None:
+    def put(self, place: Place, values: Floats) -> None:
         """Sets the decoded voxel of every lane, `[lanes]`, in the grid's units."""
-        self._windows[0].put(column, fixed(values[:, None], INPUT_BITS, LARGEST_INPUT))
-
-    def finish_row(self, row: int) -> None:
-        """Stores the row, all of whose voxels are decoded."""
-        for window in self._windows:
-            window.finish_row(row)
-
-
-Visit = Callable[[tuple[int, int, int], Floats, Floats], Floats]
-"""Gets a voxel's place and the means and deviations of all lanes there; returns their values, zero outside the grid."""
+        _, row, column = place
+        lanes = torch.from_numpy(values).to(self._inside.device)
+        self._windows[0].put(column, fixed(lanes[:, None], INPUT_BITS, LARGEST_INPUT))
+        if column + 1 == self.extent[2]:
+            for window in self._windows:
+                window.finish_row(row)
 
 
 @torch.no_grad()
-def walk(models: Sequence[FixedPointModel], visit: Visit) -> None:
-    """Visits the voxels of all blocks of all grids side by side, in raster order, within the largest block."""
-    predictor = LanePredictor(models)
-    times, rows, columns = (range(length) for length in predictor.extent)
-    for time in times:
-        predictor.start_frame()
-        for row in rows:
-            predictor.start_row(row)
-            for column in columns:
-                prediction = predictor.predict(time, row, column)
-                mean, log_scale = prediction.T.contiguous().cpu().numpy()
-                values = visit((time, row, column), mean, exact_exp(np.clip(log_scale, *LOG_SCALES)))
-                predictor.place(column, torch.from_numpy(values).to(prediction.device))
-            predictor.finish_row(row)
+def walk(models: Sequence[FixedPointModel], visit: Visit[Place]) -> None:
+    """Visits the voxels of all blocks of all grids side by side, in raster order, within the largest block.
+
+    `visit` gets a voxel's place and the means and deviations of all lanes there; it returns their values, zero outside
+    the grid.
+    """
+    causal.walk(LanePredictor(models), visit)

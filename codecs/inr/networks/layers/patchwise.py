@@ -4,6 +4,8 @@ A patch is rendered with a margin that the convolutions consume. Features outsid
 zero padding of a whole frame is; for upsampling they repeat the frame's edge instead. Features are `[B, h, w, C]`.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,20 +17,27 @@ from ..network import Patches, UpsamplingConfig
 
 SMALLEST_PATCH = 80
 """Smallest side of a patch in pixels: HiNeRV's at 720p; five scales of MS-SSIM with a window of 5 need 65."""
+PATCHES = 144
+"""Patches in a frame in HiNeRV and NVRC."""
 
 
 def patch_grid(config: UpsamplingConfig) -> tuple[int, int]:
-    """Rows and columns of patches: the most that divide the base grid and keep SMALLEST_PATCH pixels (our choice).
+    """Rows and columns of patches of at least SMALLEST_PATCH pixels a side that divide the base grid.
 
-    At 1080p and 720p these are HiNeRV's 9x16 patches of 120 and 80 pixels.
+    Of these the nearest to PATCHES in all, and of equally many the squarest (our choice): at 1080p and 720p the papers'
+    9x16 patches of 120 and 80 pixels.
     """
 
-    def parts(cells: int, pixels: int) -> int:
-        counts = (n for n in range(1, cells + 1) if cells % n == 0 and pixels // n >= SMALLEST_PATCH)
-        return max(counts, default=1)
+    def parts(cells: int, pixels: int) -> list[int]:
+        return [n for n in range(1, cells + 1) if cells % n == 0 and (n == 1 or pixels // n >= SMALLEST_PATCH)]
 
     height, width = config.patch_size
-    return parts(config.rows, height), parts(config.columns, width)
+
+    def misfit(grid: tuple[int, int]) -> tuple[int, float]:
+        rows, columns = grid
+        return abs(rows * columns - PATCHES), abs(math.log(height * columns / (width * rows)))
+
+    return min(itertools.product(parts(config.rows, height), parts(config.columns, width)), key=misfit)
 
 
 @dataclass(frozen=True)
@@ -68,11 +77,16 @@ class PatchLayout:
         self.margins = margins.zero() if self.whole else margins
         """Margins of these patches, zero for whole frames."""
 
-    def cell_indices(self, margin: int) -> Tensor:
-        """Base-grid cells that the patches cover, row by row, `[B, n]`; outside the frame, the nearest cell."""
+    def cell_positions(self, margin: int) -> tuple[Tensor, Tensor]:
+        """Rows `[B, h]` and columns `[B, w]` of the base grid under the patches; outside the frame, the nearest."""
         rows, columns = (
             _positions(patch, cells, margin).clamp(0, patches * cells - 1) for patch, cells, patches in self._axes()
         )
+        return rows, columns
+
+    def cell_indices(self, margin: int) -> Tensor:
+        """Base-grid cells that the patches cover, row by row, `[B, n]`; outside the frame, the nearest cell."""
+        rows, columns = self.cell_positions(margin)
         return (rows[:, :, None] * (self._at.grid[1] * self._cells[1]) + columns[:, None, :]).flatten(1)
 
     def as_map(self, x: Tensor, margin: int) -> Tensor:

@@ -145,7 +145,8 @@ def test_rate_points_are_sizes_with_a_lambda() -> None:
     squared = NeRVCodec(NeRVCodec.Settings(compression="entropy-constrained", loss="l2"))  # type: ignore[call-arg]
     weights = [point.settings["lambda"] for point in squared.rate_points(clip)]
     assert weights == [0.05, 0.025, 0.0125, 0.005, 0.0025]  # squared errors are smaller
-    for label in ("40K", "40K-lambda0", "lambda1", "40K-lambda-1"):
+    assert codec.rate_point("40K", clip).settings == {"size": 40_000, "lambda": 0.25}
+    for label in ("40K-lambda0", "lambda1", "40K-lambda-1"):
         with pytest.raises(UsageError):
             codec.rate_point(label, clip)
     assert "compression" not in NeRVCodec.Settings().model_dump()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rdbench.codecs.hinerv import HiNeRVConfig
-from rdbench.codecs.inr.networks.layers.patchwise import Margins, PatchLayout, add_cells, crop
+from rdbench.codecs.inr.networks.layers.patchwise import Margins, PatchLayout, add_cells, crop, patch_grid
 from rdbench.codecs.inr.networks.network import Patches
 from rdbench.codecs.inr.networks.patch_network import StageShape, choose_base_grid, fewest_channels
 
@@ -35,6 +35,24 @@ def test_base_grids_shrink_with_the_values_of_a_time_step(values: float, rows: i
 
 def test_fewest_channels_shrink_with_the_network() -> None:
     assert [fewest_channels(share) for share in (1.0, 0.16, 0.05, 0.001)] == [16, 16, 5, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "strides", "expected"),
+    [
+        (18, 32, (5, 3, 2, 2), (9, 16)),  # HiNeRV at 1080p: 120x120
+        (18, 32, (5, 2, 2, 2), (9, 16)),  # HiNeRV at 720p: 80x80
+        (45, 80, (3, 2, 2, 2), (9, 16)),  # NVRC at 1080p: 120x120
+        (45, 80, (2, 2, 2, 2), (9, 16)),  # NVRC at 720p: 80x80
+        (80, 45, (3, 2, 2, 2), (16, 9)),  # upright
+        (9, 16, (5, 2, 2), (1, 4)),  # 180x320: three rows would have 60 pixels
+        (23, 40, (3, 2, 2, 2, 2), (1, 20)),  # rows that nothing divides
+    ],
+)
+def test_patches_are_the_papers_share_of_the_frame(
+    rows: int, columns: int, strides: tuple[int, ...], expected: tuple[int, int]
+) -> None:
+    assert patch_grid(HiNeRVConfig(rows, columns, strides)) == expected
 
 
 MARGINS = Margins(2, 1, (3,))

@@ -6,13 +6,14 @@ import pytest
 
 from rdbench import registry
 from rdbench.codec import Clip
+from rdbench.codecs.inr.codec import InrCodec
 from rdbench.registry import CodecSpec
 from rdbench.video import VideoFormat
 
 INR = [
     name
     for name in registry.find_codecs()
-    if registry.find_card(name).kind == "INR" and not registry.load_codec(name).runs_outside
+    if registry.find_card(name).kind == "INR" and issubclass(registry.load_codec(name), InrCodec)
 ]
 
 

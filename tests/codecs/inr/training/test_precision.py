@@ -10,8 +10,8 @@ import torch
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.networks.network import Patches, render
-from rdbench.codecs.inr.training import trainer as engine
-from rdbench.codecs.inr.training.precision import Choice, autocast, resolve
+from rdbench.codecs.inr.training import steps as engine
+from rdbench.codecs.inr.training.precision import Choice, autocast, make_scaler, resolve
 from rdbench.codecs.inr.training.rate_distortion import InrSettings
 from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs
 from rdbench.runner.devices import device_class
@@ -22,7 +22,7 @@ from rdbench.video.readers import MemoryVideo, RgbVideo
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
 INSIDE = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
-NAMES = [name for name in INSIDE if not load_codec(name).runs_outside]
+NAMES = [name for name in INSIDE if issubclass(load_codec(name), InrCodec)]
 SHORT = {"epochs": "8", "finetune_epochs": "1", "prune_epochs": "1", "quantize_epochs": "1", "frequencies": "10"}
 
 
@@ -48,13 +48,13 @@ def test_training_in_bfloat16_learns_and_compares_in_float32(
     compared: list[torch.dtype] = []
     rendered: list[torch.dtype] = []
     inside: list[torch.dtype] = []
-    real = engine.loss_of
+    real = engine.weighted_sum
 
-    def watched(mix: object, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def watched(terms: object, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         compared.extend((output.dtype, target.dtype))
-        return cast(torch.Tensor, real(mix, output, target))  # type: ignore[arg-type]
+        return cast(torch.Tensor, real(terms, output, target))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "loss_of", watched)
+    monkeypatch.setattr(engine, "weighted_sum", watched)
     source, codec = source_of(48, 32, 4), codec_of(name, "bfloat16")
     clip = Clip(source.video.format, 4)
     point = codec.rate_point("8K-lambda0.2" if codec.objective else "8K", clip)
@@ -87,9 +87,53 @@ def test_training_in_bfloat16_learns_and_compares_in_float32(
     assert set(rendered) == {torch.float32}
 
 
+@pytest.mark.parametrize("name", ["nerv", "hnerv", "hinerv", "hnerv-boost"])
+def test_training_in_float16_learns_with_a_scaled_loss(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    source, codec = source_of(48, 32, 4), codec_of(name, "float16")
+    point = codec.rate_point("8K", Clip(source.video.format, 4))
+    inside: set[torch.dtype] = set()
+    real = torch.nn.Linear.forward if name == "hinerv" else torch.nn.Conv2d.forward
+
+    def forward(self: torch.nn.Module, values: torch.Tensor) -> torch.Tensor:
+        result = real(self, values)
+        if torch.is_grad_enabled():
+            inside.add(result.dtype)
+        return result
+
+    monkeypatch.setattr(torch.nn.Linear if name == "hinerv" else torch.nn.Conv2d, "forward", forward)
+    codec.encode(source, point, tmp_path / "b", Workspace(tmp_path))
+    assert torch.float16 in inside
+    quality = [float(row.rsplit(",", 1)[1]) for row in (tmp_path / "fit.csv").read_text().splitlines()[1:]]
+    assert all(np.isfinite(quality))
+    assert max(quality) > quality[0] + 0.5
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["scaler"]
+    assert saved["scale"] > 0
+    assert saved["_growth_tracker"] > 0
+
+
+def test_a_step_that_overflows_is_left_out_and_the_scale_falls() -> None:
+    scaler = make_scaler("float16", torch.device("cpu"))
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+    for factor, moved in ((float("inf"), False), (1.0, True)):
+        before, scale = weight.detach().clone(), scaler.get_scale()
+        optimizer.zero_grad()
+        scaler.scale((weight * factor).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert torch.equal(weight, before) == (not moved)
+        assert scaler.get_scale() == (scale if moved else scale / 2)
+    for precision in ("float32", "bfloat16"):
+        loss = weight.sum()
+        assert make_scaler(precision, torch.device("cpu")).scale(loss) is loss  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("choice", "cpu", "cuda"),
-    [("auto", "float32", "bfloat16"), ("float32", "float32", "float32"), ("bfloat16", "bfloat16", "bfloat16")],
+    [("auto", "float32", "bfloat16"), *((name, name, name) for name in ("float32", "bfloat16", "float16"))],
 )
 def test_the_precision_of_a_record_is_the_one_that_is_used(choice: Choice, cpu: str, cuda: str) -> None:
     assert (resolve(choice, "cpu"), resolve(choice, "cuda")) == (cpu, cuda)

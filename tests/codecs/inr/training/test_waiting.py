@@ -23,7 +23,7 @@ from rdbench.video.readers import MemoryVideo, RgbVideo
 torch.set_num_threads(1)
 CARDS = [find_card(name) for name in find_codecs()]
 INSIDE = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
-NAMES = [name for name in INSIDE if not load_codec(name).runs_outside]
+NAMES = [name for name in INSIDE if issubclass(load_codec(name), InrCodec)]
 VARIANTS = [
     *NAMES, "hinerv[patches]", "tenerv[patches]", "tenerv[gops=2]", "nvrc[grids=context]", "nvrc[patches]",
     "nvrc[grids=gaussian,layers=gaussian]", "nvrc[no-second-coding]", "nvrc[fixed-grid-steps,distortion=yuv]",
