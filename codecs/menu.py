@@ -203,3 +203,30 @@ NVRC = inr_card(
     "nvrc:NVRCCodec",
     WITH_LAMBDA,
 )
+C3 = inr_card(
+    "c3",
+    "Latent grids with a tiny decoder and a tiny context model for each spatio-temporal patch; a real bitstream",
+    Paper(
+        "Kim et al.",
+        "C3: High-performance and low-complexity neural compression from a single image or video",
+        "CVPR",
+        2024,
+        "2312.02753",
+    ),
+    "c3:C3Codec",
+    "a lambda, as lambda0.001; eight from 0.02 to 0.0001 by default",
+)
+NIRVANA = inr_card(
+    "nirvana",
+    "A small network of patches for every few frames, started from the last one and coded as a difference to it",
+    Paper(
+        "Maiya et al.",
+        "NIRVANA: Neural Implicit Representations of Videos with Adaptive Networks and Autoregressive Patch-wise "
+        "Modeling",
+        "CVPR",
+        2023,
+        "2212.14593",
+    ),
+    "nirvana:NirvanaCodec",
+    "a width, as width512 or width64, with a lambda as width64-lambda0.001; four lambdas by default",
+)

@@ -35,7 +35,8 @@ FOLDER = Path(__file__).parent / "codecs" / "golden"
 INR = (
     "nerv", "nerv[entropy=huffman]", "hnerv", "hnerv-boost", "ffnerv", "hinerv", "tenerv", "cnerv", "tnerv",
     "nvrc[grids=context]", "nvrc[grids=gaussian,layers=gaussian]", "nvrc[no-second-coding]",
-    "nerv[compression=nvrc]", "hinerv[compression=entropy-constrained]",
+    "nerv[compression=nvrc]", "hinerv[compression=entropy-constrained]", "nirvana", "nirvana[group=1,stages=3]",
+    "c3[variant=a]", "c3[variant=b,per-frame-conv=no]", "c3[variant=c]",
 )  # fmt: skip
 """Every compression scheme, and every way in which it writes a bitstream."""
 CONVENTIONAL = ("x264", "x265", "svtav1", "libaom", "vvenc")

@@ -43,8 +43,8 @@ def run_blocks(text: str, folder: Path) -> None:
             write_file(folder, content)
         if language == "bash":
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", content], cwd=folder, env=environment, check=False, timeout=BLOCK_SECONDS,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                ["bash", "-euo", "pipefail", "-c", content], cwd=folder, env=environment, check=False,
+                timeout=BLOCK_SECONDS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
             assert done.returncode == 0, f"{content}\n{done.stdout}"
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..codec import Clip
 from ..errors import RdbenchError
 from ..processes import describe_end
-from ..registry import codec_source, sniff
+from ..registry import codec_source, find_card, sniff
 from ..runner.reports import check_ledger, check_parts, check_report
 from ..video import Frames, Video, VideoFormat
 from ..video.checked import CheckedVideo
@@ -122,10 +122,10 @@ def ledger(subject: Subject) -> None:
             raise ContractError(str(error)) from error
 
 
-@check("rdbench/codec.py, Codec.signatures", needs=ENCODED)
+@check("rdbench/codec.py, Codec.signatures; rdbench/card.py", needs=ENCODED)
 def signatures(subject: Subject) -> None:
     """Where a codec names the first bytes of its bitstreams, they begin so, and `rdbench decode` finds the codec."""
-    known = subject.cls.signatures()
+    known = find_card(subject.spec.name).signatures
     if not known:
         raise NotApplicable("This codec names no first bytes.")
     if not subject.coded.bitstream.startswith(tuple(known)):

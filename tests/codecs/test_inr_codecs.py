@@ -17,8 +17,10 @@ from rdbench.codecs.inr.codec import ClipHeader, InrCodec
 from rdbench.codecs.inr.networks.encoder import Encoder
 from rdbench.codecs.inr.networks.network import Patches, count_parameters, render, to_device
 from rdbench.codecs.inr.training.rate_distortion import InrSettings
+from rdbench.conformance.checks import BY_NAME
+from rdbench.conformance.subject import Subject
 from rdbench.errors import BitstreamError, UsageError
-from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs, sniff
+from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs
 from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import RgbVideo, open_video
 
@@ -64,17 +66,30 @@ FAST = {
     "epochs": "3", "finetune_epochs": "2", "prune_epochs": "1", "quantize_epochs": "1", "lr": "5e-3",
     "frequencies": "10",
 }  # fmt: skip
+CONTRACT = ("encode", "same_bitstream_again", "signatures", "frames_as_described", "ledger")
+"""Checks of the contract of all codecs that need no other process."""
 CHECKPOINTS = "rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS"
 
 
+def fast(name: str) -> str:
+    """The codec with its options and those that make its training short, as on the command line."""
+    base, _, options = name.removesuffix("]").partition("[")
+    known = load_codec(base).Settings.model_fields
+    given = [options] if options else []
+    return f"{base}[{','.join([*given, *(f'{key}={value}' for key, value in FAST.items() if key in known)])}]"
+
+
 def make(name: str) -> InrCodec:
-    (spec,) = parse_specs(name)
-    known = load_codec(spec.name).Settings.model_fields
-    return cast(InrCodec, create(spec.with_options({key: value for key, value in FAST.items() if key in known})))
+    (spec,) = parse_specs(fast(name))
+    return cast(InrCodec, create(spec))
+
+
+def label_of(codec: InrCodec) -> str:
+    return "6K-lambda0.2" if codec.objective else "6K"
 
 
 def point_of(codec: InrCodec, clip: Clip) -> RatePoint:
-    return codec.rate_point("6K-lambda0.2" if codec.objective else "6K", clip)
+    return codec.rate_point(label_of(codec), clip)
 
 
 def encode(name: str, clip: Path, folder: Path, stop_after: int | None = None) -> bytes:
@@ -102,9 +117,22 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # one worker runs all tests of a variant, so that its clip is coded once
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in VARIANTS])
-def coded(request: pytest.FixtureRequest, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    """The name of a codec, and the clip coded by it."""
-    return request.param, encode(request.param, clip, tmp_path_factory.mktemp("coded"))
+def variant(request: pytest.FixtureRequest) -> str:
+    """The name of a codec."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def subject(variant: str, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The codec and the clip, for the contract."""
+    folder, label = tmp_path_factory.mktemp("contract"), label_of(make(variant))
+    return Subject(fast(variant), folder, str(clip), preset=None, rate_point=label)
+
+
+@pytest.fixture(scope="module")
+def coded(variant: str, subject: Subject) -> tuple[str, bytes]:
+    """The name of the codec, and the clip coded by it."""
+    return variant, subject.coded.bitstream
 
 
 def decoder(name: str) -> type[InrCodec]:
@@ -165,12 +193,9 @@ def test_the_width_meets_the_size(name: str, width: int, height: int) -> None:
         assert count_parameters(codec.rebuild(clip, config.numbers())) == count_parameters(network)
 
 
-def test_one_seed_gives_one_bitstream_that_names_its_codec(
-    coded: tuple[str, bytes], clip: Path, tmp_path: Path
-) -> None:
-    name, bitstream = coded
-    assert encode(name, clip, tmp_path / "again") == bitstream
-    assert sniff(bitstream[:64]) == name.partition("[")[0]
+@pytest.mark.parametrize("check", CONTRACT)
+def test_the_contract_of_all_codecs_holds(check: str, subject: Subject) -> None:
+    BY_NAME[check].run(subject)
 
 
 def test_a_killed_training_ends_as_one_never_stopped(
@@ -185,19 +210,6 @@ def test_a_killed_training_ends_as_one_never_stopped(
     assert encode(name, clip, tmp_path) == bitstream
 
 
-def test_frames_have_the_clips_odd_size_and_do_not_depend_on_the_batch(
-    coded: tuple[str, bytes], tmp_path: Path
-) -> None:
-    name, bitstream = coded
-    (tmp_path / "b").write_bytes(bitstream)
-    decoded = [list(decoder(name).decode(tmp_path / "b", Workspace(tmp_path)).batches(size)) for size in (1, 3)]
-    assert [len(b) for b in decoded[1]] == [3, 1]
-    one, three = (np.concatenate([b.planes[0] for b in batches]) for batches in decoded)
-    assert one.shape == (4, 17, 33)
-    assert np.abs(one.astype(int) - three).max() <= 1
-    assert sum(decoder(name).ledger(tmp_path / "b").values()) == len(bitstream)
-
-
 def test_a_span_renders_its_frames_alone(
     coded: tuple[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +217,7 @@ def test_a_span_renders_its_frames_alone(
     (tmp_path / "b").write_bytes(bitstream)
     video = decoder(name).decode(tmp_path / "b", Workspace(tmp_path))
     (whole,) = video.batches(4)
+    assert whole.planes[0].shape == (4, 17, 33)
     asked: list[int] = []
 
     def watched(network: object, indices: torch.Tensor, *more: object) -> torch.Tensor:

@@ -27,8 +27,8 @@ DIGITS = 4
 """Digits of a distance beyond the first BASE - 1; with these, all integers up to LARGEST have a code."""
 LEAST_EXPONENT = -60.0
 """Exponents are cut here; the coder gives every symbol a probability of at least 2^-24."""
-OUTLIER = 2.0**-14
-"""Probability of a rare value on one side (our choice): all other values together take 1.8e-4 bit more each."""
+OUTLIER = 2.0**-15
+"""Probability of a rare value on one side (our choice), for which every other value takes 9e-5 bit more."""
 RARE_FIRST = np.append(1.0 / (np.arange(1.0, BASE) * np.arange(2.0, BASE + 1)), 1.0 / BASE)
 """Distribution of a rare value's distance, as of `first_digit`: P(k) = 1 / ((k + 1) (k + 2))."""
 RARE_LATER = np.full((DIGITS, BASE), 1.0 / BASE)
