@@ -12,6 +12,7 @@ the loss of a group after another is that of all its differences (`rate=latents`
 is coded alone; sizes of patches, widths and channels below the paper's resolution.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -106,10 +107,13 @@ class TimeCode(nn.Module):
     def __init__(self, channels: int, group: int, frame_major: bool) -> None:
         super().__init__()
         self._frame_major = frame_major
-        pairs = torch.arange(channels) // 2
-        angles = TIME_BASE ** -pairs[:, None].float() * torch.arange(group)
-        angles[1::2] += torch.pi / 2
-        self.register_buffer("code", angles.sin(), persistent=False)
+        angles = [
+            [TIME_BASE ** -(channel // 2) * frame + channel % 2 * math.pi / 2 for frame in range(group)]
+            for channel in range(channels)
+        ]
+        # in Python, because powers of tensors on the meta device import torch._dynamo
+        code = torch.tensor([[math.sin(angle) for angle in row] for row in angles])
+        self.register_buffer("code", code, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Channels of a frame side by side, or frames of a channel side by side as released."""

@@ -14,7 +14,7 @@ import torch
 from mutations import codec_class, golden_sections, mutate, outcome
 
 from rdbench.codecs.inr.bitstream import pack_integers, unpack_integers
-from rdbench.codecs.inr.codec import ClipHeader
+from rdbench.codecs.inr.codec import ClipHeader, InrCodec
 from rdbench.codecs.inr.networks.network import MOST, MOST_LAYERS
 
 torch.set_num_threads(1)
@@ -28,11 +28,18 @@ FIXED = {"steps", "models", "scales", "third", "vectors"}
 """Sections of float16 or float32 numbers."""
 
 
+def first_of_network(name: str, numbers: list[int]) -> int:
+    """The index of the network's first integer: after the clip's, and after those of the scheme where there is one."""
+    if issubclass(codec_class(name), InrCodec):
+        return COUNTS_OF_SCHEME + 1 + numbers[COUNTS_OF_SCHEME]
+    return len(fields(ClipHeader))
+
+
 def with_network(name: str, changes: dict[int, int]) -> dict[str, bytes]:
     """The golden stream's sections with other integers of the network, by their position."""
     sections = golden_sections(name)
     numbers = unpack_integers(sections["config"])
-    first = COUNTS_OF_SCHEME + 1 + numbers[COUNTS_OF_SCHEME]
+    first = first_of_network(name, numbers)
     for position, value in changes.items():
         numbers[first + position] = value
     return {**sections, "config": pack_integers(numbers)}
@@ -41,7 +48,7 @@ def with_network(name: str, changes: dict[int, int]) -> dict[str, bytes]:
 def network_integers(name: str) -> int:
     """The number of the network's integers."""
     numbers = unpack_integers(golden_sections(name)["config"])
-    return len(numbers) - COUNTS_OF_SCHEME - 1 - numbers[COUNTS_OF_SCHEME]
+    return len(numbers) - first_of_network(name, numbers)
 
 
 @pytest.mark.parametrize("name", golden.INR)
