@@ -15,9 +15,10 @@ import pandas as pd
 
 from ..codec import Codec, RatePoint, Source, Timing, Workspace
 from ..errors import UsageError
+from .costs import point_size
 from .decoder_process import decoder_options
 from .decoding import decode_once, seek_once
-from .rates import Rate, device_name
+from .rates import FEWEST_STEPS, Rate, device_name
 from .sweep import Job
 from .worker import open_job
 
@@ -88,14 +89,18 @@ def bench(what: str, job: Job, steps: int) -> Report:
 
 
 def measured_rate(what: str, job: Job, report: Report) -> Rate | None:
-    """The multiply-accumulates of a second of training, over a step of each stage; None for decoding."""
+    """The multiply-accumulates of a second of training, over a step of each stage.
+
+    None for decoding, and for fewer steps than FEWEST_STEPS, which say too little for a plan.
+    """
     counted = [timing for timing in report.timings if timing.flops is not None]
-    if what != "fit" or not counted:
+    if what != "fit" or not counted or min(len(timing.seconds) for timing in counted) < FEWEST_STEPS:
         return None
     seconds = sum(statistics.median(timing.seconds) for timing in counted)
     macs = sum(timing.flops or 0.0 for timing in counted) / 2
     fmt = job.video_format
-    return Rate(device_name(report.device, job.threads), job.codec, fmt.width, fmt.height, macs / seconds)
+    device, speed = device_name(report.device, job.threads), macs / seconds
+    return Rate(device, job.codec, fmt.width, fmt.height, speed, point_size(job))
 
 
 def _fit(

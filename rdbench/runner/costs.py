@@ -51,7 +51,7 @@ def with_estimate(job: Job, rates: Sequence[Rate]) -> tuple[Job, Basis]:
         return job, FROM_CODEC
     name = device_name(job.device, job.threads)
     pixels = job.video_format.width * job.video_format.height
-    measured = find_rate(rates, name, job.codec, pixels)
+    measured = find_rate(rates, name, job.codec, pixels, point_size(job))
     if measured is not None:
         return replace(job, estimate=macs / measured.macs_per_second), Basis(rate=measured)
     if job.device != "cpu" and name == job.device:  # there is no GPU here that has a name
@@ -60,6 +60,12 @@ def with_estimate(job: Job, rates: Sequence[Rate]) -> tuple[Job, Basis]:
     if job.estimate is not None or stated is None:
         return job, FROM_CODEC
     return replace(job, estimate=macs / stated), Basis(stated=name)
+
+
+def point_size(job: Job) -> int:
+    """The parameters that the rate point names; 0 where it names none."""
+    size = job.point_settings.get("size")
+    return size if isinstance(size, int) and not isinstance(size, bool) else 0
 
 
 def encode_macs(job: Job) -> float | None:
@@ -76,9 +82,9 @@ def disk(job: Job) -> Disk:
     """What the job writes, at most."""
     raw = job.frames * job.video_format.frame_bytes
     pixels = job.frames * job.video_format.width * job.video_format.height
-    size = job.point_settings.get("size")
+    size = point_size(job)
     others = RECORD_BYTES + FRAME_BYTES * job.frames
-    if isinstance(size, int) and not isinstance(size, bool):
+    if size:
         return Disk(PARAMETER_BYTES * size + others, CHECKPOINT_BYTES * size)
     return Disk(int(MOST_BITS_PER_PIXEL * pixels / 8) + others, RAW_COPIES * raw)
 

@@ -32,19 +32,23 @@ STATED_PEAKS = {
 REFERENCE_GPU = "H100"
 """The GPU whose time a plan for the CPU names beside its own, and of a plan for a GPU where none is here."""
 FARTHEST_SIZE = 4
-"""Largest ratio of the pixels of two frame sizes for which one rate serves (our choice): small frames take relatively
-longer."""
+"""Largest ratio of the pixels of two frame sizes, and of the parameters of two networks, for which one rate serves (our
+choice): small frames and networks take relatively longer."""
+FEWEST_STEPS = 10
+"""Steps of each stage from which on a measured rate is kept (our choice): single steps say little."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A measured rate of a codec's training, on a device, for frames of a size."""
+    """A measured rate of a codec's training, on a device, for frames and a network of a size."""
 
     device: str
     codec: str
     width: int
     height: int
     macs_per_second: float
+    size: int = 0
+    """Parameters of the rate point; 0 where it names none."""
 
 
 def rates_path() -> Path:
@@ -75,12 +79,12 @@ def read_rates(path: Path | None = None) -> list[Rate]:
 
 def _is_plausible(rate: Rate) -> bool:
     numbers = (rate.width, rate.height, rate.macs_per_second)
-    named = isinstance(rate.device, str) and isinstance(rate.codec, str)
+    named = isinstance(rate.device, str) and isinstance(rate.codec, str) and isinstance(rate.size, int)
     return named and all(isinstance(n, int | float) and math.isfinite(n) and n > 0 for n in numbers)
 
 
 def keep_rate(rate: Rate, path: Path | None = None) -> Path:
-    """Keeps a rate in place of an earlier one of the same codec, device and frame size; returns the file.
+    """Keeps a rate in place of an earlier one of the same codec, size, device and frame size; returns the file.
 
     Raises UsageError where the file cannot be read or written.
     """
@@ -100,21 +104,23 @@ def keep_rate(rate: Rate, path: Path | None = None) -> Path:
     return path
 
 
-def _key(rate: Rate) -> tuple[str, str, int, int]:
-    return rate.device, rate.codec, rate.width, rate.height
+def _key(rate: Rate) -> tuple[str, str, int, int, int]:
+    return rate.device, rate.codec, rate.width, rate.height, rate.size
 
 
-def find_rate(rates: Sequence[Rate], device: str, codec: str, pixels: int) -> Rate | None:
-    """The rate of this codec on the device of this name, for the frame size nearest to `pixels`; None without one.
+def find_rate(rates: Sequence[Rate], device: str, codec: str, pixels: int, size: int = 0) -> Rate | None:
+    """The rate of this codec on the device of this name, for the nearest frames and network; None without one.
 
-    Frames of a size beyond FARTHEST_SIZE do not count.
+    Frames of a size beyond FARTHEST_SIZE do not count, nor do such networks; `size`: parameters, 0 if unknown.
     """
 
-    def distance(rate: Rate) -> float:
-        return abs(math.log(rate.width * rate.height / pixels))
+    def distances(rate: Rate) -> tuple[float, float]:
+        networks = abs(math.log(rate.size / size)) if rate.size and size else 0.0
+        return abs(math.log(rate.width * rate.height / pixels)), networks
 
     mine = [rate for rate in rates if (rate.device, rate.codec) == (device, codec)]
-    return min((rate for rate in mine if distance(rate) <= math.log(FARTHEST_SIZE)), key=distance, default=None)
+    near = [rate for rate in mine if max(distances(rate)) <= math.log(FARTHEST_SIZE)]
+    return min(near, key=lambda rate: sum(distances(rate)), default=None)
 
 
 def stated_rate(device: str) -> float | None:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from rdbench.cli import app
 from rdbench.codec import Timing
 from rdbench.errors import UsageError
-from rdbench.runner.bench import bench, measure_peak
+from rdbench.runner.bench import bench, measure_peak, measured_rate
 from rdbench.runner.options import ClipOptions
+from rdbench.runner.rates import FEWEST_STEPS
 from rdbench.runner.session import single_job
 
 OPTIONS = ClipOptions(preset="tiny", frames=4, seed=0, device="cpu", threads=1)
@@ -52,6 +53,17 @@ def test_decoding_is_taken_apart(codec: str) -> None:
     assert parts == ({"entropy_decode", "render"} if codec == "nerv" else set())
     for whole_run, *runs in zip(found["decode"].seconds, *(found[part].seconds for part in parts), strict=True):
         assert sum(runs) <= whole_run
+
+
+def test_a_rate_needs_several_steps() -> None:
+    job = single_job("nerv", "bunny@160x90", "20K", OPTIONS)
+    assert measured_rate("fit", job, bench("fit", job, FEWEST_STEPS - 1)) is None
+    report = bench("fit", job, FEWEST_STEPS)
+    rate = measured_rate("fit", job, report)
+    assert rate is not None
+    assert (rate.codec, rate.width, rate.height, rate.size) == ("nerv", 160, 90, 20_000)
+    seconds = sum(statistics.median(timing.seconds) for timing in report.timings)
+    assert rate.macs_per_second == pytest.approx(sum(timing.flops or 0 for timing in report.timings) / 2 / seconds)
 
 
 def test_the_peak_is_that_of_a_large_product() -> None:

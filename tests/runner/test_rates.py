@@ -48,6 +48,13 @@ def test_the_nearest_frame_size_counts_and_far_ones_do_not() -> None:
     assert find_rate(rates, "CPU, 2 threads", "nerv", 320 * 180) is None
 
 
+def test_networks_of_another_order_of_size_do_not_count() -> None:
+    small, large = replace(RATE, size=20_000), replace(RATE, size=1_000_000)
+    assert find_rate([small, large], "CPU, 1 thread", "nerv", 320 * 180, 50_000) is small
+    assert find_rate([small, large], "CPU, 1 thread", "nerv", 320 * 180, 3_000_000) is large
+    assert find_rate([small], "CPU, 1 thread", "nerv", 320 * 180, 3_000_000) is None
+
+
 def test_peaks_are_found_by_model() -> None:
     assert stated_rate("NVIDIA H100 80GB HBM3") == stated_rate("H100") == pytest.approx(989e12 * 0.01 / 2)
     assert stated_rate("NVIDIA A100-SXM4-80GB") == pytest.approx(312e12 * 0.01 / 2)

@@ -74,6 +74,8 @@ class Steps:
         self.network, self.scheme, self.samples, self.encoder = network, scheme, samples, encoder
         self.device, self.precision = samples.frames.device, precision
         self.scaler = make_scaler(precision, self.device)
+        self.bits: Tensor | None = None
+        """Bits of all transmitted tensors as the scheme estimated them in the last step for the rate."""
         self._called = TrainingOutputs(network)
 
     def passes(self, stage: Stage) -> Passes:
@@ -112,6 +114,7 @@ class Steps:
             weights = self._weights(tensors)
         loss, error = passes.distort(weights, chosen)
         if stage.rate_weight and not stage.rate_every and (bits := self.scheme.rate(tensors)) is not None:
+            self.bits = bits.detach()
             loss = loss + stage.rate_weight * bits / self.samples.pixels(stage.rate_area)
         self._descend(stage, optimizer, loss)
         return error
@@ -122,6 +125,7 @@ class Steps:
         self.scheme.substitute(tensors)
         bits = self.scheme.rate(tensors)
         if bits is not None:
+            self.bits = bits.detach()
             weight = stage.rate_every * stage.rate_weight / self.samples.pixels(stage.rate_area)
             self._descend(stage, optimizer, weight * bits)
 

@@ -132,9 +132,14 @@ class Trainer:
             if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
                 self._save(number, epoch + 1, optimizer, average)
                 saved_at = time.perf_counter()
-            text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB"
+            text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB{self._rate_so_far()}"
             self.workspace.progress(done + epoch + 1, sum(each.epochs for each in self.stages), text)
         return optimizer
+
+    def _rate_so_far(self) -> str:
+        """The estimated bits a pixel where the rate is part of the loss, for the progress line."""
+        bits = self.steps.bits
+        return "" if bits is None else f", {float(bits) / self.samples.pixels('clip'):.4f} bpp"
 
     def _copy_moments(self, optimizer: torch.optim.Optimizer, names: Sequence[str]) -> None:
         """Broadcasts row 0's optimizer moments to all rows of these parameters."""

@@ -64,3 +64,11 @@ def test_lambdas_share_one_pretraining_and_pay_for_it_each(
     ]
     assert alone == [bitstream for bitstream, _, _ in results]
     assert alone[0] != alone[1]
+
+
+def test_the_progress_shows_the_estimated_rate_where_it_is_in_the_loss(tmp_path: Path) -> None:
+    settings = NeRVCodec.Settings(epochs=6, frequencies=8, compression="entropy-constrained")  # type: ignore[call-arg]
+    bitstream, _, messages = encode(NeRVCodec(settings), tmp_path / "a", tmp_path / "a", "5K-lambda0.5")
+    assert all("bpp" not in text for text in messages if text.startswith("fit "))
+    shown = float(messages[-1].rpartition(", ")[2].removesuffix(" bpp"))
+    assert shown == pytest.approx(8 * len(bitstream) / (32 * 18 * 3), rel=0.15)  # the header is no part of it
