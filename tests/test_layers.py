@@ -34,7 +34,7 @@ INR = (
     {"c3", "nirvana"},
     {"index_based", "embedding_based", "pieces"},
     {"codec"},
-    {"prepared"},
+    {"prepared", "trained"},
     {"training"},
     {"compression", "rendering", "clip_header"},
     {"networks", "entropy"},

@@ -6,18 +6,17 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
-from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.utils._device  # imported by the first `with torch.device(...)`, which must not be inside a clock
 
-from rdbench.codec import Clip, Codec, Host, Kind, RatePoint, SettingsBase, Source, Timing, Workspace
+from rdbench.codec import Clip, RatePoint, SettingsBase, Source, Timing, Workspace
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.video import Video
 
-from .bitstream import pack_integers, read_stream, section_bytes, signature, unpack_integers, write_stream
+from .bitstream import pack_integers, read_stream, section_bytes, unpack_integers, write_stream
 from .clip_header import ClipHeader as ClipHeader  # the files of codecs import it from here
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder
@@ -34,6 +33,7 @@ from .prepared import Prepared, stacked
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
 from .switches import describe_switches, set_switches
+from .trained import TrainedCodec
 from .training.execution import Log
 from .training.memory import expected_memory_mb
 from .training.objectives import objective_for, scheme_class, scheme_number
@@ -60,13 +60,10 @@ SMALLEST_SIZE = 2_000
 """Smallest model size (our choice): smaller networks render nothing recognizable."""
 
 
-class InrCodec(Codec):
+class InrCodec(TrainedCodec):
     """A codec whose bitstream is a network. A subclass defines the network, its training and its compression."""
 
-    name: ClassVar[str]
-    kind: ClassVar[Kind] = "INR"
-    revision: ClassVar[int] = 3
-    """Raised whenever the same settings give other bits."""
+    revision = 3
     config: ClassVar[type[NetworkConfig]]
     free_width: ClassVar[str] = "stem"
     """The field of the configuration that absorbs the remaining parameter budget."""
@@ -81,22 +78,6 @@ class InrCodec(Codec):
             raise UsageError(f"muon-lr of {self.name} has no effect without optimizer=muon; add it, or omit muon-lr.")
         self.objective: RateObjective | None = objective_for(self.settings)
         """The rate objective that the settings choose; None where the rate is not part of the loss."""
-
-    @classmethod
-    def signatures(cls) -> tuple[bytes, ...]:
-        """The container's magic with the codec's name."""
-        return (signature(cls.name),)
-
-    @classmethod
-    def missing(cls, host: Host) -> str | None:
-        """None: torch is installed with rdbench."""
-        return None
-
-    @classmethod
-    def version(cls, host: Host) -> str:
-        """Name, revision and torch, whose kernels decide the bits of a training, as `nerv-4 torch 2.13.0`."""
-        torch_version, _, _ = metadata.version("torch").partition("+")  # without the build, as +cpu
-        return f"{cls.name}-{cls.revision} torch {torch_version}"
 
     def precision(self, device: str) -> str:
         """The number format of most operations of the training, as the setting `precision` resolves on this device."""

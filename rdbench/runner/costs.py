@@ -1,13 +1,9 @@
 """What the jobs of a plan cost: time by the codec's own estimate or a rate, memory, and disk."""
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 
-from ..codec import Clip, Codec, RatePoint
-from ..registry import load_codec
+from .answers import encode_macs
 from .rates import REFERENCE_GPU, Rate, device_name, find_rate, stated_rate
 from .sweep import Job
 
@@ -68,16 +64,6 @@ def point_size(job: Job) -> int:
     return size if isinstance(size, int) and not isinstance(size, bool) else 0
 
 
-def encode_macs(job: Job) -> float | None:
-    """Multiply-accumulates of the encoding; None where the codec does not say, or fails at it."""
-    return _macs(*_facts(job))
-
-
-def memory_mb(job: Job) -> float | None:
-    """MiB that the encoding is expected to need on a GPU, and about that on a CPU; None where unknown."""
-    return _memory(*_facts(job))
-
-
 def disk(job: Job) -> Disk:
     """What the job writes, at most."""
     raw = job.frames * job.video_format.frame_bytes
@@ -87,31 +73,3 @@ def disk(job: Job) -> Disk:
     if size:
         return Disk(PARAMETER_BYTES * size + others, CHECKPOINT_BYTES * size)
     return Disk(int(MOST_BITS_PER_PIXEL * pixels / 8) + others, RAW_COPIES * raw)
-
-
-def _facts(job: Job) -> tuple[str, str, str, Clip]:
-    """What decides the codec's answers, hashable."""
-    clip = Clip(job.video_format, job.frames, tuple(job.clip.sizes))
-    return job.codec, json.dumps(job.settings, sort_keys=True), job.point, clip
-
-
-@cache
-def _macs(codec: str, settings: str, label: str, clip: Clip) -> float | None:
-    with suppress(Exception):  # code of any author; the job itself fails with the reason
-        made, point = _open(codec, settings, label, clip)
-        return made.encode_macs(clip, point)
-    return None
-
-
-@cache
-def _memory(codec: str, settings: str, label: str, clip: Clip) -> float | None:
-    with suppress(Exception):
-        made, point = _open(codec, settings, label, clip)
-        return made.expected_gpu_memory_mb(clip, point)
-    return None
-
-
-def _open(codec: str, settings: str, label: str, clip: Clip) -> tuple[Codec, RatePoint]:
-    cls = load_codec(codec)
-    made = cls(cls.Settings(**json.loads(settings)))
-    return made, made.rate_point(label, clip)

@@ -29,8 +29,9 @@ from ..video.checked import CheckedVideo
 from ..video.color import convert
 from ..video.conditions import find_conditions
 from . import worker
+from .answers import encode_macs, memory_mb
 from .checksum import checksum_path, verify_checksum, write_checksum
-from .costs import disk, encode_macs, memory_mb, with_estimate
+from .costs import disk, with_estimate
 from .display import Display, Lines, task_bars
 from .estimates import Planned, advice, basis_lines, totals
 from .executors import for_executor

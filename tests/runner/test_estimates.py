@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sample_jobs import make_job
 
-from rdbench.runner import costs
+from rdbench.runner import answers
 from rdbench.runner.costs import Basis, Disk, disk, with_estimate
 from rdbench.runner.estimates import Planned, advice, amount, basis_lines, duration, totals
 from rdbench.runner.rates import Rate, device_name
@@ -126,7 +126,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> float:
     from rdbench import registry
 
     monkeypatch.setattr(registry.load_codec("x265"), "encode_macs", lambda self, clip, point: 7.2e12)
-    costs._macs.cache_clear()
+    answers._macs.cache_clear()
     return 7.2e12
 
 
@@ -140,4 +140,4 @@ def test_a_measured_rate_gives_the_time_and_a_stated_peak_only_where_there_is_no
     priced, basis = with_estimate(on_gpu, [rate])
     assert basis == Basis(stated="H100")
     assert priced.estimate == pytest.approx(counted / (989e12 * 0.005))
-    costs._macs.cache_clear()
+    answers._macs.cache_clear()

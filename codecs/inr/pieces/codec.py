@@ -2,15 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from rdbench.codec import Codec, Host, Kind, RatePoint, Source, Workspace
+from rdbench.codec import RatePoint, Source, Workspace
 from rdbench.video import Video
 
-from ..bitstream import section_bytes, signature
+from ..bitstream import section_bytes
 from ..codec import ClipHeader
+from ..trained import TrainedCodec
 from .decoder import PieceDecoder, PieceEncoder
 from .layout import States, spans_of
 from .stream import index_of, read_head, write_pieces
@@ -18,29 +18,10 @@ from .training import PieceTraining
 from .video import PieceReader, PieceVideo
 
 
-class PieceCodec(Codec):
+class PieceCodec(TrainedCodec):
     """A codec whose bitstream is a sequence of pieces. A subclass gives rate points, an encoder and a decoder."""
 
-    name: ClassVar[str]
-    kind: ClassVar[Kind] = "INR"
-    revision: ClassVar[int] = 1
-    """Raised whenever the same settings give other bits."""
-
-    @classmethod
-    def signatures(cls) -> tuple[bytes, ...]:
-        """The container's magic with the codec's name."""
-        return (signature(cls.name),)
-
-    @classmethod
-    def missing(cls, host: Host) -> str | None:
-        """None: torch is installed with rdbench."""
-        return None
-
-    @classmethod
-    def version(cls, host: Host) -> str:
-        """Name, revision and torch, whose kernels decide the bits of a training, as `nirvana-1 torch 2.13.0`."""
-        torch_version, _, _ = metadata.version("torch").partition("+")  # without the build, as +cpu
-        return f"{cls.name}-{cls.revision} torch {torch_version}"
+    revision = 1
 
     @abstractmethod
     def encoder(self, clip: ClipHeader, point: RatePoint, device: str) -> PieceEncoder[Any]:

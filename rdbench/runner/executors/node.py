@@ -13,12 +13,12 @@ from ...clips import dataset
 from ...codec import FIT_CURVE
 from ...errors import RdbenchError
 from ...report.results import RECORD, Record, read_record
+from ..answers import shared_key
 from ..checksum import checksum_path
 from ..files import BITSTREAM, ENCODING, FRAMES, LOG
 from ..job import run_job
 from ..resume import job_folder, shared_folder
 from ..sweep import Job
-from .schedule import shared_key
 
 Files = Mapping[str, bytes]
 """Contents of files by their names in a folder."""

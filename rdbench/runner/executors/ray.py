@@ -11,13 +11,14 @@ from uuid import uuid4
 from ...codec import Progress
 from ...errors import RdbenchError, UsageError
 from ...report.results import Record
+from ..answers import shared_key
 from ..interrupt import Stopped, requested
 from ..job import fail
 from ..options import RunOptions, Sweep
 from ..resume import shared_folder
 from ..sweep import Job
 from .node import Files, Outcome, clip_files, keep, read_files, run_on_node
-from .schedule import Schedule, shared_key
+from .schedule import Schedule
 from .slots import Need, Slot, Slots
 
 GPU_SHARE = 0.25

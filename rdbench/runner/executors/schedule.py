@@ -1,15 +1,11 @@
 """Which jobs may start now: those with a free slot that nobody else does, and that would not wait for another one."""
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ...codec import Clip, Codec, RatePoint
-from ...registry import load_codec
+from ..answers import memory_mb, shared_key
 from ..locks import is_locked
 from ..resume import job_folder, shared_folder
 from ..sweep import Job
@@ -101,41 +97,8 @@ def _is_made(folder: Path) -> bool:
     return (folder / "done").exists()
 
 
-def shared_key(job: Job) -> str | None:
-    """The key of the artifact that the job shares with others; None where it shares nothing."""
-    return _shared(*_facts(job))
-
-
 def need_of(job: Job, gpu_memory_mb: float | None = None) -> Need:
     """What the job occupies; `gpu_memory_mb` MiB of GPU memory where the user said how much."""
     if job.device == "cpu":
         return Need(job.threads)
-    return Need(job.threads, job.device, _memory(*_facts(job)) if gpu_memory_mb is None else gpu_memory_mb)
-
-
-def _facts(job: Job) -> tuple[str, str, str, Clip]:
-    """What decides the codec's answers, hashable."""
-    clip = Clip(job.video_format, job.frames, tuple(job.clip.sizes))
-    return job.codec, json.dumps(job.settings, sort_keys=True), job.point, clip
-
-
-@cache
-def _shared(codec: str, settings: str, label: str, clip: Clip) -> str | None:
-    with suppress(Exception):  # code of any author; the job itself fails with the reason
-        made, point = _open(codec, settings, label, clip)
-        return made.shared_artifact(point)
-    return None
-
-
-@cache
-def _memory(codec: str, settings: str, label: str, clip: Clip) -> float | None:
-    with suppress(Exception):
-        made, point = _open(codec, settings, label, clip)
-        return made.expected_gpu_memory_mb(clip, point)
-    return None
-
-
-def _open(codec: str, settings: str, label: str, clip: Clip) -> tuple[Codec, RatePoint]:
-    cls = load_codec(codec)
-    made = cls(cls.Settings(**json.loads(settings)))
-    return made, made.rate_point(label, clip)
+    return Need(job.threads, job.device, memory_mb(job) if gpu_memory_mb is None else gpu_memory_mb)

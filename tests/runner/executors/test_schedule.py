@@ -7,7 +7,8 @@ import pytest
 from filelock import FileLock
 from sample_jobs import make_job
 
-from rdbench.runner.executors.schedule import Schedule, SharedWork, need_of, shared_key
+from rdbench.runner.answers import shared_key
+from rdbench.runner.executors.schedule import Schedule, SharedWork, need_of
 from rdbench.runner.executors.slots import Need, Slots
 from rdbench.runner.locks import locked_folder
 from rdbench.runner.nvml import VisibleGpu

@@ -259,17 +259,18 @@ def test_every_codec_is_traced_as_a_whole(name: str, tmp_path: Path, monkeypatch
     ours, workspace = encode(name, "true", tmp_path / "a")
     theirs, _ = encode(name, "false", tmp_path / "b")
     assert "compile" in workspace.stopwatch.seconds
-    assert ours == pytest.approx(theirs, abs=0.1)  # dB; differences in the last bits grow with the epochs
+    # dB: initial weights that differ by a ten-millionth move NVRC's last epoch by 0.05
+    assert ours == pytest.approx(theirs, abs=0.1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="There is no C++ compiler here.")
-@pytest.mark.parametrize("name", ["nerv", "hinerv", "nvrc"])
-def test_compiled_steps_train_as_others_do(name: str, tmp_path: Path) -> None:
-    ours, _ = encode(name, "true", tmp_path / "a")
-    theirs, _ = encode(name, "false", tmp_path / "b")
-    assert ours == pytest.approx(theirs, abs=0.1)  # dB; differences in the last bits grow with the epochs
+def test_compiled_steps_train_as_others_do(tmp_path: Path) -> None:
+    """NeRV alone, since a C++ compiler takes a minute for it; the kit for a GPU compiles every codec."""
+    ours, _ = encode("nerv", "true", tmp_path / "a")
+    theirs, _ = encode("nerv", "false", tmp_path / "b")
+    assert ours == pytest.approx(theirs, abs=0.05)  # dB; differences in the last bits grow with the epochs
 
 
 @pytest.mark.slow
