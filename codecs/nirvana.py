@@ -305,6 +305,7 @@ class NirvanaSettings(Settings):
     patch: int = Field(0, ge=0, le=128, multiple_of=4)
     """Side of a patch; 0: by the height of the clip."""
     layers: int = Field(3, ge=2, le=16)
+    """Linear layers, sine layers but the last (SIREN)."""
     channels: int = Field(0, ge=0, le=64)
     """Channels of a patch before the convolutions; 0: half the side of a patch, as in the paper."""
     order: Literal["frame", "channel"] = "frame"
@@ -314,6 +315,7 @@ class NirvanaSettings(Settings):
     first: float = Field(4.0, gt=0)
     """Iterations of the clip's first group, as a multiple."""
     lr: float = Field(2e-4, gt=0)
+    """Learning rate of biases and convolutions."""
     latent_lr: float = Field(100.0, gt=0)
     """Learning rate of the latents, as a multiple."""
     scale_lr: float = Field(10.0, gt=0)
