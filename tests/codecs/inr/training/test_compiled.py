@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_network import FRAMES, ToyNetwork
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.compression.post_training import PostTraining
-from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.codecs.inr.recipes.losses import MIXES
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training import compiled, execution
@@ -32,31 +32,15 @@ from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import MemoryVideo, RgbVideo
 
 torch.set_num_threads(1)
-FRAMES = torch.arange(5 * 3 * 8 * 8, dtype=torch.int64).remainder(251).to(torch.uint8).view(5, 3, 8, 8)
 FIT = Stage("fit", 6, 0.02, batch=2, loss=MIXES["l1_ssim"])
 CARDS = [find_card(name) for name in find_codecs()]
 INSIDE = [card.name for card in CARDS if card.kind == "INR" and card.load.startswith("rdbench.")]
 NAMES = [name for name in INSIDE if issubclass(load_codec(name), InrCodec)]
 
 
-class Toy(Network):
-    """Rows of content and a layer."""
-
-    latents = frozenset({"rows"})
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        super().__init__((8, 8))
-        self.rows = nn.Parameter(torch.randn(5, 6))
-        self.line = nn.Linear(6, 192)
-
-    def forward(self, at: Patches) -> Tensor:
-        return cast(Tensor, self.line(self.rows[at.frames])).sigmoid().view(-1, 3, 8, 8)
-
-
 def trainer_of(folder: Path, how: Choice, *stages: Stage) -> Trainer:
     folder.mkdir(exist_ok=True)
-    return Trainer(Toy(), PostTraining(), FRAMES, Workspace(folder), stages or [FIT], execution=how)
+    return Trainer(ToyNetwork(), PostTraining(), FRAMES, Workspace(folder), stages or [FIT], execution=how)
 
 
 def counting(counts: list[int]) -> Callable[[Passes], Passes]:

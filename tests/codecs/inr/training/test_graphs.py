@@ -7,14 +7,14 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from toy_network import FRAMES, ToyNetwork
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.compression.post_training import PostTraining
 from rdbench.codecs.inr.compression.quant_noise import QuantNoise
 from rdbench.codecs.inr.compression.scheme import Scheme
-from rdbench.codecs.inr.networks.network import Network, Patches
 from rdbench.codecs.inr.recipes.losses import MIXES
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training import graphs
@@ -27,28 +27,12 @@ from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import MemoryVideo, RgbVideo
 
 torch.set_num_threads(1)
-FRAMES = torch.arange(5 * 3 * 8 * 8, dtype=torch.int64).remainder(251).to(torch.uint8).view(5, 3, 8, 8)
 FIT = Stage("fit", 6, 0.02, batch=2, loss=MIXES["l2"])
-
-
-class Toy(Network):
-    """Rows of content and a layer."""
-
-    latents = frozenset({"rows"})
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        super().__init__((8, 8))
-        self.rows = nn.Parameter(torch.randn(5, 6))
-        self.line = nn.Linear(6, 192)
-
-    def forward(self, at: Patches) -> Tensor:
-        return cast(Tensor, self.line(self.rows[at.frames])).sigmoid().view(-1, 3, 8, 8)
 
 
 def trainer_of(folder: Path, stages: list[Stage], execution: Choice, scheme: Scheme | None = None) -> Trainer:
     folder.mkdir(exist_ok=True)
-    return Trainer(Toy(), scheme or PostTraining(), FRAMES, Workspace(folder), stages, execution=execution)
+    return Trainer(ToyNetwork(), scheme or PostTraining(), FRAMES, Workspace(folder), stages, execution=execution)
 
 
 def trained(folder: Path, stages: list[Stage], execution: Choice, scheme: Scheme | None = None) -> list[Tensor]:
@@ -76,7 +60,7 @@ STAGES = {
 def test_replayed_steps_are_the_steps(name: str, tmp_path: Path) -> None:
     ours, theirs = (trained(tmp_path / how, STAGES[name], how) for how in ("graphs", "false"))  # type: ignore[arg-type]
     assert equal(ours, theirs)
-    assert not equal(ours, list(Toy().parameters()))
+    assert not equal(ours, list(ToyNetwork().parameters()))
 
 
 def test_every_replay_has_new_random_numbers(tmp_path: Path) -> None:
@@ -177,7 +161,7 @@ def test_replayed_steps_are_the_steps_on_a_gpu(name: str, tmp_path: Path) -> Non
         folder = tmp_path / how
         folder.mkdir()
         workspace = Workspace(folder, "cuda")
-        network = Toy().cuda()
+        network = ToyNetwork().cuda()
         Trainer(network, PostTraining(), FRAMES.cuda(), workspace, STAGES[name], execution=how).run()  # type: ignore[arg-type]
         found.append([parameter.detach().cpu() for parameter in network.parameters()])
     for ours, theirs in zip(*found, strict=True):
