@@ -1,6 +1,7 @@
 """Compiled steps: the training that they give, what is compiled, what it costs, and the choice by a measurement."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -262,9 +263,12 @@ def test_a_training_on_a_cpu_imports_no_compiler(tmp_path: Path) -> None:
     # torch's counter of operations imports other parts of the same packages
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from test_compiled import encode;"
-        "encode('nerv', 'auto', Path(sys.argv[2]));"
+        "import sys; from pathlib import Path; from test_compiled import encode;"
+        "encode('nerv', 'auto', Path(sys.argv[1]));"
         "print(sorted({'torch._inductor.compile_fx', 'torch._inductor.codecache'} & sys.modules.keys()))"
     )
-    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "a")]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2] == "[]"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    command = [sys.executable, str(script), str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-2] == "[]"
