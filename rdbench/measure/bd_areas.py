@@ -41,19 +41,6 @@ class Curve:
             axis: (float(values[0]), float(values[-1])) for axis, values in ((RATE, self.rate), (QUALITY, self.quality))
         }
 
-    @cached_property
-    def cubics(self) -> dict[str, Array]:
-        """By axis the center and the scale of the values, and the four coefficients (constant first) over them.
-
-        Centered and scaled, or the normal equations lose digits.
-        """
-        found = {}
-        for axis in (RATE, QUALITY):
-            x, y = self.along(axis)
-            center, scale = x.mean(), float(np.ptp(x))
-            found[axis] = np.array([center, scale, *np.polynomial.polynomial.polyfit((x - center) / scale, y, 3)])
-        return found
-
 
 def areas(curves: Sequence[Curve], method: str, axis: str, low: Array, high: Array) -> Array:
     """The integral of each curve over the axis from its `low` to its `high`, both inside the curve's range.
@@ -74,7 +61,22 @@ def areas(curves: Sequence[Curve], method: str, axis: str, low: Array, high: Arr
 
 
 def _stacked_cubics(curves: Sequence[Curve], axis: str) -> Array:
-    return np.array([curve.cubics[axis] for curve in curves]).reshape(len(curves), 6)
+    """A row for each curve: center and scale of its values on the axis, and four coefficients (constant first).
+
+    Centered and scaled, or the least squares lose digits.
+    """
+    each = {id(curve): curve for curve in curves}  # an anchor stands in many pairs
+    known: dict[int, Array] = {}
+    for size in {curve.rate.size for curve in each.values()}:
+        alike = {key: curve for key, curve in each.items() if curve.rate.size == size}
+        x, y = (np.stack([curve.along(axis)[side] for curve in alike.values()]) for side in (0, 1))
+        center, scale = x.mean(axis=1, keepdims=True), np.ptp(x, axis=1, keepdims=True)
+        orthogonal, triangular = np.linalg.qr(((x - center) / scale)[..., None] ** np.arange(4))
+        # The sums are numpy's own, not those of a matrix product, whose order may depend on the number of curves.
+        projected = (orthogonal * y[..., None]).sum(axis=1)
+        coefficients = np.linalg.solve(triangular, projected[..., None])[..., 0]
+        known |= zip(alike, np.concatenate([center, scale, coefficients], axis=1), strict=True)
+    return np.array([known[id(curve)] for curve in curves]).reshape(len(curves), 6)
 
 
 def _cubic_areas(cubics: Array, low: Array, high: Array) -> Array:
