@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from rdbench.codecs.inr.codec import InrCodec
+from rdbench.codecs.inr.pieces.codec import PieceCodec
 from rdbench.registry import find_card, find_codecs, load_codec
 
 FOLDER = Path(__file__).with_name("gpu")
@@ -115,6 +116,7 @@ def test_every_inr_codec_is_in_the_kit(kit: dict[str, ModuleType]) -> None:
     cards = [find_card(name) for name in find_codecs()]
     inside = [card.name for card in cards if card.kind == "INR" and card.load.startswith("rdbench.")]
     assert set(kit["parts"].CODECS) == {name for name in inside if issubclass(load_codec(name), InrCodec)}
+    assert set(kit["parts"].BY_PIECES) == {name for name in inside if issubclass(load_codec(name), PieceCodec)}
 
 
 @pytest.mark.slow
@@ -124,7 +126,9 @@ def test_the_rehearsal_has_a_good_row_from_every_part(kit: dict[str, ModuleType]
     done = subprocess.run([*command, "--threads", "1"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     content = json.loads((tmp_path / "out" / "gpu.json").read_text())
-    assert {row["status"] for row in content["rows"]} == {"ok"}
+    assert {row["status"] for row in content["rows"] if row["part"] != "originals"} == {"ok"}
+    (beside,) = [row for row in content["rows"] if row["part"] == "originals"]  # `test_side_by_side.py` rehearses it
+    assert (beside["status"], "--originals" in beside["error"]) == ("skipped", True)
     parts = {row["part"] for row in content["rows"]}
     assert parts == {"setup", *kit["parts"].PARTS} - {"entropy", "uvg"}
     (trained,) = [row["values"] for row in content["rows"] if row["part"] == "published"]

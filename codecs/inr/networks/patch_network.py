@@ -115,11 +115,13 @@ class PatchNetwork(Network):
         """
         scale, margin = 1, layout.margins.stem
         x = masked(x, layout.mask(scale, margin))
-        for stage, stride, margin_after in zip(self.stages, self.config.strides, layout.margins.stages, strict=True):
+        stages = zip(self.stages, self.config.strides, self.config.depths, layout.margins.stages, strict=True)
+        for stage, stride, depth, margin_after in stages:
             scale *= stride
             x = stage(x, indices, layout, scale, (margin, margin_after))
-            margin = margin_after
-        return torch.sigmoid(in_float32(self.head, crop(x, margin))).permute(0, 3, 1, 2)
+            used = min(depth, margin_after)  # each block's convolution spoils a pixel of a margin
+            x, margin = crop(x, used), margin_after - used
+        return torch.sigmoid(in_float32(self.head, x)).permute(0, 3, 1, 2)
 
 
 def zero_biases(network: nn.Module) -> None:

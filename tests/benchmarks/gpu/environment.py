@@ -28,12 +28,11 @@ def make_packages(folder: Path, wheels: Path | None) -> None:
 
 
 def copy_tree(folder: Path) -> None:
-    """Copies the packages, and describes them by metadata as pip would."""
+    """Copies the packages, compiled files included, and describes them by metadata as pip would."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     places = {"rdbench": "rdbench", **project["tool"]["setuptools"]["package-dir"]}
     for package, source in places.items():
-        skipped = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / source, folder.joinpath(*package.split(".")), ignore=skipped, dirs_exist_ok=True)
+        shutil.copytree(ROOT / source, folder.joinpath(*package.split(".")), dirs_exist_ok=True)
     about = project["project"]
     info = folder / f"{about['name']}-{about['version']}.dist-info"
     info.mkdir(exist_ok=True)

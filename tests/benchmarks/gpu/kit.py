@@ -2,6 +2,7 @@
 
     python tests/benchmarks/gpu/kit.py --out DIR --wheels .whl         # nine minutes; see README.md
     python tests/benchmarks/gpu/kit.py --out DIR --wheels .whl --only machine,published --trainings hnerv
+    python tests/benchmarks/gpu/kit.py --out DIR --wheels .whl --originals DIR    # and the authors' own steps
     python tests/benchmarks/gpu/kit.py --out DIR --hours 24 --data-root DATA   # the long form, with UVG
     python tests/benchmarks/gpu/kit.py --out DIR --device cpu --toy         # the rehearsal, about a minute
 
@@ -42,6 +43,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--trainings", default="", help="codecs of the trainings, as nerv,hnerv")
     parser.add_argument("--threads", type=int, default=min(MOST_THREADS, len(os.sched_getaffinity(0))))
     parser.add_argument("--data-root", help="the folder of UVG, for the long form")
+    parser.add_argument("--originals", help="a folder of the authors' repositories, for steps beside theirs")
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.only.split(",")) - PARTS.keys():
         parser.error(f"There is no part {min(unknown)!r}; there are {', '.join(PARTS)}.")
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     ledger = Ledger(chosen.out, heading)
     trainings = [name for name in chosen.trainings.split(",") if name]
-    data_root = str(Path(chosen.data_root).resolve()) if chosen.data_root else None
-    plan = Plan(chosen.device, chosen.toy, minutes, chosen.threads, trainings, data_root)
+    data_root, originals = (str(Path(it).resolve()) if it else None for it in (chosen.data_root, chosen.originals))
+    plan = Plan(chosen.device, chosen.toy, minutes, chosen.threads, trainings, data_root, originals)
     with tempfile.TemporaryDirectory() as folder:
         packages, scratch = Path(folder) / "packages", Path(folder) / "scratch"
         scratch.mkdir()

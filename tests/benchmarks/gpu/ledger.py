@@ -10,6 +10,7 @@ from typing import Any
 JSON, MARKDOWN, LOG = "gpu.json", "gpu.md", "log.txt"
 """Names of the files in the output folder; LOG has what all processes printed."""
 OK, DIFFERS, FAILED, LIMIT, NO_TIME = "ok", "differs", "failed", "time limit", "no time left"
+SKIPPED = "skipped"
 LONGEST_CELL = 300
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from environment import ROOT
-from ledger import DIFFERS, FAILED, OK, Row
+from ledger import DIFFERS, FAILED, OK, SKIPPED, Row
 from processes import Case, Place, run_cases, run_command
 
 CODECS = (
@@ -17,6 +17,8 @@ CODECS = (
     "psnerv",
 )  # fmt: skip
 """Every INR codec, those first that most depends on."""
+BY_PIECES = ("nirvana", "c3")
+"""INR codecs that code a clip piece by piece, each piece with a training of its own."""
 SCHEMES = (
     "nvrc[grids=context]", "nvrc[grids=gaussian,layers=gaussian]", "hnerv[compression=nvrc]",
     "hnerv[compression=entropy-constrained]", "nerv[entropy=huffman]", "tenerv[gops=2]",
@@ -41,6 +43,12 @@ TRAININGS: Sequence[tuple[str, str, str, str, float | None]] = (
 )
 """Name, codec, rate point, clip, and the published PSNR in dB where the papers print one (NeRV's table 3, HNeRV's table
 2; both of weights that are not quantized, so 0.1 dB less is the same)."""
+ORIGINAL_SIZES: Sequence[tuple[int, int, str, Sequence[str]]] = (
+    (1280, 720, "1.5M", ("nerv", "hnerv", "hinerv")), (1920, 1080, "3M", ("nerv", "hnerv", "hinerv")),
+    (1280, 720, "1.5M", ("ffnerv", "enerv", "hnerv-boost")), (1280, 640, "1.5M", ("dnerv",)),
+    (160, 90, "40K", ("nerv",)),
+)  # fmt: skip
+"""Width, height, size, and the codecs whose authors' steps are timed there; the last is the rehearsal's."""
 UVG_CODECS = "nerv,hnerv,hinerv,nvrc,tenerv,x265"
 
 
@@ -54,6 +62,7 @@ class Plan:
     threads: int
     trainings: Sequence[str]
     data_root: str | None
+    originals: str | None
 
     def limit(self, seconds: float) -> float:
         """A part's share of the nine minutes for which the limits are written, in proportion where there is more."""
@@ -101,10 +110,14 @@ def _pytest(place: Place, plan: Plan, name: str, marks: str, files: Sequence[Pat
 
 def agreement(place: Place, plan: Plan) -> None:
     """Symbols and frames, GPU against CPU, of every codec and scheme."""
-    specs = ("nerv", "nvrc[grids=context]") if plan.toy else (*CODECS, *SCHEMES)
-    width, height, frames = (48, 32, 2) if plan.toy else (161, 91, 6)
-    shape = {"width": width, "height": height, "frames": frames, "size": "8K" if plan.toy else "20K"}
-    cases = [Case(spec, "agree", 60, {"spec": spec, "device": plan.device, **shape}) for spec in specs]
+    toy = ("nerv", "nvrc[grids=context,epochs=2,finetune_epochs=1]", "nirvana")
+    specs = toy if plan.toy else (*CODECS, *SCHEMES, *BY_PIECES)
+    size, small = "8K" if plan.toy else "20K", {"width": 64, "height": 48, "frames": 4}
+    shape = {"width": 48, "height": 32, "frames": 2} if plan.toy else {"width": 161, "height": 91, "frames": 6}
+    shapes = {spec: small if spec in BY_PIECES else shape for spec in specs}
+    cases = [
+        Case(spec, "agree", 60, {"spec": spec, "device": plan.device, "size": size, **shapes[spec]}) for spec in specs
+    ]
     run_cases(place, "agreement", cases, plan.limit(130))
 
 
@@ -159,7 +172,7 @@ def speed(place: Place, plan: Plan) -> None:
         ("compiled", CHOICES[:1], codecs[:1] if plan.toy else codecs), ("eager", CHOICES[1:], codecs),
     )  # fmt: skip
     cases = [
-        Case(f"{codec} {size} {width}x{height}", "time", 120 if mode == "compiled" else 60, {
+        Case(f"{codec} {size} {width}x{height}", "time_codec", 120 if mode == "compiled" else 60, {
             **common, "spec": codec, "size": size, "width": width, "height": height, "mode": mode,
             "choices": choices, "decode": mode == "eager" and choices[0] == BASE,
         })
@@ -168,9 +181,30 @@ def speed(place: Place, plan: Plan) -> None:
     run_cases(place, "speed", cases, plan.limit(190))
 
 
+def originals(place: Place, plan: Plan) -> None:
+    """Our step beside the one of the authors' program, for the same network; only with their repositories at hand.
+
+    The first codecs are those that most depends on; each at 1280x720 and then at 1920x1080, where its strides fit.
+    """
+    if plan.originals is None:
+        reason = "--originals names no folder of the authors' repositories."
+        place.ledger.add(Row("originals", "steps beside the authors'", SKIPPED, error=reason))
+        return
+    sizes = ORIGINAL_SIZES[-1:] if plan.toy else ORIGINAL_SIZES[:-1]
+    common = {"device": plan.device, "originals": plan.originals, "frames": 2 if plan.toy else 16}
+    common |= {"blocks": 1, "steps": 1} if plan.toy else {"blocks": 7, "steps": 3}
+    cases = [
+        Case(f"{codec} {size} {width}x{height}", "time_original", 60, {
+            **common, "codec": codec, "size": size, "width": width, "height": height,
+        })
+        for width, height, size, names in sizes for codec in names
+    ]  # fmt: skip
+    run_cases(place, "originals", cases, plan.limit(120))
+
+
 def blocks(place: Place, plan: Plan) -> None:
     """The fused block against the plain layers and torch.compile, shape by shape."""
-    case = Case("forward and backward", "blocks", 80, {"device": plan.device, "toy": plan.toy})
+    case = Case("forward and backward", "time_blocks", 80, {"device": plan.device, "toy": plan.toy})
     run_cases(place, "blocks", [case], plan.limit(80))
 
 
@@ -214,10 +248,10 @@ def uvg(place: Place, plan: Plan) -> None:
 
 
 PARTS = {part.__name__: part for part in (
-    machine, tests, agreement, x265, seal, speed, blocks, metrics, entropy, published, uvg,
+    machine, tests, agreement, x265, seal, speed, originals, blocks, metrics, entropy, published, uvg,
 )}  # fmt: skip
-GROUPS = (("machine",), ("tests", "agreement", "x265", "seal"), ("speed",), ("blocks",), ("metrics",), ("entropy",),
-          ("published",), ("uvg",))  # fmt: skip
+GROUPS = (("machine",), ("tests", "agreement", "x265", "seal"), ("speed",), ("originals",), ("blocks",), ("metrics",),
+          ("entropy",), ("published",), ("uvg",))  # fmt: skip
 """Parts in their order; those of a group run side by side, because none of them is a measurement of speed.
 
 The trainings are last because they use whatever time is left; all that is short comes before.

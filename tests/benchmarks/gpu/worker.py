@@ -1,6 +1,7 @@
 """A process of the kit: reads a list of cases from its standard input, and prints a line for each finding."""
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -11,6 +12,11 @@ from typing import Any
 
 Found = Iterator[Mapping[str, Any]]
 TAIL = 700
+KNOWN = {
+    "describe": "machine", "agree": "agreement", "time_codec": "speed", "time_original": "original",
+    "time_blocks": "blocks", "measure": "metrics", "train": "training",
+}  # fmt: skip
+"""Functions that cases name, with their modules, each of which is imported by the first case that needs it."""
 
 
 def main() -> None:
@@ -23,21 +29,11 @@ def main() -> None:
 
     cases = json.load(sys.stdin)
     import torch
-    from agreement import agree
-    from blocks import time_blocks
-    from machine import describe
-    from metrics import measure
-    from speed import time_codec
-    from training import train
 
-    known: dict[str, Callable[..., Found]] = {
-        "describe": describe, "agree": agree, "time": time_codec, "blocks": time_blocks, "measure": measure,
-        "train": partial(train, lambda values: say("progress", values=values)),
-    }  # fmt: skip
     for case in cases:
         say("begin")
         try:
-            for found in known[case["do"]](**case["arguments"]):
+            for found in work_of(case["do"], say)(**case["arguments"]):
                 say(**{"kind": "row", **found})
         except Exception as error:
             traceback.print_exc()
@@ -46,6 +42,12 @@ def main() -> None:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def work_of(name: str, say: Callable[..., None]) -> Callable[..., Found]:
+    """The function of a case; a training says on the way how far it is."""
+    function: Callable[..., Found] = getattr(importlib.import_module(KNOWN[name]), name)
+    return partial(function, lambda values: say("progress", values=values)) if name == "train" else function
 
 
 if __name__ == "__main__":
