@@ -210,7 +210,7 @@ class DNeRVCodec(EmbeddingCodec):
 
     name = "dnerv"
     reference = "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation, CVPR 2023"
-    revision = 4
+    revision = 5
     Settings = DNeRVSettings
     config = DNeRVConfig
     presets = MappingProxyType(
@@ -251,7 +251,10 @@ class DNeRVCodec(EmbeddingCodec):
     def recipe(self) -> Sequence[Stage]:
         """Training, then fine-tuning of the pruned network, both with clipped gradients."""
         s = self.settings
-        fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=BETAS, clip_norm=CLIP_NORM)
+        fit = Stage(
+            "fit", s.epochs, s.lr, warmup_ends="step", batch=s.batch, loss=MIXES[s.loss], betas=BETAS,
+            clip_norm=CLIP_NORM,
+        )  # fmt: skip
         finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, sparsity=s.prune)
 

@@ -4,10 +4,13 @@ In place of NeRV's MLP, an embedding of time is multiplied with spatial tokens, 
 two small transformer blocks mix the tokens. Every stage is conditioned on time again, by a scale and a shift. The
 bitstream holds the network's parameters. The paper's repository has no compression; the paper names NeRV's
 pruning, quantization and entropy coding, which are used here. Our choice: the widths below the paper's sizes
-(`scaled`), head and feed-forward widths as shares of the tokens' width, the encodings in float64.
+(`scaled`), where those of heads and feed-forward layers are shares of the tokens' width, and the encodings in float64.
+In the code a head has 64 channels at any width, and its other widths are free; options give them, as in
+`enerv[block=128,head-width=64,feed-forward=64,stem=256,code=128,lower=12]`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -22,6 +25,7 @@ from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.recipes.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,11 @@ class ENeRVConfig(UpsamplingConfig):
     stem: int = 512
     """Hidden width of the MLP that embeds the time."""
     block: int = 256
-    """Width of the tokens (the code's block_dim); a head has a quarter of it, the feed-forward layer half."""
+    """Width of the tokens (the code's block_dim)."""
+    head: int = 64
+    """Width of an attention head."""
+    hidden: int = 128
+    """Hidden width of the feed-forward layers (the code's mlp_dim)."""
     code: int = 128
     """Width of the time code that modulates the stages."""
     lower: int = 96
@@ -45,14 +53,16 @@ class ENeRVConfig(UpsamplingConfig):
 
 
 class Transformer(nn.Module):
-    """Self-attention and a feed-forward layer on tokens, both residual, without normalization."""
+    """Self-attention and a feed-forward layer on tokens, both residual, without normalization.
 
-    def __init__(self, width: int, heads: int) -> None:
+    A single head as wide as the tokens has no output layer (the code).
+    """
+
+    def __init__(self, width: int, heads: int, head: int, hidden: int) -> None:
         super().__init__()
-        self.heads, inner = heads, heads * max(1, width // 4)
-        self.queries_keys_values = nn.Linear(width, 3 * inner, bias=False)
-        self.out = nn.Linear(inner, width)
-        hidden = max(1, width // 2)
+        self.heads = heads
+        self.queries_keys_values = nn.Linear(width, 3 * heads * head, bias=False)
+        self.out = nn.Identity() if heads == 1 and head == width else nn.Linear(heads * head, width)
         self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +87,7 @@ class ENeRV(ModulatedNetwork):
         self.time = mlp((2 * frequencies, config.stem, width), nn.GELU)
         self.code = mlp((2 * frequencies, config.code, config.code), nn.GELU)
         self.space = nn.Sequential(nn.Linear(4 * frequencies, width), nn.GELU())
-        self.before, self.after = Transformer(width, heads=1), Transformer(width, heads=8)
+        self.before, self.after = (Transformer(width, heads, config.head, config.hidden) for heads in (1, 8))
         same = config.channels == width
         self.base = nn.Identity() if same else nn.Sequential(nn.Linear(width, config.channels), nn.GELU())
         widths = [config.channels, *halved_widths(config.channels * config.expansion, config.strides, config.lower)]
@@ -114,6 +124,18 @@ class ENeRVSettings(IndexSettings):
 
     epochs: int = Field(300, ge=1)
     """Epochs of training, before the other stages."""
+    block: int = Field(0, ge=0, le=1024)
+    """Width of the tokens (the code's block_dim); 0: 256, and less below a third of the official size (our choice)."""
+    head_width: int = Field(0, ge=0, le=256)
+    """Width of an attention head, 64 in the code; 0: a quarter of the tokens' width (our choice)."""
+    feed_forward: int = Field(0, ge=0, le=1024)
+    """Hidden width of the feed-forward layers (the code's mlp_dim); 0: half of the tokens' width (our choice)."""
+    stem: int = Field(0, ge=0, le=4096)
+    """Hidden width of the MLP that embeds the time; 0: 512, shrinking as block; then it takes up the rest of a size."""
+    code: int = Field(0, ge=0, le=1024)
+    """Width of the time code, 128 in the code; 0: 128, shrinking as block (our choice)."""
+    lower: int = Field(0, ge=0, le=1024)
+    """Smallest number of channels after a stage but the first (lower_width); 0: 96, shrinking with the size."""
 
 
 class ENeRVCodec(IndexCodec):
@@ -121,6 +143,7 @@ class ENeRVCodec(IndexCodec):
 
     name = "enerv"
     reference = "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022"
+    revision = 4
     Settings = ENeRVSettings
     config = ENeRVConfig
     presets = MappingProxyType(
@@ -131,15 +154,22 @@ class ENeRVCodec(IndexCodec):
         """The official Bunny model with widths times `share`: `channels` is the code's fc, `block` its block_dim.
 
         MLPs and tokens shrink only below a third, as in the 3M models of the literature; `lower` never grows.
+        Widths that the settings give are neither scaled nor shrunk.
         """
-        geometry = choose_geometry(clip.width, clip.height)
+        geometry, s = choose_geometry(clip.width, clip.height), self.settings
         less = min(1.0, 3 * share)
+        block = s.block or max(4, round(256 * less))
         return ENeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
-            channels=max(1, round(196 * share)), stem=max(1, round(512 * less)), block=max(4, round(256 * less)),
-            code=max(1, round(128 * less)), lower=max(1, round(96 * min(1.0, share))),
-            frequencies=self.settings.frequencies,
+            channels=max(1, round(196 * share)), stem=s.stem or max(1, round(512 * less)), block=block,
+            head=s.head_width or max(1, block // 4), hidden=s.feed_forward or max(1, block // 2),
+            code=s.code or max(1, round(128 * less)), lower=s.lower or max(1, round(96 * min(1.0, share))),
+            frequencies=s.frequencies,
         )  # fmt: skip
+
+    def recipe(self) -> Sequence[Stage]:
+        """NeRV's, with a warm-up that ends within an epoch."""
+        return [replace(stage, warmup_ends="step") for stage in super().recipe()]
 
     @classmethod
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> ENeRV:

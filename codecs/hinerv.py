@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
-from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.convnext import NORM_EPSILON, normalize_channels
+from .inr.networks.layers.fusable import FusableBlock
+from .inr.networks.layers.fused_block import Block as BlockTensors
 from .inr.networks.layers.mlp import pointwise_mlp
 from .inr.networks.layers.patchwise import PatchLayout, add_cells, crop, masked
 from .inr.networks.layers.temporal_grids import LocalEncoding, MultiLevelGrid
@@ -76,7 +78,7 @@ class HiNeRVConfig(PatchConfig):
         return self.per_stage(self.expansion, self.last_expansion)
 
 
-class Block(nn.Module):
+class Block(FusableBlock):
     """ConvNeXt block without biases, layer scale or affine normalization; residual if the width stays (section 3.3)."""
 
     def __init__(self, before: int, after: int, hidden: int) -> None:
@@ -87,9 +89,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, h, w, C]` -> `[B, h, w, C']`."""
+        if self.implementation is not None:
+            return self.implementation(x, self.tensors(), mask)
         y = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         y = masked(pointwise_mlp(normalize_channels(y), self.widen, self.narrow), mask)
         return x + y if x.shape[-1] == y.shape[-1] else y
+
+    def tensors(self) -> BlockTensors:
+        """What an implementation computes the block from."""
+        residual = self.widen.in_features == self.narrow.out_features
+        kernels = self.depthwise.weight[:, 0]
+        return BlockTensors(kernels, None, None, None, self.widen, self.narrow, NORM_EPSILON, residual)
 
 
 class UpStage(nn.Module):

@@ -87,6 +87,7 @@ class HNeRVCodec(EmbeddingCodec):
 
     name = "hnerv"
     reference = "Chen et al., HNeRV: A Hybrid Neural Representation for Videos, CVPR 2023"
+    revision = 4
     Settings = HNeRVSettings
     config = HNeRVConfig
     presets = MappingProxyType(

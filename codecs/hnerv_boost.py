@@ -4,8 +4,8 @@ HNeRV whose features are conditioned on time after every stage, by residual bloc
 a time code. It has sines instead of GELUs, kernels of at most 3x3, a second block in the later stages, and a loss with
 a term in the Fourier domain; a last training stage minimizes the entropy of all that is transmitted. Embeddings and
 decoder are transmitted, and the size counts both. `hnerv-boost[tat=false]` leaves the residual blocks out,
-`hnerv-boost[sine=false]` has GELUs. Our choice: SSIM in the loss where frames are too small for MS-SSIM, and how the
-time code shrinks for small sizes.
+`hnerv-boost[sine=false]` has GELUs. Our choice: SSIM in the loss where frames are too small for MS-SSIM, how the time
+code shrinks for small sizes, and the encoding of time in float64.
 """
 
 from collections.abc import Sequence
@@ -170,6 +170,7 @@ class HNeRVBoostCodec(EmbeddingCodec):
 
     name = "hnerv-boost"
     reference = "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024"
+    revision = 4
     Settings = HNeRVBoostSettings
     config = HNeRVBoostConfig
     free_width = "time"
@@ -209,7 +210,10 @@ class HNeRVBoostCodec(EmbeddingCodec):
     def recipe(self) -> Sequence[Stage]:
         """Training, then the stage that minimizes the entropy too."""
         s = self.settings
-        fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss], optimizer="adan", betas=BETAS)
+        fit = Stage(
+            "fit", s.epochs, s.lr, warmup=0.1, warmup_ends="step", batch=s.batch, loss=MIXES[s.loss], optimizer="adan",
+            betas=BETAS,
+        )  # fmt: skip
         finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, rate_weight=s.rate, rate_area="frame")
 

@@ -3,6 +3,8 @@
 An entry point may also name a codec's class; with a card, `rdbench codecs` need not import the class.
 """
 
+from dataclasses import replace
+
 from rdbench.card import CodecCard, Paper
 
 from .inr.bitstream import signature
@@ -195,6 +197,22 @@ TENERV = inr_card(
     "Temporal grids fused over neighboring frames; groups of pictures by content with own grids and depthwise kernels",
     Paper("Zhu et al.", "Video Compression with Hierarchical Temporal Neural Representation", "", 2026, "2601.17743"),
     "tenerv:TeNeRVCodec",
+)
+CANERV = replace(
+    inr_card(
+        "canerv",
+        "CANeRV-style, a design of ours after the paper's abstract: profiles of the network compared on the clip, a "
+        "code for each frame, skips and losses across scales",
+        Paper(
+            "Tang et al.",
+            "CANeRV: Content Adaptive Neural Representation for Video Compression",
+            "",
+            2025,
+            "2502.06181",
+        ),
+        "canerv:CANeRVCodec",
+    ),
+    found=lambda host: "CANeRV-style, a design of ours after the paper's abstract",
 )
 NVRC = inr_card(
     "nvrc",

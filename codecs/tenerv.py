@@ -33,6 +33,8 @@ from .inr.networks.gops import (
     partition,
 )
 from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.fusable import FusableBlock
+from .inr.networks.layers.fused_block import Block as BlockTensors
 from .inr.networks.layers.mlp import pointwise_mlp
 from .inr.networks.layers.patchwise import PatchLayout, crop, masked
 from .inr.networks.layers.temporal_grids import MultiLevelGrid
@@ -135,7 +137,7 @@ class GroupDepthwise(nn.Module):
         return y.permute(0, 2, 3, 1).view(height, width, batch, channels).permute(2, 0, 1, 3)
 
 
-class Refinement(nn.Module):
+class Refinement(FusableBlock):
     """x + pointwise(GELU(pointwise(norm(depthwise(x))))); only the depthwise part depends on the group."""
 
     def __init__(self, copies: int, channels: int, hidden: int) -> None:
@@ -146,8 +148,16 @@ class Refinement(nn.Module):
 
     def forward(self, x: Tensor, groups: Tensor, mask: Tensor | None) -> Tensor:
         """`[B, h, w, C]` -> the same shape."""
+        if self.implementation is not None:
+            return self.implementation(x, self.tensors(groups), mask)
         y = self.norm(self.depthwise(x, groups))
         return x + masked(pointwise_mlp(y, self.widen, self.narrow), mask)
+
+    def tensors(self, groups: Tensor) -> BlockTensors:
+        """What an implementation computes the block from, for samples of these groups `[B]`."""
+        kernels, biases = self.depthwise.kernels[groups].unflatten(-1, (3, 3)), self.depthwise.biases[groups]
+        norm = self.norm
+        return BlockTensors(kernels, biases, norm.weight, norm.bias, self.widen, self.narrow, norm.eps, residual=True)
 
 
 class UpStage(nn.Module):

@@ -51,7 +51,7 @@ class CodecCard:
     missing: Callable[[Host], str | None] = lambda host: None
     """`Codec.missing`, without loading the codec."""
     found: Callable[[Host], str] = lambda host: ""
-    """Version and path of programs that rdbench does not install, for `rdbench codecs`."""
+    """What `rdbench codecs` adds: version and path of programs that rdbench does not install, or a remark."""
     paper: Paper | None = None
     """The paper in parts; None where `reference` is all that is known, as for a standard."""
 

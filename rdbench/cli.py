@@ -20,6 +20,7 @@ from .cli_options import (
     Format,
     FrameCount,
     Metrics,
+    Precision,
     Preset,
     RatePoints,
     Seed,
@@ -108,6 +109,7 @@ def run(
     sweep: SweepFile = None, codecs: Codecs = None, dataset: DatasetSpec = None, frames: FrameCount = None,
     rate_points: RatePoints = None, preset: Preset = None, set_: Set = None, conditions: ConditionsName = None,
     metrics: Metrics = None, seed: Seed = None, seeds: Seeds = None, device: Device = None, threads: Threads = None,
+    precision: Precision = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds for each stage of a job.")] = None,
     data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where records go (default: results).")] = None,
@@ -135,7 +137,8 @@ def run(
         codecs=codecs, dataset=dataset, frames=frames, rate_points=rate_points, preset=preset,
         set=tuple(set_) if set_ else None, conditions=conditions, metrics=metrics, seed=seed, seeds=seeds,
         device=device,
-        threads=threads, timeout=timeout, data_root=data_root, ffmpeg=ffmpeg, out=out, executor=executor, jobs=jobs,
+        threads=threads, precision=precision, timeout=timeout, data_root=data_root, ffmpeg=ffmpeg, out=out,
+        executor=executor, jobs=jobs,
         gpu_memory=gpu_memory, slurm=tuple(slurm) if slurm else None, anchor=anchor,
     )  # fmt: skip
     options = _with_file(given, sweep)
@@ -247,14 +250,17 @@ def decode(
     frames: Annotated[str | None, typer.Option("--frames", help="first:end, as in 100:110.")] = None,
     device: Device = defaults.DEVICE,
     threads: Threads = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Render in bfloat16 or float16: other frames, faster on a GPU.")
+    ] = None,
     ffmpeg: Ffmpeg = None,
 ) -> None:
     """Decode a bitstream to a y4m file."""
     from .runner.options import SweepOptions
     from .runner.session import decode_clip
 
-    SweepOptions(device=device, threads=threads)  # checks both
-    decode_clip(bitstream, output, codec, frames, device or defaults.DEVICE, threads, ffmpeg)
+    checked = SweepOptions(device=device, threads=threads, precision=precision)
+    decode_clip(bitstream, output, codec, frames, device or defaults.DEVICE, threads, ffmpeg, checked.rendering)
 
 
 @app.command()
@@ -265,6 +271,9 @@ def bench(
     frames: Annotated[int, typer.Option("--frames", help="Only the first N frames.")] = 16,
     rate_point: Annotated[str | None, typer.Option("--rate-point", help="Its label; default: the middle one.")] = None,
     steps: Annotated[int, typer.Option("--steps", help="Steps of each stage, or decodings.")] = 20,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Decode in bfloat16 or float16 instead of float32.")
+    ] = None,
     format_: Format = "table", preset: Preset = None, seed: Seed = defaults.SEED,
     device: Device = defaults.DEVICE, threads: Threads = None, data_root: DataRoot = None, ffmpeg: Ffmpeg = None,
 ) -> None:  # fmt: skip
@@ -272,7 +281,7 @@ def bench(
     from .runner.options import ClipOptions
     from .runner.session import bench_codec
 
-    options = ClipOptions(preset, frames, seed, device, threads, data_root, ffmpeg)
+    options = ClipOptions(preset, frames, seed, device, threads, data_root, ffmpeg, precision)
     bench_codec(what, codec, dataset, rate_point, steps, format_, options)
 
 

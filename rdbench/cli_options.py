@@ -68,4 +68,8 @@ Metrics = Annotated[str | None, typer.Option("--metrics", help="psnr,ms_ssim (de
 Seed = Annotated[int | None, typer.Option("--seed")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Repeat each training with these seeds: 0,1,2.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto (default), cpu, cuda.")]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="Also decode in bfloat16 or float16; float32 (default) defines the frames."),
+]
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads of each job (default: cores / jobs).")]

@@ -18,6 +18,8 @@ from .errors import UsageError
 from .video import Video, VideoFormat
 
 Value = str | int | float | bool
+Precision = Literal["float32", "bfloat16", "float16"]
+"""The number format of most of a network's operations."""
 Progress = Callable[[float, float, str], None]
 """`progress(done, total, text)`: reports the share of the work that is done, and what is being done."""
 
@@ -69,7 +71,7 @@ class Timing:
     """Frames of the clip that a piece processes."""
     flops: float | None = None
     """Floating-point operations of the network in a piece, two for each multiply-accumulate; None where unknown."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     """Number format of most of these operations."""
 
 
@@ -103,7 +105,7 @@ class Workspace:
     `folder` is scratch space that survives a restart; `shared`, where given, is a folder that all rate points of a
     codec on a clip have in common; `progress(done, total, text)` reports the share of the work that is done;
     `report` takes what the codec wants in the record (`command`, `execution`, `parameters`, `kmacs_per_pixel`,
-    `render_fps`).
+    `render_fps`, `shown_as`).
     """
 
     folder: Path
@@ -115,6 +117,8 @@ class Workspace:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     report: dict[str, Any] = field(default_factory=dict)
     shared: Path | None = None
+    precision: Precision = "float32"
+    """Number format in which `decode` renders: float32 defines the frames, others are of `rendering_precisions`."""
 
     def artifact(self, key: str, make: Callable[[Path], None]) -> Path:
         """The folder that `make(folder)` filled, once for all rate points that use this key, even in parallel.
@@ -159,6 +163,8 @@ class Codec(ABC):
     """Whether another number of threads may give another bitstream; False only where that was measured."""
     uses_seed: ClassVar[bool] = True
     """Whether another seed may give another bitstream; a codec without one runs once, whatever seeds are asked for."""
+    rendering_precisions: ClassVar[tuple[Precision, ...]] = ()
+    """Number formats besides float32 in which `decode` can render frames faster (`Workspace.precision`)."""
     runs_outside: ClassVar[bool] = False
     """Whether programs other than this Python process do the work, which decides whose memory is measured."""
 

@@ -33,7 +33,7 @@ from rdbench.video.readers import MemoryVideo, RgbVideo
 
 FOLDER = Path(__file__).parent / "codecs" / "golden"
 INR = (
-    "nerv", "nerv[entropy=huffman]", "hnerv", "hnerv-boost", "ffnerv", "hinerv", "tenerv", "cnerv", "tnerv",
+    "nerv", "nerv[entropy=huffman]", "hnerv", "hnerv-boost", "ffnerv", "hinerv", "tenerv", "canerv", "cnerv", "tnerv",
     "nvrc[grids=context]", "nvrc[grids=gaussian,layers=gaussian]", "nvrc[no-second-coding]",
     "nerv[compression=nvrc]", "hinerv[compression=entropy-constrained]", "nirvana", "nirvana[group=1,stages=3]",
     "c3[variant=a]", "c3[variant=b,per-frame-conv=no]", "c3[variant=c]",

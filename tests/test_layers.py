@@ -32,7 +32,7 @@ HARNESS = (
 INR = (
     {""},  # the package itself, which hands on what the author of a codec needs
     {"c3", "nirvana"},
-    {"index_based", "embedding_based", "pieces"},
+    {"index_based", "embedding_based", "selecting", "pieces"},
     {"codec"},
     {"prepared", "trained"},
     {"training"},

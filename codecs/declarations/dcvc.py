@@ -46,6 +46,8 @@ class Networks(ABC):
 
     intra_class: str
     checkpoints: tuple[str, str]
+    page: str
+    """Where the authors' README says that the checkpoints are."""
 
     def __init__(self, weights: Path, device: str, q: int) -> None:
         load = importlib.import_module("src.utils.stream_helper").get_state_dict
@@ -79,6 +81,7 @@ class DC(Networks):
 
     intra_class = "IntraNoAR"
     checkpoints = ("cvpr2023_image_yuv420_psnr.pth.tar", "cvpr2023_video_yuv420_psnr.pth.tar")
+    page = "https://1drv.ms/u/s!AozfVVwtWWYoiWdwDhEkZMIfpon5?e=JcGri5"
 
     def compress(self, x: Any, state: State | None, index: int) -> tuple[bytes, State]:
         if state is None:
@@ -99,6 +102,7 @@ class FM(Networks):
 
     intra_class = "DMCI"
     checkpoints = ("cvpr2024_image.pth.tar", "cvpr2024_video.pth.tar")
+    page = "https://1drv.ms/f/s!AozfVVwtWWYoi1QkAhlIE-7aAaKV?e=OoemTr"
     refresh = 32
 
     def compress(self, x: Any, state: State | None, index: int) -> tuple[bytes, State]:
@@ -174,12 +178,19 @@ def write_frame(out: BinaryIO, frame: Any) -> None:
 
 def version(name: str, sources: Path, weights: Path) -> str:
     """A hash of the networks' code and weights. Exits with a sentence where a file is missing."""
-    digest = hashlib.sha256()
-    files = [sources / "src" / "models" / f"{kind}_model.py" for kind in ("image", "video", "common")]
-    for file in (*files, *(weights / checkpoint for checkpoint in CODECS[name].checkpoints)):
+    digest, folder = hashlib.sha256(), f"DCVC-family/DCVC-{name.upper()}"
+    for kind in ("image", "video", "common"):
+        file = sources / "src" / "models" / f"{kind}_model.py"
         if not file.is_file():
-            sys.exit(f"There is no {file}; give the folder DCVC-{name.upper()} as path, its checkpoints as weights.")
+            sys.exit(f"There is no {file}; give the folder {folder} of github.com/microsoft/DCVC as path.")
         digest.update(file.read_bytes())
+    for checkpoint in CODECS[name].checkpoints:
+        if not (weights / checkpoint).is_file():
+            sys.exit(
+                f"There is no {weights / checkpoint}; run python3 download.py in {folder}/checkpoints, or download "
+                f"it from {CODECS[name].page}, and give its folder as weights."
+            )
+        digest.update((weights / checkpoint).read_bytes())
     return f"dcvc-{name} {digest.hexdigest()[:8]}"
 
 

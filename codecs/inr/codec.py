@@ -70,6 +70,7 @@ class InrCodec(TrainedCodec):
     scheme: ClassVar[type[Scheme]]
     """The compression scheme of the codec's own paper."""
     Settings: ClassVar[type[SettingsBase]] = InrSettings
+    rendering_precisions = ("bfloat16", "float16")
 
     def __init__(self, settings: SettingsBase) -> None:
         """Raises UsageError for a compression that does not exist, or a rate of an optimizer that is not chosen."""

@@ -154,7 +154,7 @@ class EmbeddingCodec(InrCodec):
     def recipe(self) -> Sequence[Stage]:
         """Training, then fine-tuning of the pruned network (HNeRV, section 4.1 and supplement)."""
         s = self.settings
-        fit = Stage("fit", s.epochs, s.lr, warmup=0.1, batch=s.batch, loss=MIXES[s.loss])
+        fit = Stage("fit", s.epochs, s.lr, warmup=0.1, warmup_ends="step", batch=s.batch, loss=MIXES[s.loss])
         finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, sparsity=s.prune)
 

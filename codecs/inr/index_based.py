@@ -15,7 +15,7 @@ from .training.rate_distortion import InrSettings
 
 BETAS = (0.5, 0.999)
 """Betas of Adam in NeRV's code and in that of its descendants."""
-LossName = Literal["l1_ssim", "l1_ms_ssim", "l2_ssim", "l1_l2", "l1", "l2", "ssim"]
+LossName = Literal["l1_ssim", "l1_ms_ssim", "l2_ssim", "l2_l1", "l1", "l2", "ssim"]
 
 
 class IndexSettings(InrSettings):

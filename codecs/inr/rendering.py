@@ -12,11 +12,7 @@ from rdbench.codec import Workspace
 from rdbench.video import BATCH, Frames, Video, VideoFormat
 
 from .networks.network import Network, render
-
-RENDER_PIXELS = 1 << 18
-"""Most pixels that are rendered at once on a CPU; at least one frame (our choice; 4 frames of 320x180)."""
-RENDER_PIXELS_GPU = 1 << 22
-"""Most pixels that are rendered at once on a GPU; at least one frame (our choice; 2 frames of 1080p)."""
+from .networks.render_batches import calls_on
 
 
 class ClipSize(Protocol):
@@ -34,12 +30,16 @@ class ClipSize(Protocol):
 
 
 class RenderedVideo(Video):
-    """The frames that a network renders, cropped to the clip's size and rounded to 8 bit."""
+    """The frames that a network renders, cropped to the clip's size and rounded to 8 bit.
+
+    The workspace's precision is that of most operations; float32 defines the frames.
+    """
 
     def __init__(self, network: Network, clip: ClipSize, workspace: Workspace) -> None:
         self.format, self.frames = clip.format, clip.frames
         self._network, self._workspace = network, workspace
         self._device = torch.device(workspace.device)
+        self._precision = workspace.precision
 
     def batches(self, size: int = BATCH) -> Iterator[Frames]:
         """All frames, rendered as by `span`."""
@@ -54,16 +54,17 @@ class RenderedVideo(Video):
         alone without its first (cold) call, unless there is only one call.
         """
         assert self.frames is not None
-        end = min(end, self.frames)
-        limit = RENDER_PIXELS_GPU if self._device.type == "cuda" else RENDER_PIXELS
-        at_once = max(1, min(size, limit // (self.format.width * self.format.height)))
         clock = _Clock(self._device)
-        spans = ((at, min(at + at_once, end)) for at in range(first, end, at_once))
         pending: list[_Copy] = []
         ready: list[np.typing.NDArray[np.uint8]] = []
-        for start, stop in spans:
+        calls = calls_on(self._device, self.frames, self.format.width * self.format.height, size)
+        at, end = first, min(end, self.frames)
+        while at < end:
             with self._workspace.stopwatch.part("render"):
-                pending.append(_Copy(self._render(start, stop, clock)))
+                stop = min(at + calls.frames, end)
+                with calls.around(self._network):
+                    pending.append(_Copy(self._render(at, stop, clock)))
+                at = stop
                 if len(pending) > 1:
                     ready.append(pending.pop(0).numpy())
             yield from _cut(ready, size)
@@ -73,13 +74,19 @@ class RenderedVideo(Video):
             self._workspace.report["render_fps"] = rate
         yield from _cut(ready, size, last=True)
 
+    def _autocast(self) -> torch.autocast:
+        """The context in which the network computes: float32, or where the user asks for it a faster number format."""
+        dtype = torch.float16 if self._precision == "float16" else torch.bfloat16
+        return torch.autocast(self._device.type, dtype, enabled=self._precision != "float32")
+
     @torch.inference_mode()
     def _render(self, start: int, stop: int, clock: "_Clock") -> Tensor:
         indices = torch.arange(start, stop, device=self._device)
         clock.begin(stop - start)
-        output = render(self._network, indices, self._network.frame_grid, self.format.height, self.format.width)
+        with self._autocast():
+            output = render(self._network, indices, self._network.frame_grid, self.format.height, self.format.width)
         clock.end()
-        return (output * 255).round_().clamp_(0, 255).to(torch.uint8)
+        return (output.float() * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 class _Copy:
@@ -106,7 +113,7 @@ class _Copy:
 def _cut(ready: list[np.typing.NDArray[np.uint8]], size: int, last: bool = False) -> Iterator[Frames]:
     """Removes batches of exactly `size` frames from `ready` and yields them; with `last` also a smaller one."""
     while (count := sum(len(part) for part in ready)) >= size or (last and count):
-        joined = np.concatenate(ready)
+        joined = ready[0] if len(ready) == 1 else np.concatenate(ready)
         ready[:] = [joined[size:]] if count > size else []
         yield Frames(tuple(joined[:size, channel] for channel in range(3)))
 

@@ -76,11 +76,13 @@ class DeclaredPrograms:
         """
         values = self.values(host)
         command = tuple(fill(self.version_command, values))
-        match = re.search(self.version_pattern, _printed(command))
+        printed = _printed(command)
+        match = re.search(self.version_pattern, printed)
         if match is None:
+            last = (printed.strip().splitlines() or ["nothing"])[-1]
             raise EncoderError(
-                f"{shlex.join(command)} does not tell the version of {self.name}; "
-                f"give the right program, or correct version.pattern."
+                f"{shlex.join(command)} does not tell the version of {self.name} and prints {last!r}; "
+                f"do what that asks for, give the right program, or correct version.pattern."
             )
         return f"{self.name} {match[1]} (declared {self.digest}, programs {program_digest(self._files(values))})"
 

@@ -29,8 +29,8 @@ _SITE = ["dataset", "sequence"]
 def labeled(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns `series` (a number), `label` and `name`; seeds that are not stated become 0.
 
-    `label` is unique: the codec's name, and what differs between its series; `name` is the label without the
-    conditions, for tables that have a column for them. A frame that has these columns already comes back as it is.
+    `label` is unique: the name that the codec is shown as, and what differs between its series; `name` is the label
+    without the conditions, for tables that have a column for them. A frame that has these columns comes back as it is.
     """
     if "series" in frame:
         return frame
@@ -40,8 +40,16 @@ def labeled(frame: pd.DataFrame) -> pd.DataFrame:
     series = pd.Series(_numbers(known), index=frame.index)
     lengths = _lengths(frame, series)
     each = known.assign(series=series, frames=series.map(lengths)).drop_duplicates("series").set_index("series")
-    labels, names = _labels(each, _frames_differ(frame))
+    shown = _column(frame, "shown_as").groupby(series).first()
+    labels, names = _labels(each.assign(shown=_shown(each["codec"], shown)), _frames_differ(frame))
     return frame.assign(series=series, label=series.map(labels), name=series.map(names))
+
+
+def _shown(codecs: "pd.Series[Any]", titles: "pd.Series[Any]") -> list[str]:
+    """What labels call each codec: its name with its options, the name replaced by a title where there is one."""
+    options = [bracket + rest for _, bracket, rest in (str(codec).partition("[") for codec in codecs)]
+    named = zip(codecs, options, titles.reindex(codecs.index), strict=True)
+    return [str(codec) if _missing(title) else f"{title}{rest}" for codec, rest, title in named]
 
 
 def _numbers(known: pd.DataFrame) -> list[int]:
@@ -317,10 +325,10 @@ def _labels(each: pd.DataFrame, frames_differ: bool) -> tuple[dict[int, str], di
     several_conditions = each["conditions"].nunique() > 1
     labels: dict[int, str] = {}
     names: dict[int, str] = {}
-    for codec, own in each.groupby("codec", sort=False):
+    for _, own in each.groupby("codec", sort=False):
         parts = _distinctions(own, frames_differ)
         for number in own.index:
-            texts = [str(codec), *(text for text in parts[number] if text)]
+            texts = [str(own.loc[number, "shown"]), *(text for text in parts[number] if text)]
             names[number] = ", ".join(texts)
             conditions = own.loc[number, "conditions"] if several_conditions else None
             labels[number] = ", ".join([*texts, *([str(conditions)] if conditions else [])])
@@ -387,7 +395,7 @@ def _unique(labels: Mapping[int, str], each: pd.DataFrame) -> dict[int, str]:
     """The labels, with more where two are equal, or where one of several series has the codec's bare name."""
     found = dict(labels)
     texts = pd.Series(found)
-    bare = texts.eq(each["codec"]) & each.groupby("codec")["codec"].transform("size").gt(1)
+    bare = texts.eq(each["shown"]) & each.groupby("codec")["codec"].transform("size").gt(1)
     for text in dict.fromkeys(texts[texts.duplicated(keep=False) | bare]):
         numbers = list(texts.index[texts == text])
         rivals = each[each["codec"] == each.loc[numbers[0], "codec"]]

@@ -107,6 +107,17 @@ class Record(BaseModel):
     """What was enforced while the bitstream was decoded: `environment`, `network`, `files`."""
     execution: str | None = None
     """How a codec says that it computed: compiled or not and why, and the GPU's switches."""
+    fast_precision: str | None = None
+    """Number format of a second decoding, which `--precision` asks for; the next ones are of it."""
+    fast_decode_seconds: Number = None
+    fast_decode_fps: Number = None
+    fast_render_fps: Number = None
+    fast_psnr_difference: Number = None
+    """dB: PSNR of its frames, in RGB or where the conditions have none (6Y + U + V)/8, minus that of float32's."""
+    fast_largest_difference: int | None = None
+    """Levels: the largest difference of a decoded sample from float32's."""
+    shown_as: str | None = None
+    """How figures and lists name the codec, options aside, where that is not its own name."""
 
 
 COLUMNS = tuple(field.alias or name for name, field in Record.model_fields.items())

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ def bench(what: str, job: Job, steps: int) -> Report:
     """Times training (`fit`: `steps` steps of each stage) or decoding (`steps` times). Raises UsageError."""
     if what not in ("fit", "decode"):
         raise UsageError(f"There is no bench of {what!r}; there are fit and decode.")
+    if what == "fit" and job.rendering != "float32":
+        raise UsageError(f"--precision is for decoding; a training's is {job.codec}[precision={job.rendering}].")
     if steps < 1:
         raise UsageError(f"--steps {steps} times nothing; give at least 1.")
     os.environ.update({"OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE"})  # before torch is imported
@@ -118,7 +120,7 @@ def _decode(
     """Timings after one warm-up decoding: the whole, its parts, the first frame, the middle frame alone."""
     bitstream = workspace.folder / "sample.bin"
     codec.write_sample(source, point, bitstream, workspace)
-    options, device, cls = decoder_options(job), workspace.device, type(codec)
+    options, device, cls = replace(decoder_options(job), precision=job.rendering), workspace.device, type(codec)
     results = [decode_once(cls, bitstream, options, device) for _ in range(steps + 1)][1:]
     count = results[0].frames
     seeks = [seek_once(cls, bitstream, options, device, count // 2) for _ in range(steps)]
@@ -126,11 +128,13 @@ def _decode(
     pixels = source.video.format.width * source.video.format.height
     kmacs = workspace.report.get("kmacs_per_pixel")
     flops = None if kmacs is None else 2000.0 * kmacs * pixels * frames
-    timings = [Timing("decode", tuple(r.seconds for r in results), frames, flops)]
-    timings += [
-        Timing(part, tuple(r.parts[part] for r in results), frames, flops if part == "render" else None)
-        for part in results[0].parts
-    ]
+    timings = [Timing("decode", tuple(r.seconds for r in results), frames, flops, job.rendering)]
+    for part in results[0].parts:
+        seconds = tuple(r.parts[part] for r in results)
+        rendered = part == "render"
+        timings.append(
+            Timing(part, seconds, frames, flops, job.rendering) if rendered else Timing(part, seconds, frames)
+        )
     firsts = tuple(r.first_frame_seconds for r in results if r.first_frame_seconds is not None)
     return [*timings, Timing("first frame", firsts, 1.0), Timing("middle frame", tuple(seeks), 1.0)]
 

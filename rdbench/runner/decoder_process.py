@@ -4,17 +4,21 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..clips.dataset import data_root
+from ..errors import MediaError, RdbenchError
+from ..processes import describe_end
 from ..registry import codec_source, find_card
 from .decoding import DecoderOptions, locate_ffmpeg
-from .files import BITSTREAM, RUNS
+from .files import BITSTREAM, LOG, RUNS
 from .seal import make_plan, sealed_command
 from .sweep import Job
 
@@ -52,6 +56,36 @@ def sealed_decoder(
         module, source = "rdbench.runner.decoder", codec_source(codec)
         command = [sys.executable, "-P", "-m", module, source, json.dumps(asdict(options)), *tasks]
         yield Decoder(sealed_command(plan, command), folder)
+
+
+@contextmanager
+def running_decoder(
+    tasks: Sequence[str], job: Job, options: DecoderOptions, bitstream: Path, folder: Path
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """A sealed decoder of a job in `folder`, which ends with the block; its output is a pipe.
+
+    Raises MediaError where it fails after all frames were read.
+    """
+    hidden = hidden_from(job, folder, bitstream.parent)
+    with sealed_decoder(tasks, job.codec, options, bitstream, hidden) as decoder:
+        with subprocess.Popen(decoder.command, cwd=decoder.folder, stdout=subprocess.PIPE) as process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise MediaError(f"The decoder ended with exit status {process.returncode}; see the reason in its log.")
+
+
+def read_result(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
+    """The result of a decoder's first task. Raises RdbenchError with the reason where there is none."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    event = json.loads(line) if line.endswith(b"\n") else {}
+    if event.get("event") == "result":
+        return dict(event)
+    raise RdbenchError(str(event.get("message") or describe_end("decode", process.wait(), folder / LOG)))
 
 
 def hidden_from(job: Job, *folders: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..codec import Codec, Host, Workspace
+from ..codec import Codec, Host, Precision, Workspace
 from ..errors import MediaError, RdbenchError
 from ..video.checked import CheckedVideo
 from ..video.ffmpeg import find_ffmpeg
@@ -35,10 +35,13 @@ class DecoderOptions:
     """The path of the program, found before any clock starts."""
     programs: dict[str, str]
     """Paths on this machine, as `Codec.programs` gives them."""
+    precision: Precision = "float32"
+    """Number format in which a network renders."""
 
     def workspace(self, folder: Path, device: str) -> Workspace:
         """A workspace with these options; `device` is the resolved one."""
-        return Workspace(folder, device, self.threads, host=Host(self.ffmpeg, self.programs))
+        host = Host(self.ffmpeg, self.programs)
+        return Workspace(folder, device, self.threads, host=host, precision=self.precision)
 
 
 def locate_ffmpeg(given: str | None) -> str | None:

@@ -102,6 +102,7 @@ def _measured_again(record: Record, stages: StageRunner) -> Record:
     except RdbenchError as error:
         return record.model_copy(update={"status": "failed", "error": str(error)})
     values = {name: value for name, value in measured["summary"].items() if name in Record.model_fields}
+    values |= measured["faster"]
     more = record.model_copy(update={**values, "frames_sha256": measured["frames_sha256"]})
     write_record(folder / RECORD, more)
     return more
@@ -135,7 +136,7 @@ def _measured(job: Job, stages: StageRunner, started: str) -> Record:
     encoded, result = _encode_and_decode(job, stages, bitstream)
     decoded, measured = result["decoded"], result["measured"]
     _check_same_frames(decoded, measured)
-    return _fill(job, started, encoded, decoded, measured["summary"], bitstream)
+    return _fill(job, started, encoded, decoded, {**measured["summary"], **measured["faster"]}, bitstream)
 
 
 def _encode_and_decode(job: Job, stages: StageRunner, bitstream: Path) -> tuple[dict[str, Any], Event]:
@@ -206,7 +207,7 @@ def _fill(
     fmt, bits = job.video_format, 8 * bitstream.stat().st_size
     report = {**encoded["report"], **decoded["report"]}
     values = {name: summary[name] for name in Record.model_fields if name in summary}
-    reported = ("parameters", "kmacs_per_pixel", "render_fps", "execution")
+    reported = ("parameters", "kmacs_per_pixel", "render_fps", "execution", "shown_as")
     values |= {name: report[name] for name in reported if name in report}
     values |= {
         "bits": bits,

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..codec import Precision
 from ..errors import UsageError, did_you_mean
 from . import defaults
 from .devices import default_jobs
@@ -27,6 +29,10 @@ from .machine import usable_cores
 
 T = TypeVar("T")
 EXECUTORS = ("local", "ray", "slurm")
+PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+    {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+)
+"""Number formats of rendering by their names on the command line."""
 MOST_WORKERS = 1 << 16
 """Largest number of threads or of jobs side by side."""
 LARGEST_SEED = (1 << 63) - 1
@@ -135,6 +141,8 @@ class Sweep:
     """Seconds for each stage of a job."""
     data_root: str | None
     ffmpeg: str | None
+    precision: Precision = "float32"
+    """Number format of a second decoding; float32: there is none."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,7 @@ class ClipOptions:
     threads: int | None = None
     data_root: str | None = None
     ffmpeg: str | None = None
+    precision: str | None = None
 
     @property
     def data_folder(self) -> Path | None:
@@ -201,6 +210,9 @@ class SweepOptions(BaseModel):
         default=None, description="auto, cpu, cuda or a certain GPU as cuda:1"
     )
     threads: Workers | None = Field(default=None, description=f"a whole number from 1 to {MOST_WORKERS}")
+    precision: Annotated[Text, StringConstraints(pattern=rf"^({'|'.join(PRECISIONS)})\z")] | None = Field(
+        default=None, description="float32, bfloat16 or float16"
+    )
     timeout: Annotated[float, Field(strict=True, gt=0, le=LONGEST_TIMEOUT, allow_inf_nan=False)] | None = Field(
         default=None, description=f"seconds above 0, at most {LONGEST_TIMEOUT:.0f}"
     )
@@ -258,7 +270,13 @@ class SweepOptions(BaseModel):
             timeout=self.timeout,
             data_root=self.data_root,
             ffmpeg=self.ffmpeg,
+            precision=self.rendering,
         )
+
+    @property
+    def rendering(self) -> Precision:
+        """The number format of a second decoding; float32 where none was given."""
+        return PRECISIONS[self.precision or "float32"]
 
     def _seeds(self) -> tuple[int, ...]:
         """The seeds without repetition, in the order given. Raises UsageError."""

@@ -13,7 +13,8 @@ def check_report(report: Any) -> dict[str, Any]:
     if not isinstance(report, Mapping):
         raise RdbenchError(f"The codec replaced workspace.report by {type(report).__name__}; it must stay a dict.")
     checks = {
-        "command": _text, "execution": _text, "parameters": _count, "kmacs_per_pixel": _number, "render_fps": _number
+        "command": _text, "execution": _text, "shown_as": _text, "parameters": _count, "kmacs_per_pixel": _number,
+        "render_fps": _number,
     }  # fmt: skip
     checked = {}
     for name, check in checks.items():

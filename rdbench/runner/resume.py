@@ -65,9 +65,14 @@ def _is_finished(out: Path, job: Job) -> bool:
 
 
 def finished_record(out: Path, job: Job) -> Record | None:
-    """The record of a finished job; None where it failed, cannot be read, or lacks a metric that the job requests."""
+    """The record of a finished job; None where it failed, cannot be read, or lacks what the job requests.
+
+    That is a metric, or a second decoding in a faster number format.
+    """
     record = kept_record(out, job)
-    return None if record is None or record.status != "ok" or missing_metrics(record, job) else record
+    if record is None or record.status != "ok" or missing_metrics(record, job):
+        return None
+    return record if job.rendering in ("float32", record.fast_precision) else None
 
 
 def kept_record(out: Path, job: Job) -> Record | None:

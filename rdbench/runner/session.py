@@ -20,7 +20,7 @@ from rich.progress import Progress, TaskID
 from ..clips import dataset
 from ..clips.content import known_facts
 from ..clips.fetch import fetch
-from ..codec import Clip, Host, Workspace
+from ..codec import Clip, Host, Precision, Workspace
 from ..errors import RdbenchError, UsageError
 from ..registry import create, find_card, parse_specs, sniff
 from ..report import tables
@@ -145,7 +145,7 @@ def single_job(name: str, clip: str, label: str | None, options: ClipOptions) ->
     sweep = SweepOptions(
         codecs=name, dataset=clip, rate_points=label, metrics="psnr", frames=options.frames, preset=options.preset,
         seed=options.seed, device=options.device, threads=options.threads, data_root=options.data_root,
-        ffmpeg=options.ffmpeg,
+        ffmpeg=options.ffmpeg, precision=options.precision,
     )  # fmt: skip
     (job,) = plan(sweep.sweep(1), _command())
     return job
@@ -225,9 +225,9 @@ def writable(output: Path) -> Iterator[None]:
 
 def decode_clip(
     bitstream: Path, output: Path, codec: str | None, span: str | None, device: str, threads: int | None,
-    ffmpeg: str | None,
+    ffmpeg: str | None, precision: Precision = "float32",
 ) -> None:  # fmt: skip
-    """Decodes a bitstream, or the frames first:end of it, to y4m."""
+    """Decodes a bitstream, or the frames first:end of it, to y4m; in float32, or rendered in a faster number format."""
     from ..video.readers import write_y4m
 
     try:
@@ -237,9 +237,14 @@ def decode_clip(
     checked = verify_checksum(bitstream)
     spec = parse_specs(codec or sniff(head))[0]
     chosen = create(spec)
+    if precision not in ("float32", *chosen.rendering_precisions):
+        raise UsageError(f"{spec.label} does not render in {precision}; omit --precision.")
     with tempfile.TemporaryDirectory() as scratch:
         device = resolve_device(device, chosen.kind)
-        workspace = Workspace(Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg, chosen.programs))
+        workspace = Workspace(
+            Path(scratch), device, threads or os.cpu_count() or 1, host=Host(ffmpeg, chosen.programs),
+            precision=precision,
+        )  # fmt: skip
         video = CheckedVideo(chosen.decode(bitstream, workspace))
         partial = output.with_name(output.name + ".partial")
         with writable(output):

@@ -12,7 +12,7 @@ from typing import Any
 from .. import registry
 from ..clips import dataset
 from ..clips.content import ClipFacts, known_sha256, read_facts
-from ..codec import Clip, Codec, Host, RatePoint
+from ..codec import Clip, Codec, Host, Precision, RatePoint
 from ..errors import UsageError
 from ..measure import DEFAULT_METRICS, METRICS
 from ..registry import CodecSpec
@@ -52,6 +52,8 @@ class Job:
     device: str = "cpu"
     """The device that the job computes on; never `auto`."""
     precision: str = "float32"
+    rendering: Precision = "float32"
+    """Number format of a second decoding; float32: there is none."""
     threads: int = 1
     threads_given: bool = False
     """Whether the user asked for this number of threads."""
@@ -146,6 +148,7 @@ def plan(sweep: Sweep, command: str, facts_of: FactsOf = announced_facts) -> lis
     """
     _check(sweep)
     codecs = [(spec, registry.create(spec, sweep.preset)) for spec in _specs(sweep)]
+    _check_rendering(sweep, codecs)
     host = Host(ffmpeg=sweep.ffmpeg)
     for spec, codec in codecs:
         with registry.plugin_errors(spec.label):
@@ -163,6 +166,20 @@ def plan(sweep: Sweep, command: str, facts_of: FactsOf = announced_facts) -> lis
     for note in _notes(sweep, jobs):
         print(note, file=sys.stderr)
     return jobs
+
+
+def _check_rendering(sweep: Sweep, codecs: Sequence[tuple[CodecSpec, Codec]]) -> None:
+    """Names on standard error the codecs that render in float32 alone. Raises UsageError where all do."""
+    if sweep.precision == "float32":
+        return
+    without = [spec.label for spec, codec in codecs if sweep.precision not in codec.rendering_precisions]
+    if len(without) == len(codecs):
+        raise UsageError(
+            f"--precision {sweep.precision} is for codecs that render with a network of ours, and {sweep.codecs} has "
+            "none; omit it."
+        )
+    if without:
+        print(f"{', '.join(without)}: no second decoding, --precision does not apply.", file=sys.stderr)
 
 
 def _notes(sweep: Sweep, jobs: Sequence[Job]) -> list[str]:
@@ -278,6 +295,7 @@ def _describe(
         metrics=tuple(sweep.metrics.split(",")),
         device=device,
         precision=codec.precision(device_class(device)),
+        rendering=sweep.precision if sweep.precision in codec.rendering_precisions else "float32",
         threads=sweep.threads,
         threads_given=sweep.threads_given,
         threads_decide_bits=codec.threads_decide_bits,

@@ -4,13 +4,12 @@ Events go to the original standard output as JSON lines (`progress`, `stage`, `r
 prints goes to standard error, the job's log. Decoding itself is done by `decoder.py`, sealed.
 """
 
-import json
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,17 @@ import filelock  # noqa: F401 - Workspace.artifact would import it under the clo
 
 from ..codec import Clip, Codec, Host, Progress, RatePoint, Source, Workspace
 from ..errors import MediaError, RdbenchError
-from ..processes import describe_end
 from ..registry import load_codec
 from ..video import BATCH, Frames, Video
 from ..video.conditions import find_conditions
 from ..video.hashing import HashedVideo
 from ..video.pipe import PipedVideo
-from .decoder_process import decoder_options, hidden_from, sealed_decoder
+from .decoder_process import decoder_options, read_result, running_decoder
 from .decoding import locate_ffmpeg
 from .events import Events, claim_stdout
 from .failure import describe_process_failure
-from .files import FRAMES, LOG
+from .faster import decisive_psnr, decode_faster
+from .files import FRAMES
 from .preparation import prepare, warm_up_training
 from .reports import check_parts, check_report
 from .sweep import Job
@@ -96,46 +95,30 @@ def decode_and_measure(job: Job, bitstream: Path, folder: Path, events: Events) 
 
     `decoded` is the result of `decode_timed`, `measured` that of `measure`. Raises RdbenchError.
     """
-    with _decoder(("decode", "send"), job, bitstream, folder) as process:
-        decoded = _read_result(process, folder)
+    with running_decoder(("decode", "send"), job, decoder_options(job), bitstream, folder) as process:
+        decoded = read_result(process, folder)
         if decoded["frames"] != job.frames:
             raise RdbenchError(f"The decoder gave {decoded['frames']} frames where {job.frames} were encoded.")
         events.send("stage", name="measure")
         measured = _score(job, process, folder, events)
-    return {"decoded": decoded, "measured": measured}
+    return {"decoded": decoded, "measured": {**measured, "faster": _faster(job, bitstream, folder, measured, events)}}
 
 
 def measure(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
     """Scores the frames that a fresh process decodes from a copy of the bitstream in an otherwise empty folder."""
-    with _decoder(("send",), job, bitstream, folder) as process:
-        return _score(job, process, folder, events)
+    with running_decoder(("send",), job, decoder_options(job), bitstream, folder) as process:
+        measured = _score(job, process, folder, events)
+    return {**measured, "faster": _faster(job, bitstream, folder, measured, events)}
 
 
-@contextmanager
-def _decoder(
-    tasks: Sequence[str], job: Job, bitstream: Path, folder: Path
-) -> "Iterator[subprocess.Popen[bytes]]":  # fmt: skip
-    """A sealed decoder, which ends with the block. Raises MediaError where it fails after all frames were read."""
-    hidden = hidden_from(job, folder, bitstream.parent)
-    with sealed_decoder(tasks, job.codec, decoder_options(job), bitstream, hidden) as decoder:
-        with subprocess.Popen(decoder.command, cwd=decoder.folder, stdout=subprocess.PIPE) as process:
-            try:
-                yield process
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode != 0:
-            raise MediaError(f"The decoder ended with exit status {process.returncode}; see the reason in its log.")
-
-
-def _read_result(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, Any]:
-    """The result of the decoder's first task. Raises RdbenchError with the reason where there is none."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    event = json.loads(line) if line.endswith(b"\n") else {}
-    if event.get("event") == "result":
-        return dict(event)
-    raise RdbenchError(str(event.get("message") or describe_end("decode", process.wait(), folder / LOG)))
+def _faster(
+    job: Job, bitstream: Path, folder: Path, measured: dict[str, Any], events: Events
+) -> dict[str, Any]:  # fmt: skip
+    """What a record has of a second decoding in the number format that the user asked for; empty without one."""
+    if job.rendering == "float32":
+        return {}
+    events.send("stage", name=f"decode in {job.rendering}")
+    return decode_faster(job, bitstream, folder, decisive_psnr(measured["summary"]))
 
 
 def _score(job: Job, process: "subprocess.Popen[bytes]", folder: Path, events: Events) -> dict[str, Any]:

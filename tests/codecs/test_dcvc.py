@@ -156,5 +156,17 @@ def test_version_changes_with_the_weights(dcvc: ModuleType, name: str, tmp_path:
     (tmp_path / dcvc.CODECS[name].checkpoints[1]).write_text("better weights")
     assert dcvc.version(name, tmp_path, tmp_path) != before
     (tmp_path / dcvc.CODECS[name].checkpoints[0]).unlink()
-    with pytest.raises(SystemExit, match="as path, its checkpoints as weights"):
+    with pytest.raises(
+        SystemExit, match=r"There is no .*\.pth\.tar; run python3 download\.py in .*, and give its folder"
+    ):
         dcvc.version(name, tmp_path, tmp_path)
+    (tmp_path / "src" / "models" / "common_model.py").unlink()
+    with pytest.raises(SystemExit, match=r"common_model\.py; give the folder DCVC-family/DCVC-(DC|FM) of github\.com"):
+        dcvc.version(name, tmp_path, tmp_path)
+
+
+def test_what_is_missing_is_named_with_its_page(dcvc: ModuleType, name: str) -> None:
+    """The help of the options and the script name the same files and the same page."""
+    text = (SHIPPED / f"dcvc-{name}.toml").read_text()
+    codec = dcvc.CODECS[name]
+    assert all(part in text for part in (*codec.checkpoints, codec.page, f"DCVC-family/DCVC-{name.upper()}"))

@@ -408,7 +408,9 @@ def test_shipped_examples_say_what_they_need(tmp_path: Path) -> None:
     for cls in (DCVC_DC, DCVC_FM, COOL_CHIC):
         assert f"{cls.name} needs path" in (cls.missing(Host()) or "")
     given = {"path": str(tmp_path), "weights": str(tmp_path), "python_of": sys.executable}
-    assert "does not tell the version of dcvc-dc" in (DCVC_DC.missing(Host(programs=given)) or "")
+    why = DCVC_DC.missing(Host(programs=given)) or ""
+    assert "does not tell the version of dcvc-dc and prints 'There is no" in why
+    assert "give the folder DCVC-family/DCVC-DC of github.com/microsoft/DCVC as path" in why
     for file in ("image_model.py", "video_model.py", "common_model.py"):
         (tmp_path / "src" / "models").mkdir(parents=True, exist_ok=True)
         (tmp_path / "src" / "models" / file).write_text("")

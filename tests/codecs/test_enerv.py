@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rdbench.codecs.enerv import ENeRV, ENeRVConfig
+from rdbench.codecs.enerv import ENeRV, ENeRVCodec, ENeRVConfig
+from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.networks.network import Patches, count_macs, count_parameters
 
 P720, P1080 = (5, 2, 2, 2, 2), (5, 3, 2, 2, 2)
@@ -44,6 +45,24 @@ def test_published_cost_at_1080p(channels: int, lower: int, kmacs: float) -> Non
     with torch.device("meta"):
         network = ENeRV(ENeRVConfig(9, 16, P1080, channels, lower=lower), 132)
     assert count_macs(network) / (1000 * 1920 * 1080) == pytest.approx(kmacs, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("channels", "widths", "parameters"),
+    [
+        (48, {"stem": 256, "block": 128, "feed_forward": 64, "lower": 24}, 1_235_119),
+        (32, {"stem": 128, "block": 64, "feed_forward": 256, "lower": 16}, 649_611),  # one head as wide as the tokens
+        (24, {"stem": 96, "block": 24, "feed_forward": 48, "lower": 12}, 330_961),
+    ],
+)
+def test_small_configurations_of_the_original(channels: int, widths: dict[str, int], parameters: int) -> None:
+    """The counts are those of the released network with these widths at 720p; a size of as many finds it."""
+    settings = ENeRVCodec.Settings(**widths, head_width=64, code=128)
+    network, config = ENeRVCodec(settings).build_for(ClipHeader(1280, 720, 132, 25, 1), parameters)
+    assert count_parameters(network) == parameters
+    assert isinstance(config, ENeRVConfig)
+    assert (config.channels, config.stem, config.head, config.code) == (channels, widths["stem"], 64, 128)
+    assert (config.block, config.hidden, config.lower) == (widths["block"], widths["feed_forward"], widths["lower"])
 
 
 def test_time_reaches_one_at_the_last_frame_and_a_single_frame_has_a_time() -> None:

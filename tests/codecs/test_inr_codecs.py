@@ -43,6 +43,8 @@ VARIANTS = [
     "tenerv[shared-kernels,patches]",
     "tenerv[fixed-gops]",
     "tenerv[length-gops]",
+    "canerv[profile=kernels,no-dfa,no-skips]",
+    "canerv[profile=late,no-hsa]",
     "tnerv[no-grids,tiny-encoder,no-temporal]",
     "tnerv[no-embeddings]",
     "tnerv[no-flow,no-adain,plain]",
@@ -57,6 +59,7 @@ VARIANTS = [
     "nvrc[fixed-grid-steps,patches=false,distortion=yuv]",
     "hinerv[compression=nvrc,grids=context]",
     "tenerv[compression=nvrc]",
+    "canerv[compression=nvrc]",
     "nerv[compression=nvrc]",
     "hnerv[compression=nvrc]",
 ]

@@ -63,6 +63,20 @@ def test_labels_are_unique() -> None:
     assert len(pairs) == frame["series"].nunique() == frame["label"].nunique() == 18
 
 
+def test_a_codec_may_be_shown_under_another_name() -> None:
+    parts = (new("x265"), new("a[b=1]", shown_as="A-style"), new("a[b=2]", shown_as="A-style"), new("c", shown_as="C"))
+    frame = labeled(frames(*parts))
+    assert sorted(set(frame["label"])) == ["A-style[b=1]", "A-style[b=2]", "C", "x265"]
+    assert set(choose(frame, "c,A-style[b=2]")["codec"]) == {"c", "a[b=2]"}
+    several = labeled(frames(new("c", shown_as="C", preset="quick"), new("c", shown_as="C", preset="tiny")))
+    assert sorted(set(several["label"])) == ["C, preset quick", "C, preset tiny"]
+
+
+def test_a_failed_record_does_not_hide_the_name_that_others_have() -> None:
+    frame = frames(new("c"), new("c", "B", shown_as="C"))
+    assert set(labeled(frame)["label"]) == {"C"}
+
+
 def test_seeds_and_sequences_are_repetitions() -> None:
     frame = labeled(frames(*(new("nerv", sequence, seed=seed) for sequence in "AB" for seed in (0, 1, 2))))
     assert frame["label"].unique().tolist() == ["nerv"]

@@ -84,6 +84,20 @@ def test_the_repositorys_own_curves() -> None:
     assert not frame.duplicated(["codec", "dataset", "sequence", "conditions", "rate_point"]).any()
 
 
+def test_no_curve_has_two_names() -> None:
+    """A curve that a repository repeats in later releases is here once; C3's copy of HiNeRV's has another source."""
+    frame = load_published([FOLDER])
+    curves: dict[object, set[str]] = {}
+    for key, points in frame.groupby(["codec", "dataset", "sequence", "conditions"]):
+        codec, *place = key
+        quality = points["psnr_rgb"].fillna(points["psnr_yuv"]).fillna(points["psnr_y"]).round(3)
+        curves.setdefault((*place, *sorted(zip(points["bpp"].round(5), quality, strict=True))), set()).add(str(codec))
+    assert {tuple(sorted(names)) for names in curves.values() if len(names) > 1} <= {("hinerv", "hinerv-original")}
+    assert {codec for codec in frame["codec"] if codec.startswith("cool-chic-v4")} == {
+        "cool-chic-v4.0-ra", "cool-chic-v4.1-ra",
+    }  # fmt: skip
+
+
 def test_bd_rates_of_published_curves() -> None:
     """The question of the first look: HiNeRV, C3 and HEVC against VTM on UVG, sequence by sequence."""
     table = bd_table(only(load_published([FOLDER]), "uvg"), "vtm-17.0-ra", per_sequence=True)

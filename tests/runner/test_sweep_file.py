@@ -24,6 +24,7 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "set": st.lists(TEXT, min_size=1, max_size=3), "conditions": TEXT, "metrics": TEXT, "seed": SEED,
     "seeds": st.lists(SEED.map(str), min_size=1, max_size=3).map(",".join),
     "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:12"]), "threads": COUNT,
+    "precision": st.sampled_from(["float32", "bfloat16", "float16"]),
     "timeout": st.floats(1e-300, 1e9), "data_root": TEXT, "ffmpeg": TEXT, "out": TEXT.map(Path),
     "executor": st.sampled_from(EXECUTORS), "jobs": COUNT, "gpu_memory": COUNT,
     "slurm": st.lists(WORD.filter(lambda word: word[0] not in "._%").map(lambda word: f"{word[0]}={word}"), min_size=1),

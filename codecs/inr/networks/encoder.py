@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
+from ..recipes.stage import Stage
+
 FrameLookup = Callable[[Tensor], Tensor]
 """The source frames by index: `[B]` -> `[B, 3, H, W]` in 0..1."""
 
@@ -21,6 +23,10 @@ class Encoder(nn.Module, ABC):
     def frames_needed(self, chosen: Tensor) -> Tensor:
         """The frames, without repetitions, whose embeddings a batch of the frames `chosen` `[B]` reads."""
         return chosen
+
+    def advance(self, stage: Stage, progress: float) -> None:
+        """Prepares for a training step; `progress` is the share of the stage's schedule that has passed, in 0..1."""
+        return
 
     @abstractmethod
     def forward(self, video: FrameLookup, frames: Tensor) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdbench.errors import BitstreamError
@@ -92,8 +93,11 @@ class Network(nn.Module, ABC):
     def forward(self, at: Patches) -> Tensor:
         """The patches `[B, 3, h, w]` in 0..1; tiled, they cover the frame, and the padding is cropped."""
 
-    def training_outputs(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
-        """Outputs that training compares with the patches, each with its loss weight; `forward`'s comes first."""
+    def training_outputs(self, at: Patches) -> Sequence[tuple[float | Tensor, Tensor]]:
+        """Outputs that training compares with the patches, each with its loss weight; `forward`'s comes first.
+
+        An output of whole frames may be smaller by a whole factor, and is then compared with means of the target.
+        """
         return [(1.0, self(at))]
 
     def one_pass(self, at: Patches) -> None:
@@ -116,7 +120,7 @@ class TrainingOutputs(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, at: Patches) -> Sequence[tuple[float, Tensor]]:
+    def forward(self, at: Patches) -> Sequence[tuple[float | Tensor, Tensor]]:
         """The network's `training_outputs`."""
         return self.network.training_outputs(at)
 
@@ -136,6 +140,20 @@ def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     _, channels, height, width = patches.shape
     parts = patches.view(-1, rows, columns, channels, height, width).permute(0, 3, 1, 4, 2, 5)
     return parts.reshape(-1, channels, rows * height, columns * width)
+
+
+def compared(output: Tensor, target: Tensor, network: Network) -> tuple[Tensor, Tensor]:
+    """An output of `training_outputs` for whole frames, and the target `[B, 3, H, W]` that its loss compares it with.
+
+    Patches are tiled and cropped; for a smaller output the target is padded and averaged instead.
+    """
+    frames, (height, width) = tile(output, network.frame_grid), target.shape[2:]
+    rows, columns = (side * count for side, count in zip(network.patch_size, network.grid, strict=True))
+    factor = rows // frames.shape[2]
+    if factor == 1:
+        return frames[..., :height, :width], target
+    whole = functional.pad(target, (0, columns - width, 0, rows - height), "replicate")
+    return frames, functional.avg_pool2d(whole, factor)
 
 
 @dataclass(frozen=True)

@@ -55,16 +55,23 @@ def _spectrum(output: Tensor, target: Tensor) -> Tensor:
     return torch.view_as_real(difference).abs().mean()
 
 
+def _edges(output: Tensor, target: Tensor) -> Tensor:
+    difference = output - target
+    sums = [difference.diff(dim=axis).abs().sum() for axis in (2, 3)]
+    return torch.stack(sums).sum() / difference.numel()
+
+
 TERMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {
         "l1": functional.l1_loss, "l2": functional.mse_loss, "ssim": _ssim, "ms_ssim": _ms_ssim,
         "ms_ssim_5": partial(_ms_ssim, window=SMALL_WINDOW), "spectrum": _spectrum,
-        "yuv_mse": _yuv_mse, "ms_ssim_luma": _ms_ssim_luma,
+        "yuv_mse": _yuv_mse, "ms_ssim_luma": _ms_ssim_luma, "edges": _edges,
     }
 )  # fmt: skip
 """1 - SSIM and 1 - MS-SSIM have the values of pytorch-msssim (`similarity.py`): a window of 11 taps or the name's, mean
 over channels. The spectrum's is the mean absolute difference of real and imaginary parts, the transform not normalized
-(HNeRV-Boost). `yuv_mse` is the geometric mean, weighted 6:1:1, of the squared errors of the planes (BT.601, 4:4:4)."""
+(HNeRV-Boost). `edges` is the sum of the mean absolute errors of the differences between horizontal and between vertical
+neighbors. `yuv_mse` is the geometric mean, weighted 6:1:1, of the squared errors of the planes (BT.601, 4:4:4)."""
 
 MIXES: Mapping[str, Mix] = MappingProxyType(
     {
@@ -72,7 +79,7 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
         "l1_ms_ssim": ((0.7, "l1"), (0.3, "ms_ssim")),
         "l1_ms_ssim_5": ((0.7, "l1"), (0.3, "ms_ssim_5")),  # HiNeRV
         "l2_ssim": ((0.7, "l2"), (0.3, "ssim")),
-        "l1_l2": ((0.7, "l1"), (0.3, "l2")),
+        "l2_l1": ((0.7, "l2"), (0.3, "l1")),  # as in NeRV's code
         "boost": ((42.0, "l1"), (18.0, "ms_ssim"), (1.0, "spectrum")),  # HNeRV-Boost: 60 (0.7, 0.3) and the spectrum
         "yuv": ((0.99, "yuv_mse"), (0.01, "ms_ssim_luma")),  # NVRC, equation 11
         "l1": ((1.0, "l1"),),

@@ -25,6 +25,9 @@ class Stage:
     epochs: int
     lr: float
     warmup: float = 0.2
+    """Share of the schedule's epochs."""
+    warmup_ends: Literal["epoch", "step"] = "epoch"
+    """Whether the warm-up is rounded down to whole epochs (NeRV, FFNeRV), or ends with any step (HNeRV, E-NeRV)."""
     floor: float = 0.0
     """Share of `lr` at the end of the cosine."""
     warmup_start: float = WARMUP_START
@@ -75,7 +78,7 @@ class Stage:
     def learning_rate(self, epoch: float) -> float:
         """The learning rate at a fractional epoch."""
         total, epoch = self.schedule_offset + self.epochs + self.schedule_tail, self.schedule_offset + epoch
-        warm = int(self.warmup * total)
+        warm = self.warmup * total if self.warmup_ends == "step" else int(self.warmup * total)
         if epoch < warm:
             return self.lr * (self.warmup_start + (1 - self.warmup_start) * epoch / warm)
         first = warm if self.cosine_over == "rest" else 0

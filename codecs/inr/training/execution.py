@@ -1,7 +1,8 @@
 """How the steps of a stage are executed: one operation after the other, compiled, or replayed as a CUDA graph.
 
 A setting of every INR codec, `compile`. Compiled steps differ from others in the last bits, so the setting is part of a
-result's identity; what `auto` decided for each stage is in the record and in the checkpoint.
+result's identity; what was measured and decided is in the record and in the checkpoint. On a GPU only `false` measures
+nothing, so that one seed gives one bitstream.
 """
 
 import time
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..networks.layers.block_choice import PLAIN
+from ..networks.layers.block_choice import Choice as BlockChoice
 from ..recipes.stage import Stage
 from ..rendering import synchronize
 from .steps import Passes
@@ -20,7 +23,7 @@ from .steps import Passes
 Choice = Literal["auto", "false", "true", "graphs"]
 """`false`: operation by operation. `true`: forward pass and loss by torch.compile. `graphs`: whole steps as CUDA
 graphs, for small networks, whose operations take less time than starting them. `auto`: compiled on a GPU where that is
-won back within the stage, else `false`."""
+won back within the stage, else `false`. All but `false` also choose the implementation of blocks (`blocks.py`)."""
 WARMUP_STEPS = 3
 """Steps before steps are timed, or before one is recorded (our choice)."""
 Take = Callable[[Passes, Tensor, int], Tensor]
@@ -37,19 +40,32 @@ class Log:
     """A phrase on each stage whose steps were compiled, recorded, or measured for it."""
     decided: dict[str, bool] = field(default_factory=dict)
     """Whether `auto` compiles a stage."""
+    blocks: dict[str, BlockChoice] = field(default_factory=dict)
+    """The implementation of the blocks of each shape (`blocks.py`)."""
 
     def state(self) -> dict[str, Any]:
         """Everything, for a checkpoint."""
-        return {"seconds": self.seconds, "stages": dict(self.stages), "decided": dict(self.decided)}
+        blocks = {shape: (choice.name, choice.reason) for shape, choice in self.blocks.items()}
+        return {
+            "seconds": self.seconds, "stages": dict(self.stages), "decided": dict(self.decided), "blocks": blocks
+        }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restores what `state` returned; nothing for a checkpoint without it."""
         self.seconds = float(state.get("seconds", 0.0))
         self.stages, self.decided = dict(state.get("stages", {})), dict(state.get("decided", {}))
+        self.blocks = {shape: BlockChoice(*choice) for shape, choice in state.get("blocks", {}).items()}
 
     def text(self) -> str:
-        """All phrases, as `fit: compiled in 40.1 s`; empty where no stage has one."""
-        return "; ".join(f"{stage}: {phrase}" for stage, phrase in self.stages.items())
+        """All phrases, as `fit: compiled in 40.1 s`; empty where nothing was measured or compiled."""
+        phrases = [f"{stage}: {phrase}" for stage, phrase in self.stages.items()]
+        if {choice.name for choice in self.blocks.values()} == {PLAIN} and len(reasons := self._reasons()) == 1:
+            return "; ".join([*phrases, f"blocks plain: {reasons.pop()}"])
+        blocks = (f"blocks {shape} {choice.name}: {choice.reason}" for shape, choice in self.blocks.items())
+        return "; ".join([*phrases, *blocks])
+
+    def _reasons(self) -> set[str]:
+        return {choice.reason for choice in self.blocks.values()}
 
 
 @dataclass(frozen=True)

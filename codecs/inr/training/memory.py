@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..networks.encoder import Encoder
-from ..networks.network import Network, Patches, TrainingOutputs, tile
+from ..networks.network import Network, Patches, TrainingOutputs, compared
 from ..recipes.losses import loss_of
 from ..recipes.stage import Stage
 
@@ -54,5 +54,6 @@ def _step_bytes(
         if encoder is not None:
             encoder(lambda chosen: torch.empty(len(chosen), 3, height, width, device="meta"), numbers)
         for _, output in TrainingOutputs(network)(Patches.of_frames(numbers, network.frame_grid)):
-            loss_of(stage.loss, tile(output, network.frame_grid)[..., :height, :width].float(), target)
+            shown, reference = compared(output, target, network)
+            loss_of(stage.loss, shown.float(), reference)
     return sum(storages.values())

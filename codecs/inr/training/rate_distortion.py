@@ -31,11 +31,13 @@ OWN = "own"
 LAMBDAS = (1.0, 0.5, 0.25, 0.1, 0.05)
 """Default weights of the clip's bits per pixel, beside the loss 0.7 L1 + 0.3 (1 - SSIM); T-NeRV's go up to 1, the
 others are our choice."""
-UNITS = MappingProxyType({"l1": 0.4, "l2": 0.05, "ssim": 2.4, "ms_ssim": 2.0, "ms_ssim_5": 2.0, "spectrum": 0.0})
+UNITS = MappingProxyType(
+    {"l1": 0.4, "l2": 0.05, "ssim": 2.4, "ms_ssim": 2.0, "ms_ssim_5": 2.0, "spectrum": 0.0, "edges": 0.0}
+)
 """Change of a loss term per dB, relative to NeRV's loss, which has 1 (measured up to 23 dB on Bunny, rounded).
 
-A lambda times the unit of its loss buys about the same quality. The spectrum's unit grows with the frame and counts
-as zero.
+A lambda times the unit of its loss buys about the same quality. The spectrum's unit grows with the frame, and that of
+edges is not measured; both count as zero.
 """
 RATE_SHARE = 0.2
 """Share of all epochs in which the rate is part of the loss (C-NeRV)."""
@@ -60,7 +62,8 @@ class InrSettings(Settings):
         "auto", exclude_if=lambda value: value == "auto"
     )
     """Execution of the steps: `true` compiles them, `graphs` replays whole steps as CUDA graphs, `false` does neither;
-    `auto` compiles on a GPU where that is won back. Records leave `auto` out of the settings."""
+    `auto` compiles on a GPU where that is won back. On a GPU all but `false` also compute blocks in fused kernels where
+    a measurement finds them faster. Records leave `auto` out of the settings."""
     optimizer: Literal["paper", "muon"] = Field(PAPER, exclude_if=lambda value: value == PAPER)
     """`paper`, the paper's own, or Muon on the matrices of layers with Adam on the rest; records leave `paper` out."""
     muon_lr: float = Field(1.0, gt=0, exclude_if=lambda value: value == 1.0)

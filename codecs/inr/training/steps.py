@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from ..compression.scheme import Scheme
 from ..networks.encoder import Encoder
-from ..networks.network import Network, Patches, TrainingOutputs, tile
+from ..networks.network import Network, Patches, TrainingOutputs, compared
 from ..recipes.losses import terms_of, weighted_sum
 from ..recipes.stage import Stage
 from .precision import Precision, autocast, make_scaler
 
-Outputs = Sequence[tuple[float, Tensor]]
-"""Outputs of a network, each with its loss weight."""
+Outputs = Sequence[tuple[float | Tensor, Tensor, Tensor]]
+"""Outputs of a network, each with its loss weight before it and its target after it."""
 
 
 class Samples:
@@ -87,9 +87,10 @@ class Steps:
 
         def distort(weights: Mapping[str, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
             with autocast(self.precision, self.device):
-                outputs, target = self._compare(stage, chosen, weights)
-            losses = [weight * weighted_sum(terms, output.float(), target) for weight, output in outputs]
-            error = (outputs[0][1].detach().float() - target).square().mean()
+                outputs = self._compare(stage, chosen, weights)
+            losses = [weight * weighted_sum(terms, output.float(), target) for weight, output, target in outputs]
+            _, first, target = outputs[0]
+            error = (first.detach().float() - target).square().mean()
             return torch.stack(losses).sum(), error
 
         return Passes(encode, distort)
@@ -150,19 +151,24 @@ class Steps:
                 tensors[name] = stored.index_copy(0, frames, rows.to(stored.dtype))
         return tensors
 
+    @torch.no_grad()
+    def rehearse(self, stage: Stage, chosen: Tensor) -> None:
+        """The network's pass of a step with its own weights, which changes nothing."""
+        with autocast(self.precision, self.device):
+            self._compare(stage, chosen, {})
+
     def _weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of the forward pass by their names in `TrainingOutputs`."""
         embeddings = {} if self.encoder is None else {name: tensors[name] for name in self.encoder.makes}
         return {f"network.{name}": tensor for name, tensor in {**embeddings, **self.scheme.substitute(tensors)}.items()}
 
-    def _compare(self, stage: Stage, chosen: Tensor, weights: Mapping[str, Tensor]) -> tuple[Outputs, Tensor]:
+    def _compare(self, stage: Stage, chosen: Tensor, weights: Mapping[str, Tensor]) -> Outputs:
         at, target = (
             self.samples.patches(chosen)
             if stage.by_patches
             else (Patches.of_frames(chosen, self.network.frame_grid), self.samples.whole(chosen))
         )
-        outputs: Outputs = torch.func.functional_call(self._called, dict(weights), (at,))
+        outputs = torch.func.functional_call(self._called, dict(weights), (at,))
         if stage.by_patches:
-            return outputs, target
-        height, width = target.shape[2:]
-        return [(weight, tile(o, self.network.frame_grid)[..., :height, :width]) for weight, o in outputs], target
+            return [(weight, output, target) for weight, output in outputs]
+        return [(weight, *compared(output, target, self.network)) for weight, output in outputs]

@@ -20,6 +20,7 @@ from ..networks.encoder import Encoder
 from ..networks.network import Network
 from ..recipes.optimizers import apply_schedule, layer_matrices, make_optimizer
 from ..recipes.stage import Stage
+from .blocks import choose_blocks, chooses_blocks
 from .checkpoint import Checkpoint
 from .compiled import Compiled, Measured
 from .execution import Choice as ExecutionChoice
@@ -161,7 +162,10 @@ class Trainer:
     def execution(
         self, stage: Stage, optimizer: torch.optim.Optimizer, average: "Average", first: int = 0
     ) -> Execution:  # fmt: skip
-        """The execution of a stage's steps from epoch `first` on, each followed by the average's update."""
+        """The execution of a stage's steps from epoch `first` on, each followed by the average's update.
+
+        On CUDA, blocks are computed by what a measurement finds fastest, unless `compile` is `false`.
+        """
 
         def take(passes: Passes, chosen: Tensor, number: int) -> Tensor:
             error = self.steps.take(stage, optimizer, passes, chosen, number)
@@ -176,7 +180,15 @@ class Trainer:
             steps=(stage.epochs - first) * (count // batch),
             announce=lambda text: self.workspace.progress(done, total, text),
         )  # fmt: skip
+        if chooses_blocks(self.network, self.device.type, self._execution):
+            self._choose_blocks(work)
         return EXECUTIONS[self._execution](work, self.log)
+
+    def _choose_blocks(self, work: StageWork) -> None:
+        """Chooses the implementation of the network's blocks for a stage; its time counts as compiling."""
+        before, chosen = work.clock(), torch.arange(work.batch, device=self.device)
+        choose_blocks(self.network, lambda: self.steps.rehearse(work.stage, chosen), self.log)
+        self.log.seconds += work.clock() - before
 
     def _networks(self) -> Sequence[nn.Module]:
         return [self.network] if self.encoder is None else [self.network, self.encoder]
@@ -210,6 +222,8 @@ class Trainer:
             apply_schedule(stage, optimizer, epoch + start / count)
             chosen = order[start : start + batch]
             self.scheme.advance(stage.progress(epoch + start / count))
+            if self.encoder is not None:
+                self.encoder.advance(stage, stage.progress(epoch + start / count))
             number = epoch * -(-count // batch) + start // batch + 1
             error += execution.take(chosen, number) * len(chosen) / count
         mean = float(error)

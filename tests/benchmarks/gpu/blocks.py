@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rdbench.codecs.inr.networks.layers.fused_block import Block, can_fuse, fused_block, plain_block, values_moved
+from rdbench.codecs.inr.networks.layers.fused_block import Block, can_fuse, fused_block, plain_block
+from rdbench.codecs.inr.networks.layers.fused_launch import values_moved
 
 WIDTHS = (
     ("hinerv", 4, 70, 280, 70, False), ("hinerv", 2, 70, 70, 35, False), ("hinerv", 1, 35, 35, 35, False),
@@ -66,7 +67,8 @@ def _row(x: Tensor, block: Block, dtype: torch.dtype, compiled: bool) -> Mapping
     row = {f"{name}, ms": 1000 * seconds for name, seconds in _medians(works, x.is_cuda).items()}
     if "fused" in works:
         size = torch.finfo(dtype).bits // 8
-        moved = values_moved(block) * x.numel() // x.shape[-1] * size
+        widths = block.widen.in_features, block.widen.out_features, block.narrow.out_features
+        moved = values_moved(*widths) * x.numel() // x.shape[-1] * size
         row["fused, GB/s"] = moved / row["fused, ms"] / 1e6
         row["plain / fused"] = row["plain, ms"] / row["fused, ms"]
     return row

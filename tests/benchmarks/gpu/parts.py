@@ -14,7 +14,7 @@ from processes import Case, Place, run_cases, run_command
 
 CODECS = (
     "hinerv", "nerv", "hnerv", "nvrc", "tenerv", "ffnerv", "hnerv-boost", "tnerv", "enerv", "nervpp", "dnerv", "cnerv",
-    "psnerv",
+    "psnerv", "canerv",
 )  # fmt: skip
 """Every INR codec, those first that most depends on."""
 BY_PIECES = ("nirvana", "c3")

@@ -92,7 +92,8 @@ def _steps(
     return {
         "steps/s": 1 / medians[longest], "ms": 1000 * medians[longest], "frames/step": main.frames,
         "% of peak": 100 * share, **memory.values(), "expected MiB": codec.expected_gpu_memory_mb(clip, point),
-        "other stages, ms": others, "compile, s": trainer.log.seconds or None, **shared,
+        "other stages, ms": others, "compile, s": trainer.log.seconds or None,
+        "execution": trainer.log.text() or None, **shared,
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .fused_block import Block, can_fuse, fused_block, plain_block
+from .fused_block import Block, fused_block, obstacle, plain_block
 
 FUSED, PLAIN = "fused", "plain"
 ROUNDS = 3
@@ -25,7 +25,7 @@ class Choice:
     name: str
     """`fused` or `plain`."""
     reason: str
-    """A sentence for the record."""
+    """A phrase for the record."""
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     """Forward and backward pass of each implementation; empty where nothing was measured."""
 
@@ -35,21 +35,22 @@ def block_implementation(x: Tensor, block: Block, mask: Tensor | None = None) ->
 
     Plain where the kernels cannot run (a CPU, no Triton), where they fail or differ, and where they are not faster.
     """
-    if not can_fuse(x, block):
-        return Choice(PLAIN, "The fused kernels need CUDA, Triton, and at most 512 channels.")
-    leaves = [x.detach().requires_grad_(), *block.parameters()]
+    if (reason := obstacle(x, block)) is not None:
+        return Choice(PLAIN, reason)
+    own = block.apart()
+    leaves = [x.detach().requires_grad_(), *own.parameters()]
 
     def run(implementation: Callable[[Tensor, Block, Tensor | None], Tensor]) -> list[Tensor]:
         with torch.enable_grad():
-            y = implementation(leaves[0], block, mask)
+            y = implementation(leaves[0], own, mask)
             return [y.detach(), *torch.autograd.grad(y, leaves, torch.ones_like(y))]
 
     try:
         difference = largest_difference(run(fused_block), run(plain_block))
     except Exception as error:  # a kernel that this GPU cannot compile or launch; the plain layers do the same
-        return Choice(PLAIN, f"The fused kernels fail here: {type(error).__name__}.")
+        return Choice(PLAIN, f"the fused kernels fail here with {type(error).__name__}")
     if not difference < TOLERANCE:
-        return Choice(PLAIN, f"The fused kernels differ from the plain layers by {difference:.2g}.")
+        return Choice(PLAIN, f"the fused kernels differ from the plain layers by {difference:.2g}")
     return faster({FUSED: lambda: run(fused_block), PLAIN: lambda: run(plain_block)}, cuda_milliseconds)
 
 
@@ -80,4 +81,4 @@ def faster(
         best = {name: min(best[name], measure(work)) for name, work in implementations.items()}
     name = min(best, key=lambda each: best[each])
     times = ", ".join(f"{each} {value:.3f} ms" for each, value in best.items())
-    return Choice(name, f"Measured: {times}.", best)
+    return Choice(name, times, best)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import pytest
 import torch
@@ -61,6 +61,15 @@ def test_the_schedule_is_the_papers() -> None:
     assert Stage("fit", 100, 1.0, floor=0.075).learning_rate(100) == pytest.approx(0.075)
 
 
+@pytest.mark.parametrize(("ends", "top"), [("epoch", 1.0), ("step", 1.5)])
+def test_where_a_warm_up_ends(ends: Literal["epoch", "step"], top: float) -> None:
+    """15 epochs: a tenth is 1 epoch in NeRV's code, which rounds down, and 1.5 epochs in HNeRV's, which does not."""
+    stage = Stage("fit", 15, 1.0, warmup=0.1, warmup_ends=ends)
+    assert stage.learning_rate(0.5) == pytest.approx(0.1 + 0.9 * 0.5 / top)
+    assert stage.learning_rate(top) == pytest.approx(1.0)
+    assert stage.learning_rate(4.0) == pytest.approx(0.5 * (1 + math.cos(math.pi * (4 - top) / (15 - top))))
+
+
 def test_training_gets_better_and_says_so(tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
     workspace = Workspace(tmp_path, progress=lambda done, total, text: seen.append((done, total)))
@@ -100,7 +109,7 @@ def test_frames_and_patches_lead_to_the_same_place(tmp_path: Path, by_patches: b
     [
         ("l1_ssim", lambda x, y: 0.7 * (x - y).abs().mean() + 0.3 * (1 - ssim(x, y, data_range=1.0))),
         ("l1_ms_ssim", lambda x, y: 0.7 * (x - y).abs().mean() + 0.3 * (1 - ms_ssim(x, y, data_range=1.0))),
-        ("l1_l2", lambda x, y: 0.7 * (x - y).abs().mean() + 0.3 * (x - y).square().mean()),
+        ("l2_l1", lambda x, y: 0.7 * (x - y).square().mean() + 0.3 * (x - y).abs().mean()),
     ],
 )
 def test_losses_are_the_papers(mix: str, by_hand: object) -> None:
