@@ -144,7 +144,7 @@ class Refinement(nn.Module):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.modulation = nn.Linear(CODE, 2 * channels) if modulated else None
-        if self.modulation is not None:
+        if self.modulation is not None and not self.modulation.weight.is_meta:  # there it would import a compiler
             nn.init.normal_(self.modulation.weight, std=CODE_MAP_DEVIATION)
         self.norm = nn.LayerNorm(channels)
         self.widen, self.narrow = nn.Linear(channels, hidden), nn.Linear(hidden, channels)

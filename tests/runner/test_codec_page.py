@@ -67,7 +67,7 @@ def test_conventional_reference_and_declared_codecs() -> None:
     assert "configuration=" in page("hm")
     text = page("dcvc-dc")
     assert "\nlearned, missing: dcvc-dc needs path" in text
-    assert "path=none  (text or none)\n      the folder DCVC-DC of the authors' sources" in text
+    assert "path=none  (text or none)\n      the folder DCVC-family/DCVC-DC of github.com/microsoft/DCVC" in text
 
 
 def test_a_file_and_a_codec_of_another_package(tmp_path: Path, cli: Cli) -> None:

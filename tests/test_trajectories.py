@@ -4,20 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import originals
 import pytest
+import trajectories
 
 from rdbench.codecs.inr.embedding_based import EmbeddingCodec
 from rdbench.codecs.inr.index_based import IndexCodec
 
 
-@pytest.mark.parametrize("name", originals.COMPARISONS)
+@pytest.mark.parametrize("name", trajectories.COMPARISONS)
 def test_the_quality_before_every_step_is_the_originals(name: str, tmp_path: Path) -> None:
-    kept = originals.kept()[name]
-    assert len(kept) == originals.FRAMES * originals.EPOCHS
+    kept = trajectories.kept()[name]
+    assert len(kept) == trajectories.FRAMES * trajectories.EPOCHS
     assert max(kept) > kept[0] + 0.4  # the network learns
-    ours = originals.trajectory(name, tmp_path)
-    assert np.abs(np.subtract(ours, kept)).max() < originals.COMPARISONS[name].tolerance
+    ours = trajectories.trajectory(name, tmp_path)
+    assert np.abs(np.subtract(ours, kept)).max() < trajectories.COMPARISONS[name].tolerance
 
 
 @pytest.mark.parametrize(("name", "codec"), [("nerv", IndexCodec), ("hnerv", EmbeddingCodec)])
@@ -31,17 +31,17 @@ def test_another_end_of_the_warm_up_is_noticed(
         return [replace(stage, warmup_ends=other[stage.warmup_ends]) for stage in recipe(self)]
 
     monkeypatch.setattr(codec, "recipe", swapped)
-    ours = originals.trajectory(name, tmp_path)
-    assert np.abs(np.subtract(ours, originals.kept()[name])).max() > 10 * originals.COMPARISONS[name].tolerance
+    ours = trajectories.trajectory(name, tmp_path)
+    assert np.abs(np.subtract(ours, trajectories.kept()[name])).max() > 10 * trajectories.COMPARISONS[name].tolerance
 
 
 def test_the_clip_and_the_weights_follow_from_formulas() -> None:
     """Values computed by hand: |0 - 128| + |0 - 128| is limited to 255, and at x = 30, y = 4 of frame 1, channel 2."""
-    clip = originals.clip(8, 40)
-    assert clip.shape == (originals.FRAMES, 3, 8, 40)
+    clip = trajectories.clip(8, 40)
+    assert clip.shape == (trajectories.FRAMES, 3, 8, 40)
     assert clip[0, 0, 0, 0] == 255
     assert clip[1, 2, 4, 30] == abs(7 * 30 + 12 + 9 - 128) + abs(60 - 24 + 13 - 128)
-    first = originals.initial("head.weight", (3, 4), 0)
+    first = trajectories.initial("head.weight", (3, 4), 0)
     assert first[0, 0] == np.float32((2 * 0.5488135039273248 - 1) / 2)  # the first number of seed 0, over sqrt(4)
-    assert abs(originals.initial("norm.weight", (5,), 1) - 1).max() <= 0.1
-    assert abs(originals.initial("norm.bias", (5,), 1)).max() <= 0.1
+    assert abs(trajectories.initial("norm.weight", (5,), 1) - 1).max() <= 0.1
+    assert abs(trajectories.initial("norm.bias", (5,), 1)).max() <= 0.1

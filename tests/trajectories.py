@@ -1,11 +1,11 @@
 """The training of a small network, step by step from given weights, beside what the authors' own code gives.
 
-`originals.json` has the PSNR before each of 40 steps of the released code of each paper, which `test_originals.py`
-compares with ours. Clip, frame order and initial weights follow from formulas, so that both sides can make them:
+`trajectories.json` has the PSNR before each of 40 steps of the released code of each paper, and `test_trajectories.py`
+compares it with ours. Clip, frame order and initial weights follow from formulas, so that both sides can make them:
 `rdbench guide originals` describes how the numbers were made and how to make those of another network.
 
-    .venv/bin/python tests/originals.py hnerv              # ours, the original's, and the differences
-    .venv/bin/python tests/originals.py hnerv -o hnerv.npz # the clip and the initial weights, for the original's side
+    python tests/trajectories.py hnerv              # ours, the original's, and the differences
+    python tests/trajectories.py hnerv -o hnerv.npz # the clip and the initial weights, for the original's side
 """
 
 import argparse
@@ -36,7 +36,7 @@ from rdbench.codecs.inr.training.trainer import Trainer
 from rdbench.codecs.nerv import NeRVConfig
 from rdbench.registry import create, parse_specs
 
-KEPT = Path(__file__).with_name("originals.json")
+KEPT = Path(__file__).with_name("trajectories.json")
 FRAMES = 10
 EPOCHS = 4
 """A tenth and a fifth of which are no whole number of epochs, so that the end of a warm-up shows."""
