@@ -75,6 +75,7 @@ class C3Codec(PieceCodec):
     """C3 with a bitstream."""
 
     name: ClassVar[str] = "c3"
+    revision = 2
     reference = (
         "Kim et al., C3: High-performance and low-complexity neural compression from a single image or video, CVPR 2024"
     )
