@@ -1,12 +1,16 @@
 """What a codec says of a job before it runs: operations, memory, what it shares; asked once for each rate point."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from typing import TypeVar
 
 from ..codec import Clip, Codec, RatePoint
 from ..registry import load_codec
 from .sweep import Job
+
+Answer = TypeVar("Answer")
 
 
 def encode_macs(job: Job) -> float | None:
@@ -32,29 +36,25 @@ def _facts(job: Job) -> tuple[str, str, str, Clip]:
 
 @cache
 def _macs(codec: str, settings: str, label: str, clip: Clip) -> float | None:
-    with suppress(Exception):  # code of any author; the job itself fails with the reason
-        made, point = _open(codec, settings, label, clip)
-        return made.encode_macs(clip, point)
-    return None
+    return _answer(lambda made, point: made.encode_macs(clip, point), codec, settings, label, clip)
 
 
 @cache
 def _memory(codec: str, settings: str, label: str, clip: Clip) -> float | None:
-    with suppress(Exception):
-        made, point = _open(codec, settings, label, clip)
-        return made.expected_gpu_memory_mb(clip, point)
-    return None
+    return _answer(lambda made, point: made.expected_gpu_memory_mb(clip, point), codec, settings, label, clip)
 
 
 @cache
 def _shared(codec: str, settings: str, label: str, clip: Clip) -> str | None:
-    with suppress(Exception):
-        made, point = _open(codec, settings, label, clip)
-        return made.shared_artifact(point)
+    return _answer(lambda made, point: made.shared_artifact(point), codec, settings, label, clip)
+
+
+def _answer(
+    ask: Callable[[Codec, RatePoint], Answer | None], codec: str, settings: str, label: str, clip: Clip
+) -> Answer | None:
+    """What the codec with these settings says; None where it fails."""
+    with suppress(Exception):  # code of any author; the job itself fails with the reason
+        cls = load_codec(codec)
+        made = cls(cls.Settings(**json.loads(settings)))
+        return ask(made, made.rate_point(label, clip))
     return None
-
-
-def _open(codec: str, settings: str, label: str, clip: Clip) -> tuple[Codec, RatePoint]:
-    cls = load_codec(codec)
-    made = cls(cls.Settings(**json.loads(settings)))
-    return made, made.rate_point(label, clip)
