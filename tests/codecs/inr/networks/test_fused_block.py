@@ -1,24 +1,18 @@
 """The fused block against the plain one, in Triton's interpreter on a CPU, and compiled where there is a GPU."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from triton_interpreter import IS_CHOSEN, interpreted, needs_triton, passed_in_the_interpreter
 
 from rdbench.codecs.hinerv import Block as HiNeRVBlock
-from rdbench.codecs.inr.networks.layers.fused_block import Block, fused_block, plain_block, triton_is_there
+from rdbench.codecs.inr.networks.layers.fused_block import Block, fused_block, plain_block
 from rdbench.codecs.tenerv import Refinement
 
 torch.set_num_threads(1)
-needs_triton = pytest.mark.skipif(not triton_is_there(), reason="Triton is not installed.")
-VARIABLE = "TRITON_INTERPRET"
-"""Triton reads it once, when it is imported, which torch may have done before a test begins."""
-interpreted = pytest.mark.skipif(os.environ.get(VARIABLE) != "1", reason="The test below runs these in a process.")
 no_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no GPU here.")
 
 
@@ -104,16 +98,10 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_layers(case: tuple[int, int
 
 @needs_triton
 @pytest.mark.slow
-@pytest.mark.skipif(os.environ.get(VARIABLE) == "1", reason="This is the process.")
+@pytest.mark.skipif(IS_CHOSEN, reason="This is the process.")
 def test_in_the_interpreter() -> None:
     """Runs the tests above in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        [*command, "-k", "float32_equals or bfloat16_is"], capture_output=True, text=True, timeout=600,
-        env={**os.environ, VARIABLE: "1", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert f"{len(CASES) + 2} passed" in done.stdout
+    assert f"{len(CASES) + 2} passed" in passed_in_the_interpreter(__file__, "float32_equals or bfloat16_is")
 
 
 @needs_triton

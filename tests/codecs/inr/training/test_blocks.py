@@ -1,8 +1,5 @@
 """Blocks in fused kernels inside whole trainings, in Triton's interpreter on a CPU; and how they are chosen."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -11,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from triton_interpreter import IS_CHOSEN, interpreted, needs_triton, passed_in_the_interpreter
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.inr.codec import InrCodec
 from rdbench.codecs.inr.networks.layers.block_choice import Choice
 from rdbench.codecs.inr.networks.layers.fusable import FusableBlock
-from rdbench.codecs.inr.networks.layers.fused_block import Block, fused_block, triton_is_there
+from rdbench.codecs.inr.networks.layers.fused_block import Block, fused_block
 from rdbench.codecs.inr.training import compiled, trainer
 from rdbench.codecs.inr.training.blocks import choose_blocks, chooses_blocks
 from rdbench.codecs.inr.training.execution import Log
@@ -27,10 +25,6 @@ from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import MemoryVideo, RgbVideo
 
 torch.set_num_threads(1)
-needs_triton = pytest.mark.skipif(not triton_is_there(), reason="Triton is not installed.")
-VARIABLE = "TRITON_INTERPRET"
-"""Triton reads it once, when it is imported, which torch may have done before a test begins."""
-interpreted = pytest.mark.skipif(os.environ.get(VARIABLE) != "1", reason="The last test runs these in a process.")
 CODECS = ["hinerv", "hinerv[patches]", "tenerv[gops=2]", "nvrc"]
 TRACED = ["hinerv[patches]", "tenerv[gops=2,holistic=0]"]  # NVRC has the blocks of HiNeRV
 
@@ -125,17 +119,11 @@ def test_compiled_steps_with_fused_blocks_are_traced_as_a_whole(
 @needs_triton
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(IS_CHOSEN, reason="This is the process.")
 def test_in_the_interpreter() -> None:
     """Runs the tests above in a process of their own."""
-    if os.environ.get(VARIABLE) == "1":
-        pytest.skip("This is the process.")
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        [*command, "-k", "has_the_gradients or traced_as_a_whole"], capture_output=True, text=True, timeout=600,
-        env={**os.environ, VARIABLE: "1", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert f"{len(CODECS) + len(TRACED)} passed" in done.stdout
+    printed = passed_in_the_interpreter(__file__, "has_the_gradients or traced_as_a_whole")
+    assert f"{len(CODECS) + len(TRACED)} passed" in printed
 
 
 def counted(forward: Callable[[], object], calls: list[int]) -> Callable[[], object]:
