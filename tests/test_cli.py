@@ -31,17 +31,28 @@ def test_listing_imports_nothing_heavy(verb: str, more: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("verb", ["--help", "codecs"])
-def test_listing_answers_in_a_third_of_a_second(verb: str) -> None:
-    """Without the codecs of others, whose classes are imported."""
+def cpu_seconds(*command: str, env: dict[str, str]) -> float:
+    """CPU seconds of one process, the best of four: the first compiles what is imported."""
     seconds = []
     for _ in range(4):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "rdbench.cli", verb], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True, env=env)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    # CPU time, since tests share the machine; a crowded core is allowed twice the promise of 0.3 s.
-    assert min(seconds) < 0.6, seconds
+    return min(seconds)
+
+
+@pytest.mark.parametrize("verb", ["--help", "codecs"])
+def test_listing_costs_little_more_than_its_libraries(verb: str, tmp_path: Path) -> None:
+    """A third of a second on a quiet machine; as a ratio, since the machine that tests may be slow or busy.
+
+    Compiled files lie on disk, as they do after an installation. Codecs of others are not listed: they are imported.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    libraries = cpu_seconds("-c", "import typer, pydantic.main, rich.table", env=env)
+    listing = cpu_seconds("-m", "rdbench.cli", verb, env=env)
+    assert listing < 3 * libraries, (listing, libraries)
 
 
 def test_codecs_lists_ours_and_theirs(cli: Cli) -> None:
