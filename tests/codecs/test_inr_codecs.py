@@ -71,7 +71,7 @@ FAST = {
 }  # fmt: skip
 CONTRACT = ("encode", "same_bitstream_again", "signatures", "frames_as_described", "ledger")
 """Checks of the contract of all codecs that need no other process."""
-CHECKPOINTS = "rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS"
+CHECKPOINTS = "rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS"
 
 
 def fast(name: str) -> str:

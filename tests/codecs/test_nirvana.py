@@ -22,7 +22,7 @@ from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import MemoryVideo, RgbVideo, open_video
 
 torch.set_num_threads(1)
-CHECKPOINTS = "rdbench.codecs.inr.pieces.training.CHECKPOINT_SECONDS"
+CHECKPOINTS = "rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS"
 UHD = ClipHeader(1920, 1080, 6, 25, 1)
 FAST = {**NirvanaCodec.presets["tiny"], "iterations": 3}
 

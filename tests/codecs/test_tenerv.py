@@ -159,7 +159,7 @@ def test_training_resumed_around_the_adaptive_stage_equals_uninterrupted_trainin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
     """Two epochs of the first stage, two of the second, two of quantization."""
-    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
     codec = TeNeRVCodec(TeNeRVSettings(epochs=4, holistic=0.5, quantize_epochs=2, gops=2))
     clip = ClipHeader(80, 50, 16, 25, 1)
 
@@ -180,7 +180,7 @@ def test_training_resumed_around_the_adaptive_stage_equals_uninterrupted_trainin
         try:
             trainer.run()
         except KeyboardInterrupt:
-            trainer._checkpoint.wait()
+            trainer.checkpoint.wait()
         return network
 
     uninterrupted = train(tmp_path / "whole", None)

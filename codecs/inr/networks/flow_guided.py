@@ -4,7 +4,7 @@ FFNeRV (section 3.3) introduced them, T-NeRV (section 4.3) has them too. The net
 each index, and flows and blending weights at a lower resolution. The independent frames of four neighbors, the
 references, are warped by the flows and blended to the aggregated frame, which is blended with the independent frame.
 No gradient flows through references: training takes them from a frame buffer, which holds the latest independent
-frame of each index.
+frame of each index, in 8 bits as the clip itself (our choice: at 1080p half a gigabyte for 80 frames).
 """
 
 import math
@@ -29,6 +29,11 @@ FRAMES_AT_ONCE = 4
 def flow_stage(strides: Sequence[int]) -> int:
     """Index of the block whose output the flow head reads: the third from the end."""
     return max(0, len(strides) - 3)
+
+
+def in_8_bits(image: Tensor) -> Tensor:
+    """The independent frames of an image `[B, C, H, W]`, whose first three channels they are in 0..1, as bytes."""
+    return (image[:, :3].detach() * 255).round_().to(torch.uint8)
 
 
 class FlowNetwork(Network):
@@ -96,19 +101,19 @@ class FlowNetwork(Network):
         if self._buffer is None:
             self._buffer = self._render_all(at.frames.device)
         image, motion = self.independent_frames(at.frames)
-        self._buffer[at.frames] = image[:, :3].detach().half()
+        self._buffer[at.frames] = in_8_bits(image)
         indices = self.reference_indices(at.frames)
-        references = self._buffer[indices.clamp(min=0)] * (indices >= 0)[..., None, None, None]
+        references = self._buffer[indices.clamp(min=0)].float() / 255 * (indices >= 0)[..., None, None, None]
         frames, aggregated = self.blend(image, motion, references)
         return [(1.0, frames), (AUXILIARY_WEIGHT, image[:, :3]), (AUXILIARY_WEIGHT, aggregated)]
 
     @torch.no_grad()
     def _render_all(self, device: torch.device) -> Tensor:
-        """The independent frames of the clip, `[N, 3, H, W]`, in float16."""
-        buffer = torch.empty(self.frames, 3, *self.patch_size, dtype=torch.float16, device=device)
+        """The independent frames of the clip, `[N, 3, H, W]`, in 8 bits."""
+        buffer = torch.empty(self.frames, 3, *self.patch_size, dtype=torch.uint8, device=device)
         for first in range(0, self.frames, FRAMES_AT_ONCE):
             indices = torch.arange(first, min(first + FRAMES_AT_ONCE, self.frames), device=device)
-            buffer[first : first + len(indices)] = self.independent_frames(indices)[0][:, :3]
+            buffer[first : first + len(indices)] = in_8_bits(self.independent_frames(indices)[0])
         return buffer
 
     def forward(self, at: Patches) -> Tensor:
@@ -129,7 +134,7 @@ class FlowNetwork(Network):
         return frames
 
     def _rendered_references(self, indices: Sequence[Sequence[int]]) -> Tensor:
-        """The cached references `[B, A, 3, H, W]`, rounded to float16 as they are in training."""
+        """The cached references `[B, A, 3, H, W]`, rounded to float16, which defines the frames of a bitstream."""
         black = torch.zeros_like(next(iter(self._rendered.values()))[0][:3])
         rows = [[black if i < 0 else self._rendered[i][0][:3].half().float() for i in row] for row in indices]
         return torch.stack([torch.stack(row) for row in rows])
@@ -142,6 +147,10 @@ class FlowNetwork(Network):
     def one_pass(self, at: Patches) -> None:
         """Renders the independent frames, flows and logits of these frames once, for counting the cost."""
         self.independent_frames(at.frames)
+
+    def buffer_bytes(self) -> int:
+        """The frame buffer; none without flows."""
+        return 0 if self.motion is None else 3 * self.frames * math.prod(self.patch_size)
 
     def get_extra_state(self) -> Tensor | None:
         """The frame buffer, for checkpoints."""

@@ -100,6 +100,10 @@ class Network(nn.Module, ABC):
         """
         return [(1.0, self(at))]
 
+    def buffer_bytes(self) -> int:
+        """Bytes that a training keeps besides parameters and activations."""
+        return 0
+
     def one_pass(self, at: Patches) -> None:
         """Computes what belongs to these patches alone, without what other calls share; for counting its cost."""
         self(at)

@@ -21,8 +21,6 @@ from .layout import Piece, States, mean_squares_to_db, spans_of
 from .stream import Parts
 from .video import to_samples
 
-CHECKPOINT_SECONDS = 20.0
-"""Seconds between checkpoints: the most work that is lost when a process is killed (our choice)."""
 CURVE_STAGE = "pieces"
 """The stage in the training curve; its epochs are pieces, from 1, and its PSNR is that of all pieces so far."""
 NEEDED = ("recipe", "pieces", "seconds", "curve", "error", "before", "best", "candidate", "inner", "rng")
@@ -62,7 +60,7 @@ class PieceTraining:
         self.done = Progress()
         self._recipe = recipe
         self._checkpoint = Checkpoint(workspace.folder / CHECKPOINT, NEEDED)
-        self._started = self._saved_at = time.perf_counter()
+        self._started = time.perf_counter()
         self._inner: tuple[Mapping[str, Any], list[Tensor]] | None = None
 
     def run(self, video: Video) -> list[dict[str, bytes]]:
@@ -98,7 +96,7 @@ class PieceTraining:
         psnr = mean_squares_to_db(done.error, done.values)
         done.curve.rows.append((CURVE_STAGE, piece.number + 1, round(self.seconds, 3), round(psnr, 4)))
         self._report(piece.number + 1, psnr)
-        if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
+        if self.due:
             self._save(None)
 
     @torch.inference_mode()
@@ -138,7 +136,7 @@ class PieceTraining:
     @property
     def due(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS
+        return self._checkpoint.due
 
     def save(self, inner: Mapping[str, Any]) -> None:
         """Saves all that is done, with the state of the training in progress."""
@@ -154,11 +152,10 @@ class PieceTraining:
                 "inner": dict(inner) if inner is not None else {}, "rng": _generators(self.workspace.device),
             }
         )  # fmt: skip
-        self._saved_at = time.perf_counter()
 
     def _resume(self) -> None:
         """Continues from the checkpoint, if there is one. Raises RdbenchError for one of another job."""
-        self._started = self._saved_at = time.perf_counter()
+        self._started = time.perf_counter()
         saved = self._checkpoint.load(torch.device(self.workspace.device))
         if saved is None:
             return

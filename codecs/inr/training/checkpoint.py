@@ -3,6 +3,7 @@
 import copy
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,12 @@ from rdbench.errors import RdbenchError
 
 NEEDED = ("recipe", "stage", "epoch", "seconds", "curve", "network", "scheme", "optimizer", "average")
 """What every checkpoint of the trainer has."""
+CHECKPOINT_SECONDS = 20.0
+"""Seconds between checkpoints: the most work that is lost when a process is killed (our choice)."""
+MOST_TIME = 0.05
+"""Largest share of a training's time that waiting for its checkpoints takes (our choice)."""
+LARGEST_COPY = 1 << 30
+"""Bytes of a state from which on it is written while the training waits: a copy would take as much memory again."""
 
 
 class Checkpoint:
@@ -26,6 +33,12 @@ class Checkpoint:
         self.path, self._needed = path, needed
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._saved_at, self._waited = time.perf_counter(), 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save again: after CHECKPOINT_SECONDS, later where saving keeps the training waiting."""
+        return time.perf_counter() - self._saved_at > max(CHECKPOINT_SECONDS, self._waited / MOST_TIME)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The last saved state, None without one. A file that cannot be read is set aside, which the log says."""
@@ -58,9 +71,15 @@ class Checkpoint:
         return RdbenchError(f"The checkpoint {self.path} is of another recipe; delete it and run again.")
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Copies the state now and writes it in the background."""
+        """Copies the state now and writes it in the background; writes a large one now."""
+        began = time.perf_counter()
         self.wait()
-        self._pending = self._pool.submit(self._write, _on_cpu(state))
+        if _bytes(state) > LARGEST_COPY:
+            self._write(state)
+        else:
+            self._pending = self._pool.submit(self._write, _on_cpu(state))
+        self._saved_at = time.perf_counter()
+        self._waited = self._saved_at - began
 
     def wait(self) -> None:
         """Waits until the last state is on disk. Raises the error of writing it."""
@@ -72,6 +91,14 @@ class Checkpoint:
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.path)
+
+
+def _bytes(value: Any) -> int:
+    """Bytes of all tensors in a state."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return sum(map(_bytes, items))
 
 
 def _on_cpu(value: Any) -> Any:

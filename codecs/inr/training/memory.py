@@ -14,8 +14,6 @@ CONTEXT_BYTES = 600 << 20
 """CUDA's context and the workspaces of its libraries (our choice)."""
 COPIES_OF_WEIGHTS = 8
 """Weights, gradients, two moments, their average, and what a compression scheme and a checkpoint hold (our choice)."""
-COPIES_OF_FRAMES = 2
-"""8-bit frames, and once more where they are padded to the network's grid."""
 MEGABYTE = 1 << 20
 
 
@@ -31,7 +29,8 @@ def expected_memory_mb(
     weights = 4 * sum(parameter.numel() for module in modules for parameter in module.parameters())
     clip = 3 * frames * height * width
     steps = [_step_bytes(network, encoder, stage, min(stage.batch, frames), height, width) for stage in stages]
-    total = CONTEXT_BYTES + COPIES_OF_WEIGHTS * weights + COPIES_OF_FRAMES * clip + max(steps, default=0)
+    held = clip + network.buffer_bytes()
+    total = CONTEXT_BYTES + COPIES_OF_WEIGHTS * weights + held + max(steps, default=0)
     return total / MEGABYTE
 
 

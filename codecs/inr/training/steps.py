@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..compression.scheme import Scheme
 from ..networks.encoder import Encoder
@@ -25,10 +24,10 @@ class Samples:
 
     def __init__(self, frames: Tensor, network: Network) -> None:
         self.frames, self.grid = frames, network.grid
-        (rows, columns), (height, width) = network.grid, network.patch_size
-        missing = (0, columns * width - frames.shape[3], 0, rows * height - frames.shape[2])
-        whole = frames if not any(missing) else functional.pad(frames.float(), missing, "replicate").to(frames.dtype)
-        self._patches = whole.view(len(frames), 3, rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
+        height, width = network.patch_size
+        self._rows = _positions(self.grid[0], height, frames.shape[2], frames.device)
+        self._columns = _positions(self.grid[1], width, frames.shape[3], frames.device)
+        self._channels = torch.arange(3, device=frames.device)[:, None, None]
 
     def count(self, by_patches: bool) -> int:
         """The number of samples."""
@@ -43,7 +42,8 @@ class Samples:
         cells = math.prod(self.grid)
         cell = chosen % cells
         at = Patches(chosen // cells, cell // self.grid[1], cell % self.grid[1], self.grid)
-        return at, self._patches[at.frames, at.rows, at.columns].float() / 255
+        rows, columns = self._rows[at.rows][:, None, :, None], self._columns[at.columns][:, None, None, :]
+        return at, self.frames[at.frames[:, None, None, None], self._channels, rows, columns].float() / 255
 
     def pixels(self, area: Literal["clip", "frame"]) -> int:
         """Pixels of the clip or of one frame."""
@@ -53,6 +53,11 @@ class Samples:
     def whole(self, chosen: Tensor) -> Tensor:
         """Frames by index, `[B, 3, H, W]` in 0..1."""
         return self.frames[chosen].float() / 255
+
+
+def _positions(cells: int, size: int, side: int, device: torch.device) -> Tensor:
+    """The pixels `[cells, size]` of each patch along a side of the frame, whose last one is repeated beyond it."""
+    return torch.arange(cells * size, device=device).clamp(max=side - 1).view(cells, size)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,6 @@ from .precision import Choice, resolve
 from .steps import Passes, Samples, Steps
 
 CHECKPOINT = "checkpoint.pt"
-CHECKPOINT_SECONDS = 20.0
-"""Seconds between checkpoints: the most work that is lost when a process is killed (our choice)."""
 
 EXECUTIONS: Mapping[ExecutionChoice, Callable[[StageWork, Log], Execution]] = MappingProxyType(
     {"auto": Measured, "false": Eager, "true": Compiled, "graphs": Graphed}
@@ -88,7 +86,8 @@ class Trainer:
         self.curve, self._seconds = Curve(), 0.0
         self.inherited = 0.0
         """Seconds of training in the resumed checkpoint, by any process."""
-        self._checkpoint = Checkpoint(workspace.folder / CHECKPOINT)
+        self.checkpoint = Checkpoint(workspace.folder / CHECKPOINT)
+        """What a killed training resumes from."""
 
     def run(self) -> None:
         """Trains the network, stage after stage. Raises RdbenchError where the loss diverges.
@@ -100,7 +99,7 @@ class Trainer:
         previous = None
         for number in range(first, len(self.stages)):
             previous = self._run_stage(number, saved if number == first else None, previous)
-        self._checkpoint.wait()
+        self.checkpoint.wait()
         self.curve.write(self.workspace.folder / FIT_CURVE)
 
     def _run_stage(
@@ -120,7 +119,7 @@ class Trainer:
             optimizer.load_state_dict(saved["optimizer"])
             average.load_state(saved["average"])
         before, started = self._seconds, time.perf_counter()
-        saved_at, done = started, sum(earlier.epochs for earlier in self.stages[:number])
+        done = sum(earlier.epochs for earlier in self.stages[:number])
         first = int(saved["epoch"]) if saved else 0
         execution = self.execution(stage, optimizer, average, first)
         for epoch in range(first, stage.epochs):
@@ -130,9 +129,8 @@ class Trainer:
             if epoch + 1 == stage.epochs:
                 average.finish()
                 self._store_embeddings(stage)
-            if epoch + 1 == stage.epochs or time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                self._save(number, epoch + 1, optimizer, average)
-                saved_at = time.perf_counter()
+            if epoch + 1 == stage.epochs or self.checkpoint.due:
+                self.save(number, epoch + 1, optimizer, average)
             text = f"{stage.name} {epoch + 1}/{stage.epochs}, {psnr:.2f} dB{self._rate_so_far()}"
             self.workspace.progress(done + epoch + 1, sum(each.epochs for each in self.stages), text)
         return optimizer
@@ -245,8 +243,9 @@ class Trainer:
             for at in range(0, len(frames), ENCODER_BATCH):
                 self.steps.tensors(passes, frames[at : at + ENCODER_BATCH])
 
-    def _save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
-        self._checkpoint.save(
+    def save(self, number: int, epoch: int, optimizer: torch.optim.Optimizer, average: "Average") -> None:
+        """Saves a checkpoint after an epoch of the stage with this number."""
+        self.checkpoint.save(
             {
                 "recipe": repr(tuple(self.stages[: number + 1])), "stage": number, "epoch": epoch,
                 "seconds": self._seconds,
@@ -259,17 +258,17 @@ class Trainer:
 
     def _resume(self) -> dict[str, Any] | None:
         """The checkpoint, None without one; loads its weights. Raises RdbenchError for one of another recipe."""
-        saved = self._checkpoint.load(self.device)
+        saved = self.checkpoint.load(self.device)
         if saved is None:
             return None
         if saved.get("recipe") != repr(tuple(self.stages[: int(saved["stage"]) + 1])):
-            raise self._checkpoint.misfit()
+            raise self.checkpoint.misfit()
         try:
             self.network.load_state_dict(saved["network"])
             if self.encoder is not None:
                 self.encoder.load_state_dict(saved["encoder"])
         except (RuntimeError, KeyError) as error:
-            raise self._checkpoint.misfit() from error
+            raise self.checkpoint.misfit() from error
         self.curve.rows = [tuple(row) for row in saved["curve"]]
         self._seconds = self.inherited = float(saved["seconds"])
         self.log.load_state(saved.get("execution", {}))

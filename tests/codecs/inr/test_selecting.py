@@ -73,7 +73,7 @@ def test_the_encode_time_has_every_candidate_once(tmp_path: Path) -> None:
 def test_an_interrupted_search_ends_as_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
-    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
     whole, _, _ = coded(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         coded(tmp_path / "cut", stop_after)

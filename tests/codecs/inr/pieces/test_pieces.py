@@ -20,7 +20,7 @@ from rdbench.video import Frames, VideoFormat
 from rdbench.video.readers import MemoryVideo
 
 STEPS = 4
-CHECKPOINTS = "rdbench.codecs.inr.pieces.training.CHECKPOINT_SECONDS"
+CHECKPOINTS = "rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS"
 VALUES = np.random.default_rng(0).integers(0, 256, (3, 7, 6, 10), dtype=np.uint8)
 VIDEO = MemoryVideo(VideoFormat(10, 6, "rgb", full_range=True), Frames(tuple(VALUES)))
 

@@ -99,7 +99,7 @@ def test_each_size_of_batch_is_recorded_once_in_a_stage(tmp_path: Path, monkeypa
 
 
 def test_a_killed_training_ends_as_one_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
     stages = [replace(FIT, ema=0.9), replace(FIT, name="again", optimizer="adamw")]
     whole = trained(tmp_path / "whole", stages, "graphs")
     calls = 0
@@ -114,7 +114,7 @@ def test_a_killed_training_ends_as_one_never_stopped(tmp_path: Path, monkeypatch
     cut.workspace.progress = stop
     with pytest.raises(KeyboardInterrupt):
         cut.run()
-    cut._checkpoint.wait()
+    cut.checkpoint.wait()
     assert equal(trained(tmp_path / "cut", stages, "graphs"), whole)
 
 

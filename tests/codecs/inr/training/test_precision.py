@@ -91,7 +91,7 @@ def test_training_in_bfloat16_learns_and_compares_in_float32(
 def test_training_in_float16_learns_with_a_scaled_loss(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
     source, codec = source_of(48, 32, 4), codec_of(name, "float16")
     point = codec.rate_point("8K", Clip(source.video.format, 4))
     inside: set[torch.dtype] = set()

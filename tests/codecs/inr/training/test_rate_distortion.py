@@ -51,7 +51,7 @@ def encode(
 def test_lambdas_share_one_pretraining_and_pay_for_it_each(
     codec: InrCodec, labels: tuple[str, str], first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
     shared = tmp_path / "shared"
     with pytest.raises(KeyboardInterrupt):
         encode(codec, tmp_path / "a", shared, labels[1], stop_after=2)

@@ -276,7 +276,7 @@ def test_a_stage_can_leave_the_encoder_alone(tmp_path: Path) -> None:
 def test_a_killed_training_ends_as_one_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: type[Scheme], stop_after: int
 ) -> None:
-    monkeypatch.setattr("rdbench.codecs.inr.training.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("rdbench.codecs.inr.training.checkpoint.CHECKPOINT_SECONDS", 0.0)
     stages = (
         replace(FIT, epochs=4, ema=0.9, rate_weight=1e-4),
         replace(FIT, name="again", epochs=6, sparsity=0.3, optimizer="adamw"),
@@ -295,7 +295,7 @@ def test_a_killed_training_ends_as_one_never_stopped(
     engine = Trainer(toy(), scheme(), FRAMES, Workspace(tmp_path / "cut", progress=stop), stages)
     with pytest.raises(KeyboardInterrupt):
         engine.run()
-    engine._checkpoint.wait()
+    engine.checkpoint.wait()
     resumed = train(tmp_path / "cut", *stages, network=Toy(), scheme=scheme())
     for ours, theirs in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)
