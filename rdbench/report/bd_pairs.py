@@ -11,10 +11,11 @@ from ..errors import UsageError
 from ..measure.bdrate import BdResult, compare_pairs
 from ..measure.statistics import pair_seeds
 from . import curves
+from .hull import upper_hull
 
 FORCE = "--force-conditions compares them"
 """What the note of two curves that do not compare ends with."""
-_HEAD = ["series", "name", "label", "dataset", "sequence", "conditions", "frames", "clip_sha256"]
+_HEAD = ["series", "name", "label", "dataset", "sequence", "conditions", "frames", "clip_sha256", "hull"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class _Measured:
     frames: Any
     clip: str
     """The beginning of the hash of the frames; empty where it is not recorded."""
+    hull: bool = False
+    """Whether its curves are the upper convex hulls of their rate points."""
     seeds: dict[int, tuple[list[float], list[float]]] = field(default_factory=dict)
     """Rates and qualities of each seed."""
     repeated: bool = False
@@ -104,7 +107,15 @@ def _measured(frame: pd.DataFrame, metric: str) -> list[list[_Measured]]:
         own = site[series].seeds.setdefault(int(seed), ([], []))
         own[0].append(float(rate))
         own[1].append(float(quality))
+    for measured in (one for site in sites.values() for one in site.values() if one.hull):
+        measured.seeds = {seed: _on_hull(*points) for seed, points in measured.seeds.items()}
     return [list(sites[key].values()) for key in sorted(sites)]
+
+
+def _on_hull(rates: list[float], qualities: list[float]) -> tuple[list[float], list[float]]:
+    """The points of a curve that are on its upper convex hull."""
+    places = upper_hull(rates, qualities)
+    return [rates[place] for place in places], [qualities[place] for place in places]
 
 
 def _first(row: Mapping[Any, Any]) -> _Measured:
@@ -112,7 +123,7 @@ def _first(row: Mapping[Any, Any]) -> _Measured:
     clip = str(row["clip_sha256"] or "")
     return _Measured(
         int(row["series"]), str(row["name"]), str(row["label"]), str(row["dataset"]), str(row["sequence"]),
-        row["conditions"], row["frames"], "" if clip in ("nan", "None") else clip[:8],
+        row["conditions"], row["frames"], "" if clip in ("nan", "None") else clip[:8], row["hull"] is True,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ NO_COMMON_SEQUENCE = "No sequence has a BD-rate of every series"
 """Beginning of the note of a mean that does not exist."""
 USED = (
     "series", "label", "name", "own_label", "own_name", "codec", "dataset", "sequence", "conditions", "seed",
-    "rate_point", "frames", "clip_sha256", "status", "started", "source", "bpp", *QUALITY,
+    "rate_point", "frames", "clip_sha256", "status", "started", "source", "hull", "bpp", *QUALITY,
 )  # fmt: skip
 """The columns that comparisons depend on; a selection of rows copies no other ones."""
 
@@ -41,7 +41,8 @@ def bd_table(
     All means of one dataset and conditions are over the sequences that every series of the table has; `codecs` chooses
     the series by the names of codecs or by labels. `low` and `high` are the ends of the 95 % interval; `spread` is the
     largest over the methods and `leave_one_out` the largest without one rate point, both in percentage points. Curves
-    that papers published as averages are listed as `Average`, and enter no mean. Raises UsageError for an unknown name
+    that papers published as averages are listed as `Average`, and enter no mean. Curves with several sizes and lambdas
+    are compared by their upper convex hulls (`hull.py`), which their labels say. Raises UsageError for an unknown name
     and for an anchor that is several curves.
     """
     found, anchored = _found(frame, anchor, metric, method, force_conditions, codecs)

@@ -5,15 +5,15 @@ and device class. A series is the set of curves that are equal in all but the se
 repetitions. Everything here works on the DataFrame of `results.load` and `published.load_any`.
 """
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ..errors import UsageError, did_you_mean
+from .hull import crossed
 from .results import QUALITY
+from .series_labels import as_json, differing_settings, missing, series_labels, setting_text
 
 CURVE = ["series", "dataset", "sequence", "seed"]
 """The columns of `labeled` that together name a curve."""
@@ -27,10 +27,11 @@ _SITE = ["dataset", "sequence"]
 
 
 def labeled(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the columns `series` (a number), `label` and `name`; seeds that are not stated become 0.
+    """The frame with the columns `series` (a number), `label`, `name` and `hull`; seeds that are not stated become 0.
 
     `label` is unique: the name that the codec is shown as, and what differs between its series; `name` is the label
-    without the conditions, for tables that have a column for them. A frame that has these columns comes back as it is.
+    without the conditions, for tables that have a column for them. `hull`: whether a curve of the series is the upper
+    convex hull of its rate points (`hull.py`). A frame that has these columns comes back as it is.
     """
     if "series" in frame:
         return frame
@@ -41,21 +42,23 @@ def labeled(frame: pd.DataFrame) -> pd.DataFrame:
     lengths = _lengths(frame, series)
     each = known.assign(series=series, frames=series.map(lengths)).drop_duplicates("series").set_index("series")
     shown = _column(frame, "shown_as").groupby(series).first()
-    labels, names = _labels(each.assign(shown=_shown(each["codec"], shown)), _frames_differ(frame))
-    return frame.assign(series=series, label=series.map(labels), name=series.map(names))
+    hulls = series.isin(crossed(frame, series))
+    each = each.assign(shown=_shown(each["codec"], shown), hull=hulls.groupby(series).first())
+    labels, names = series_labels(each, _frames_differ(frame))
+    return frame.assign(series=series, label=series.map(labels), name=series.map(names), hull=hulls)
 
 
 def _shown(codecs: "pd.Series[Any]", titles: "pd.Series[Any]") -> list[str]:
     """What labels call each codec: its name with its options, the name replaced by a title where there is one."""
     options = [bracket + rest for _, bracket, rest in (str(codec).partition("[") for codec in codecs)]
     named = zip(codecs, options, titles.reindex(codecs.index), strict=True)
-    return [str(codec) if _missing(title) else f"{title}{rest}" for codec, rest, title in named]
+    return [str(codec) if missing(title) else f"{title}{rest}" for codec, rest, title in named]
 
 
 def _numbers(known: pd.DataFrame) -> list[int]:
     """The series of each row: equal rows have equal numbers, in order of their first appearance."""
     numbers: dict[tuple[str, ...], int] = {}
-    columns = [["\0" if _missing(value) else str(value) for value in known[name].tolist()] for name in SERIES]
+    columns = [["\0" if missing(value) else str(value) for value in known[name].tolist()] for name in SERIES]
     return [numbers.setdefault(row, len(numbers)) for row in zip(*columns, strict=True)]
 
 
@@ -112,9 +115,9 @@ def distinctions(frame: pd.DataFrame) -> pd.DataFrame:
     """
     known = attributes(frame).assign(seed=frame["seed"], frames=_column(frame, "frames"))
     for _, own in known.groupby("codec"):
-        names = _differing_settings(own) if own["settings"].nunique() > 1 else []
+        names = differing_settings(own) if own["settings"].nunique() > 1 else []
         short = {
-            text: " ".join(filter(None, (_setting(text, name) for name in names)))
+            text: " ".join(filter(None, (setting_text(text, name) for name in names)))
             for text in own["settings"].dropna().unique()
         }
         known.loc[own.index, "settings"] = [short.get(text, "") for text in own["settings"]]
@@ -185,12 +188,7 @@ def _column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
         return given.astype(object)
     if not there.any():
         return pd.Series([None] * len(frame), index=frame.index, dtype=object)
-    return pd.Series([None if _missing(value) else value for value in given], index=frame.index, dtype=object)
-
-
-def _missing(value: Any) -> bool:
-    """Whether a cell is empty: pandas writes NaN for None where the other cells of a column are numbers."""
-    return value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
+    return pd.Series([None if missing(value) else value for value in given], index=frame.index, dtype=object)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -198,16 +196,16 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return None if _missing(value) else str(value)
+    return None if missing(value) else str(value)
 
 
 def _device(value: Any) -> str | None:
     """The class of a device: `cuda` of `cuda:1`."""
-    return None if _missing(value) else str(value).split(":")[0]
+    return None if missing(value) else str(value).split(":")[0]
 
 
 def _count(value: Any) -> int | None:
-    return None if _missing(value) else int(value)
+    return None if missing(value) else int(value)
 
 
 def _settings(frame: pd.DataFrame, known: pd.DataFrame, identity: "pd.Series[Any]") -> list[str | None]:
@@ -219,7 +217,7 @@ def _settings(frame: pd.DataFrame, known: pd.DataFrame, identity: "pd.Series[Any
     for _, group in frame[old].groupby([known.loc[old, key].fillna("") for key in keys]):
         names = _differing(group.assign(settings=given[group.index]))
         for row in group.index:
-            texts[row] = _json({name: given[row].get(name) for name in names})
+            texts[row] = as_json({name: given[row].get(name) for name in names})
     return list(texts.where(texts.notna(), None))
 
 
@@ -229,7 +227,7 @@ def _own_settings(identities: Sequence[Mapping[str, Any]]) -> list[str | None]:
     return [
         None if "settings" not in own
         else known[text] if (text := repr(own["settings"])) in known
-        else known.setdefault(text, _json(own["settings"]))
+        else known.setdefault(text, as_json(own["settings"]))
         for own in identities
     ]  # fmt: skip
 
@@ -247,7 +245,7 @@ def _differing(group: pd.DataFrame) -> list[str]:
     sites = [group[column].map(str) for column in (*_SITE, "frames") if column in group]
     found = []
     for name in names:
-        values = group["settings"].map(lambda settings, name=name: _json(settings.get(name)))
+        values = group["settings"].map(lambda settings, name=name: as_json(settings.get(name)))
         at_a_point = values.groupby([*sites, group["rate_point"]]).nunique()
         of_a_site = values.groupby(sites).nunique()
         if at_a_point.max() > 1 or (of_a_site.max() == 1 and values.nunique() > 1):
@@ -318,97 +316,3 @@ def _frames_differ(frame: pd.DataFrame) -> bool:
     """Whether some sequence has records of several numbers of frames."""
     counts = pd.to_numeric(_column(frame, "frames")).dropna()
     return bool((counts.groupby([frame.loc[counts.index, column] for column in _SITE]).nunique() > 1).any())
-
-
-def _labels(each: pd.DataFrame, frames_differ: bool) -> tuple[dict[int, str], dict[int, str]]:
-    """The label of each series, and the same without its conditions."""
-    several_conditions = each["conditions"].nunique() > 1
-    labels: dict[int, str] = {}
-    names: dict[int, str] = {}
-    for _, own in each.groupby("codec", sort=False):
-        parts = _distinctions(own, frames_differ)
-        for number in own.index:
-            texts = [str(own.loc[number, "shown"]), *(text for text in parts[number] if text)]
-            names[number] = ", ".join(texts)
-            conditions = own.loc[number, "conditions"] if several_conditions else None
-            labels[number] = ", ".join([*texts, *([str(conditions)] if conditions else [])])
-    return _unique(labels, each), names
-
-
-def _distinctions(own: pd.DataFrame, frames_differ: bool) -> dict[int, list[str]]:
-    """What the label of each series of one codec adds to the codec's name."""
-    parts: dict[int, list[str]] = {number: [] for number in own.index}
-    if len(own) > 1:
-        _add_what_differs(parts, own)
-    _add(parts, own["origin"].map(lambda text: f"from {text}" if text else None))
-    if frames_differ:
-        _add(parts, own["frames"])
-    _add(parts, own["clip"].map(lambda text: f"clip {text}" if text else None))
-    return parts
-
-
-def _add_what_differs(parts: dict[int, list[str]], own: pd.DataFrame) -> None:
-    """Adds what differs between several series of one codec."""
-    if own["preset"].nunique() > 1:
-        _add(parts, own["preset"].map(lambda v: None if _missing(v) else f"preset {v}" if v else "no preset"))
-    for key in _differing_settings(own):
-        _add(parts, own["settings"].map(lambda v, key=key: _setting(v, key)))
-    if own["version"].nunique() > 1:
-        _add(parts, _without_common_words(own["version"]))
-    if own["device"].nunique() > 1:
-        _add(parts, own["device"])
-    if (own.groupby("device")["precision"].nunique() > 1).any():
-        _add(parts, own["precision"])
-
-
-def _add(parts: dict[int, list[str]], texts: "pd.Series[Any]") -> None:
-    for number, text in texts.items():
-        if text is not None and pd.notna(text):
-            parts[int(str(number))].append(str(text))
-
-
-def _differing_settings(own: pd.DataFrame) -> list[str]:
-    """The settings that differ between series of the same preset and version: those explain the others."""
-    found: set[str] = set()
-    for _, group in own.groupby(["preset", "version"], dropna=False):
-        known = [json.loads(text) for text in group["settings"].dropna().unique()]
-        names = {name for settings in known for name in settings}
-        found |= {name for name in names if len({_json(settings.get(name)) for settings in known}) > 1}
-    return sorted(found)
-
-
-def _setting(text: Any, key: str) -> str | None:
-    settings = json.loads(text) if isinstance(text, str) else {}
-    value = settings.get(key)
-    return None if key not in settings else f"{key}={value if isinstance(value, str) else _json(value)}"
-
-
-def _without_common_words(versions: "pd.Series[Any]") -> "pd.Series[Any]":
-    """`version` and those words of each version that are not in all of them; all where none would be left."""
-    words = {text: str(text).split() for text in versions.dropna()}
-    common = set.intersection(*(set(own) for own in words.values()))
-    short = {text: " ".join(w for w in own if w not in common) or str(text) for text, own in words.items()}
-    return versions.map(lambda text: None if _missing(text) else f"version {short[text]}")
-
-
-def _unique(labels: Mapping[int, str], each: pd.DataFrame) -> dict[int, str]:
-    """The labels, with more where two are equal, or where one of several series has the codec's bare name."""
-    found = dict(labels)
-    texts = pd.Series(found)
-    bare = texts.eq(each["shown"]) & each.groupby("codec")["codec"].transform("size").gt(1)
-    for text in dict.fromkeys(texts[texts.duplicated(keep=False) | bare]):
-        numbers = list(texts.index[texts == text])
-        rivals = each[each["codec"] == each.loc[numbers[0], "codec"]]
-        lacking = [
-            column for column in ("preset", "version", "device", "precision", "settings", "frames")
-            if rivals[column].fillna("\0").nunique() > 1 and rivals[column].isna().any()
-        ]  # fmt: skip
-        for place, number in enumerate(numbers, 1):
-            unknown = [column for column in lacking if pd.isna(each.loc[number, column])][:1]
-            added = [f"{column} not recorded" for column in unknown]
-            found[number] = ", ".join([text, *added, *([f"no. {place}"] if len(numbers) > 1 else [])])
-    return found
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..errors import UsageError
 from . import curves
+from .hull import upper_hull
 from .published import AVERAGE
 
 MOST_NAMES = 3
@@ -81,8 +82,9 @@ def _common(having: Mapping[str, set[str]], dataset: str) -> set[str]:
 
 
 def _usable(rows: pd.DataFrame, x: str, metric: str) -> pd.DataFrame:
-    """The latest rows that have both values, with the columns `x` and `quality` as numbers."""
-    values = rows.assign(x=pd.to_numeric(rows[x]), quality=pd.to_numeric(rows[metric]))
+    """The latest rows that have both values, with the columns `x` and `quality` as numbers; hulls only over bits."""
+    chosen = {"hull": rows["hull"] & (x == "bpp")} if "hull" in rows else {}
+    values = rows.assign(x=pd.to_numeric(rows[x]), quality=pd.to_numeric(rows[metric]), **chosen)
     return curves.latest(values.dropna(subset=["x", "quality"]))[0]
 
 
@@ -101,7 +103,8 @@ def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
     """The panel with a line for each series of the rows; a series that has none is named in a note.
 
     A line is over all sequences of its rows, the seeds that all of these have, and the rate points that all of these
-    curves have. All series are averaged in one pass, since a group costs pandas more than the sums in it.
+    curves have; where it is a hull, of these means. All series are averaged in one pass, since a group costs pandas
+    more than the sums in it.
     """
     if rows.empty:
         return panel
@@ -116,6 +119,7 @@ def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
         x=("x", "mean"), mean=("quality", "mean"), low=("quality", "min"), high=("quality", "max")
     )
     lines = {label: own.sort_values("x").reset_index(drop=True) for label, own in points.groupby("label")}
+    hulls = set(rows["label"][rows["hull"]]) if "hull" in rows else set()
     lacking = set(rows["label"][~rows.index.isin(kept.index[whole])])
     sources = dict(reversed(list(zip(rows["label"], rows.get("source", rows["label"]), strict=True))))
     published = set(rows["label"][curves.published(rows)])
@@ -128,12 +132,21 @@ def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
             )
             continue
         source = str(sources[label]) if label in published else ""
-        panel.lines.append(Line(str(label), lines[label], int(seeds[label]), source))
+        own_points, note = _hull(str(label), lines[label]) if label in hulls else (lines[label], "")
+        panel.lines.append(Line(str(label), own_points, int(seeds[label]), source))
+        panel.notes.extend([note] if note else [])
         if label in lacking:
             mine = kept[kept["label"] == label]
             note = _lacking(str(label), mine[~whole[mine.index]], sorted(set(own["seed"]) - set(mine["seed"])))
             panel.notes.extend([note] if note else [])
     return panel
+
+
+def _hull(label: str, points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The points on the upper convex hull, and a note that says how many there are."""
+    places = upper_hull(points["x"].tolist(), points["mean"].tolist())
+    note = f"{label}: {len(places)} of {len(points)} rate points are on the hull over sizes and lambdas."
+    return points.iloc[places].reset_index(drop=True), note
 
 
 def pareto(lines: Sequence[Line]) -> pd.DataFrame:

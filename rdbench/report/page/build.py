@@ -132,8 +132,15 @@ def _series(frame: pd.DataFrame, known: Sequence[str]) -> list[dict[str, Any]]:
     published = ~each["own"] if alone else curves.published(each)
     looks = palette.styles([str(name) for name in each["codec"]], known)
     return [
-        {"label": str(label), "codec": str(codec), "published": bool(paper), "color": look.color, "marker": look.marker}
-        for label, codec, paper, look in zip(each["label"], each["codec"], published, looks, strict=True)
+        {
+            "label": str(row["label"]),
+            "codec": str(row["codec"]),
+            "hull": bool(row["hull"]),
+            "published": bool(paper),
+            "color": look.color,
+            "marker": look.marker,
+        }
+        for row, paper, look in zip(each.to_dict("records"), published, looks, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ from ...errors import RdbenchError
 from ...measure.interpolation import pchip_slopes, values_at
 from .. import curves
 from ..bd_table import USED, bd_tables
+from ..hull import on_hull
 from ..published import AVERAGE
 from .rows import rounded
 
@@ -136,7 +137,7 @@ def sampled(rows: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     `{"series", "sequence", "dataset", "first" (number of the first multiple), "log_rate": [..]}`; interpolated as
     BD-rate is, by a piecewise cubic Hermite over the points that cost fewer bits than all better ones.
     """
-    rows = rows.dropna(subset=[metric, "bpp"])
+    rows = on_hull(rows.dropna(subset=[metric, "bpp"]), metric)
     rate, quality = (rows[name].to_numpy(dtype=np.float64) for name in ("bpp", metric))
     keys = zip(*(rows[name].tolist() for name in ("series", "dataset", "sequence")), strict=True)
     places: dict[tuple[Any, ...], dict[int, list[int]]] = {}

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from report.page.browser import Page, Pipe, chromium, find_browser
-from report.page.sample import write_records
+from report.page.sample import record, write_records
 
 from rdbench.report.page import ReportOptions, report_data, write
+from rdbench.report.results import write_record
 
 BROWSER = find_browser()
 pytestmark = [
@@ -209,3 +210,22 @@ def test_ten_thousand_records_open_within_three_seconds(pipe: Pipe, tmp_path: Pa
     assert count(page, "#rd .line") == 5
     assert page.problems == []
     assert seconds < 3.0
+
+
+def test_a_series_with_several_sizes_and_lambdas_is_shown_as_its_hull(pipe: Pipe, tmp_path: Path) -> None:
+    write_records(tmp_path, {"alpha": 1.0}, ("A",))
+    # (0.3, 34) is below the segment from (0.2, 33) to (0.4, 36); (0.5, 35) is no better than (0.4, 36)
+    grid = [(1, 9, 0.1, 30.0), (1, 3, 0.2, 33.0), (1, 1, 0.3, 34.0), (2, 9, 0.4, 36.0), (2, 3, 0.5, 35.0)]
+    for place, (size, weight, rate, quality) in enumerate(grid):
+        plain = record("beta", "A", 0, place, rate, quality, {})
+        own = plain.model_copy(update={"identity": plain.identity | {"point": {"size": size, "lambda": weight}}})
+        write_record(tmp_path / "beta" / str(place) / "record.json", own)
+    options = ReportOptions((tmp_path,), tmp_path / "r.html", anchor="alpha")
+    write(report_data(options), options.output)
+    page = pipe.new_page()
+    page.open(options.output.as_uri())
+    assert count(page, "#rd .line") == 2
+    assert count(page, "#rd .mark") == 4 + 3
+    assert count(page, "#time .mark") == 4 + 5
+    assert "beta, convex hull" in text(page, "#codecs")
+    assert page.problems == []

@@ -63,7 +63,22 @@ function meanLines(rows, x, y) {
   return { lines: found, notes, sequences: common };
 }
 
-/** The points of one line: the mean at each rate point that every sequence and seed has, with the ends over seeds. */
+/** Of points in order of x, those on their upper convex hull, from the smallest x to the largest y. */
+function upperHull(points) {
+  const hull = [];
+  const below = (left, middle, right) => (middle.y - left.y) * (right.x - left.x) < (right.y - left.y) * (middle.x - left.x);
+  for (const point of points) {
+    if (hull.length && point.y <= hull.at(-1).y) continue;
+    while (hull.length > 1 && below(hull.at(-2), hull.at(-1), point)) hull.pop();
+    hull.push(point);
+  }
+  return hull;
+}
+
+/**
+ * The points of one line: the mean at each rate point that every sequence and seed has, with the ends over seeds; of
+ * quality over bits, where the series has several sizes and lambdas, those on the hull.
+ */
 function points(rows, sequences, x, y) {
   const bySeed = [...groupBy(rows, (row) => cell(row, "seed") ?? 0).values()];
   const whole = bySeed.filter((own) => new Set(own.map((row) => cell(row, "sequence"))).size === sequences).flat();
@@ -76,7 +91,8 @@ function points(rows, sequences, x, y) {
     const [low, high] = extent(means);
     found.push({ x: mean(xs), y: mean(ys), low, high, rows: own, label, seeds });
   }
-  return found.sort((a, b) => a.x - b.x);
+  found.sort((a, b) => a.x - b.x || b.y - a.y);
+  return rows.length && x === "bpp" && y in METRICS && SERIES[cell(rows[0], "series")].hull ? upperHull(found) : found;
 }
 
 /** A function that names the rate point of a row; a name that a published curve has twice gets a number. */
