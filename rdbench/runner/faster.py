@@ -1,7 +1,7 @@
 """A second decoding in a faster number format, held against the frames that float32 defines."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import MediaError
 from ..video import BATCH, Frames, Video
 from ..video.conditions import find_conditions
+from ..video.hashing import HashedVideo
 from ..video.pipe import PipedVideo
 from .decoder_process import decoder_options, read_result, running_decoder
 from .sweep import Job
@@ -38,8 +39,24 @@ class ComparedVideo(Video):
             yield batch
 
 
-def decode_faster(job: Job, bitstream: Path, folder: Path, psnr: float) -> dict[str, Any]:
-    """What a record has of a decoding in the job's number format for rendering; `psnr` is that of float32's frames.
+@dataclass(frozen=True)
+class FastDecoding:
+    """What was measured of a decoding in a faster number format."""
+
+    values: dict[str, Any]
+    """Fields of a record: the format, times, and the largest difference from float32's frames."""
+    psnr: float
+    """That of its frames."""
+    frames_sha256: str
+    """The hash of float32's frames, which it was compared with."""
+
+    def fields(self, psnr: float) -> dict[str, Any]:
+        """All fields of a record; `psnr` is that of float32's frames."""
+        return {**self.values, "fast_psnr_difference": self.psnr - psnr}
+
+
+def decode_faster(job: Job, bitstream: Path, folder: Path) -> FastDecoding:
+    """A decoding in the job's number format for rendering.
 
     It is timed in a sealed process as the decoding in float32 is; frames of both are then decoded side by side.
     """
@@ -52,20 +69,21 @@ def decode_faster(job: Job, bitstream: Path, folder: Path, psnr: float) -> dict[
         with running_decoder(("send",), job, options, bitstream, folder) as theirs:
             assert ours.stdout is not None
             assert theirs.stdout is not None
-            frames = ComparedVideo(PipedVideo(ours.stdout), PipedVideo(theirs.stdout))
+            exact = HashedVideo(PipedVideo(theirs.stdout))
+            frames = ComparedVideo(PipedVideo(ours.stdout), exact)
             reference = job.clip.open(job.ffmpeg, job.frames)
             conditions = find_conditions(job.conditions)
             scores = metrics.compare(
                 reference, frames, conditions, ("psnr",), job.ffmpeg, threads=job.threads, device=job.device
             )
-    return {
+    values = {
         "fast_precision": job.rendering,
         "fast_decode_seconds": decoded["seconds"],
         "fast_decode_fps": job.frames / decoded["seconds"],
         "fast_render_fps": decoded["report"].get("render_fps"),
-        "fast_psnr_difference": decisive_psnr(asdict(metrics.summarize(scores))) - psnr,
         "fast_largest_difference": frames.largest,
     }
+    return FastDecoding(values, decisive_psnr(asdict(metrics.summarize(scores))), exact.sha256)
 
 
 def decisive_psnr(summary: dict[str, Any]) -> float:

@@ -21,12 +21,13 @@ from ..video.conditions import find_conditions
 from ..video.hashing import first_difference
 from .checksum import write_checksum
 from .failure import describe_failure, ends_run, plain_text, plain_values
+from .faster import FastDecoding, decisive_psnr
 from .files import BITSTREAM, ENCODING, LOG, SHARED, WORK
 from .launch import StartWorker, start_fresh_worker
 from .leftovers import heal_bitstream, heal_record, is_whole, kept_encoding, remove
 from .locks import locked_folder
 from .machine import Machine, describe_machine, software_versions
-from .resume import finished_record, job_folder, kept_record, measured_metrics
+from .resume import finished_record, job_folder, kept_record, measured_metrics, missing_metrics
 from .stage import Event, JobError, StageRunner, Stopped
 from .sweep import Job
 
@@ -66,7 +67,7 @@ def _run_alone(out: Path, stages: StageRunner) -> Record:
         if kept is None:
             heal_record(folder)
         if kept is not None and kept.status == "ok" and is_whole(folder / BITSTREAM, kept.bitstream_sha256):
-            record = _measured_again(kept, stages)
+            record = _extended(kept, stages)
         else:
             record = _measured(job, stages, started)
             write_record(folder / RECORD, record)
@@ -88,24 +89,37 @@ def _log_traceback(folder: Path) -> None:
         log.write(traceback.format_exc())
 
 
-def _measured_again(record: Record, stages: StageRunner) -> Record:
-    """The record with new values of all metrics that it has or that the job requests, also written to its file.
+def _extended(record: Record, stages: StageRunner) -> Record:
+    """The record with what the job requests and it lacks, also written to its file.
 
     Where that fails, the file keeps the record as it was, and the result has the reason.
     """
     folder = stages.folder
-    stages.job = replace(stages.job, metrics=tuple(dict.fromkeys((*measured_metrics(record), *stages.job.metrics))))
+    only_faster = not missing_metrics(record, stages.job)
     try:
-        measured = measure_bitstream(stages, folder / BITSTREAM)
-        if record.frames_sha256 not in (None, measured["frames_sha256"]):
+        values, frames_sha256 = (_decoded_faster if only_faster else _measured_again)(record, stages)
+        if record.frames_sha256 not in (None, frames_sha256):
             raise JobError("Decoding the bitstream again gave other frames than when it was first measured.")
     except RdbenchError as error:
         return record.model_copy(update={"status": "failed", "error": str(error)})
-    values = {name: value for name, value in measured["summary"].items() if name in Record.model_fields}
-    values |= measured["faster"]
-    more = record.model_copy(update={**values, "frames_sha256": measured["frames_sha256"]})
+    more = record.model_copy(update={**values, "frames_sha256": frames_sha256})
     write_record(folder / RECORD, more)
     return more
+
+
+def _measured_again(record: Record, stages: StageRunner) -> tuple[dict[str, Any], str]:
+    """New values of all metrics that the record has or that the job requests, and the hash of the frames."""
+    stages.job = replace(stages.job, metrics=tuple(dict.fromkeys((*measured_metrics(record), *stages.job.metrics))))
+    measured = measure_bitstream(stages, stages.folder / BITSTREAM)
+    values = {name: value for name, value in measured["summary"].items() if name in Record.model_fields}
+    return values | measured["faster"], measured["frames_sha256"]
+
+
+def _decoded_faster(record: Record, stages: StageRunner) -> tuple[dict[str, Any], str]:
+    """What a decoding in a faster number format adds to a record, and the hash of float32's frames."""
+    event = _run_on_bitstream("faster", stages, stages.folder / BITSTREAM)
+    fast = FastDecoding(event["values"], event["psnr"], event["frames_sha256"])
+    return fast.fields(decisive_psnr(record.model_dump())), fast.frames_sha256
 
 
 def fail(job: Job, out: Path, reason: str, started: str = "") -> Record:

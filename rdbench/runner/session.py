@@ -35,6 +35,7 @@ from .costs import disk, with_estimate
 from .display import Display, Lines, task_bars
 from .estimates import Planned, advice, basis_lines, totals
 from .executors import for_executor
+from .files import RUNS
 from .machine import usable_cores
 from .notes import alpha_note, alpha_notes, clip_notes, color_notes
 from .options import ClipOptions, RunOptions, Sweep, SweepOptions
@@ -86,8 +87,11 @@ def run_session(options: SweepOptions, then: str | None = None) -> int:
 
 
 def _expected_workers(sweep: Sweep, options: RunOptions) -> list[Expected]:
-    """The workers that the codecs of a sweep on this machine will need; they import while the sweep is planned."""
-    if options.executor != "local":
+    """The workers that the codecs of a sweep on this machine will need; they import while the sweep is planned.
+
+    None where there are results already: all jobs may be finished, so that workers start when one is needed.
+    """
+    if options.executor != "local" or (options.out / RUNS).exists():
         return []
     cards = [find_card(spec.name) for spec in parse_specs(sweep.codecs)]
     return [Expected(torch, sweep.threads) for torch in sorted({card.kind != "conventional" for card in cards})]

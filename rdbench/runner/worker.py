@@ -1,4 +1,4 @@
-"""The work of a job's processes: encode; decode and measure; measure. `python -m rdbench.runner.worker VERB ...`.
+"""The work of a job's processes: encode, decode, measure. `python -m rdbench.runner.worker VERB ...`.
 
 Events go to the original standard output as JSON lines (`progress`, `stage`, `result`, `error`); whatever a codec
 prints goes to standard error, the job's log. Decoding itself is done by `decoder.py`, sealed.
@@ -118,7 +118,13 @@ def _faster(
     if job.rendering == "float32":
         return {}
     events.send("stage", name=f"decode in {job.rendering}")
-    return decode_faster(job, bitstream, folder, decisive_psnr(measured["summary"]))
+    return decode_faster(job, bitstream, folder).fields(decisive_psnr(measured["summary"]))
+
+
+def faster(job: Job, bitstream: Path, folder: Path, events: Events) -> dict[str, Any]:
+    """The fields of a `FastDecoding`, for a result that lacks nothing else."""
+    events.send("stage", name=f"decode in {job.rendering}")
+    return asdict(decode_faster(job, bitstream, folder))
 
 
 def _score(job: Job, process: "subprocess.Popen[bytes]", folder: Path, events: Events) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def _dispatch(arguments: Sequence[str], events: Events) -> dict[str, Any]:
     bitstream, folder = Path(paths[1]), Path(paths[2])
     if verb == "encode":
         return encode(job, bitstream, folder, events.progress, Path(paths[3]))
-    work = {"decode": decode_and_measure, "measure": measure}[verb]
+    work = {"decode": decode_and_measure, "measure": measure, "faster": faster}[verb]
     return work(job, bitstream, folder, events)
 
 

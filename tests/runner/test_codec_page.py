@@ -50,7 +50,7 @@ def test_an_inr_codec() -> None:
         "  no-flow=false  (true or false)\n      D1: independent frames without flows and blending.",
         "  lr=0.0005  (number, above 0)\n      Learning rate", "  epochs=1200  (whole number, at least 1)",
         "Settings of every INR codec.", "Left open by the paper, and our choice\n  Our choice: C_0, and how decoder",
-        "SIZE_TOLERANCE: Largest relative error",
+        "PUBLISHED: C_0, c_E and c_i of the paper's models",
     ):  # fmt: skip
         assert expected in text
     assert "arXiv 2306.09818" in page("hinerv")

@@ -1,8 +1,10 @@
 """A second decoding in a faster number format: who has one, what a record says of it, what stays as it is."""
 
+import io
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ import pytest
 from rdbench.codec import Workspace
 from rdbench.errors import MediaError, UsageError
 from rdbench.registry import load_codec
-from rdbench.report.results import Record
+from rdbench.report.results import RECORD, Record, write_record
+from rdbench.runner import faster, worker
 from rdbench.runner.bench import bench
+from rdbench.runner.decoder_process import running_decoder
 from rdbench.runner.decoding import DecoderOptions
+from rdbench.runner.events import Events
 from rdbench.runner.faster import ComparedVideo
-from rdbench.runner.files import BITSTREAM
+from rdbench.runner.files import BITSTREAM, LOG
 from rdbench.runner.job import run_job
 from rdbench.runner.options import ClipOptions, SweepOptions
 from rdbench.runner.resume import finished_record, job_folder
@@ -97,6 +102,36 @@ def test_a_finished_result_gets_it_without_another_encoding(tmp_path: Path) -> N
     assert second.fast_psnr_difference != 0
     assert second.fast_largest_difference == np.abs(ours - exact).max() > 0
     assert second.fast_decode_fps == pytest.approx(fast.frames / (second.fast_decode_seconds or 0))
+    verbs = [line.split(":")[0] for line in (folder / LOG).read_text().splitlines() if line.startswith("== ")]
+    assert verbs == ["== encode", "== decode", "== faster"]
+
+    write_record(folder / RECORD, first.model_copy(update={"frames_sha256": "0" * 64}))
+    third = run_job(fast, tmp_path, silent, stop)
+    assert (third.status, third.fast_precision) == ("failed", None)
+    assert "other frames" in (third.error or "")
+
+
+@pytest.mark.slow
+def test_a_result_that_lacks_nothing_else_is_decoded_once_in_each_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = (job for job in jobs_of("nerv,x264", "bfloat16") if job.codec == "nerv")
+    encode_clip("nerv[epochs=2]", "bunny@160x90", tmp_path / BITSTREAM, "20K", ClipOptions("tiny", 2, 0, "cpu", 1))
+    decoders: list[tuple[tuple[str, ...], str]] = []
+
+    def counted(tasks: tuple[str, ...], job: Job, options: DecoderOptions, *paths: Path) -> Any:
+        decoders.append((tasks, options.precision))
+        return running_decoder(tasks, job, options, *paths)
+
+    for module in (worker, faster):
+        monkeypatch.setattr(module, "running_decoder", counted)
+    events = Events(io.BytesIO())
+    alone = worker.faster(job, tmp_path / BITSTREAM, tmp_path, events)
+    assert decoders == [(("decode", "send"), "bfloat16"), (("send",), "float32")]
+    whole = worker.measure(job, tmp_path / BITSTREAM, tmp_path, events)
+    assert alone["frames_sha256"] == whole["frames_sha256"]
+    difference = alone["psnr"] - whole["summary"]["psnr_rgb"]
+    assert whole["faster"]["fast_psnr_difference"] == pytest.approx(difference, abs=1e-9)
 
 
 def test_a_bitstream_is_rendered_in_the_format_that_was_asked_for(tmp_path: Path) -> None:

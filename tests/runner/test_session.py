@@ -6,10 +6,17 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from conftest import Cli, make_y4m
+
+from rdbench.runner import session
+from rdbench.runner.launch import StartWorker
+from rdbench.runner.options import SweepOptions
+from rdbench.runner.workers import Expected, prepared_workers
 
 
 @pytest.fixture
@@ -207,3 +214,19 @@ def test_plot_draws_files_of_each_kind(cli: Cli, small_clip: Path, tmp_path: Pat
     table = cli("bdrate", "out", "--anchor", "x265[preset=ultrafast]", "--format", "csv")
     assert table.returncode == 0, table.stderr
     assert "x264" in table.stdout
+
+
+def test_a_finished_sweep_prepares_no_workers(
+    small_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[list[Expected]] = []
+
+    def noted(expected: Collection[Expected]) -> AbstractContextManager[StartWorker]:
+        prepared.append(list(expected))
+        return prepared_workers(expected)
+
+    monkeypatch.setattr(session, "prepared_workers", noted)
+    options = SweepOptions(codecs="x264", dataset=str(small_clip), rate_points="crf30", threads=1, out=tmp_path / "out")
+    for _ in range(2):
+        assert session.run_session(options) == 0
+    assert prepared == [[Expected(False, 1)], []]

@@ -6,9 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ..networks.layers.block_choice import FUSED, Choice, block_implementation
+from ..networks.layers.block_choice import FUSED, PLAIN, Choice, block_implementation
 from ..networks.layers.fusable import FusableBlock, Implementation
-from ..networks.layers.fused_block import Block, fused_block, plain_block
+from ..networks.layers.fused_block import Block, fused_block, obstacle, plain_block
 from .execution import Choice as ExecutionChoice
 from .execution import Log
 
@@ -21,6 +21,14 @@ class Measure(Protocol):
         ...
 
 
+class Obstacle(Protocol):
+    """Says why the fused kernels cannot compute this block here, None where they can, as `fused_block.obstacle`."""
+
+    def __call__(self, x: Tensor, block: Block, /) -> str | None:
+        """A clause, or None."""
+        ...
+
+
 def chooses_blocks(network: nn.Module, device_type: str, execution: ExecutionChoice) -> bool:
     """Whether a training measures its blocks: on CUDA, unless its steps are to be executed as they are written."""
     return device_type == "cuda" and execution != "false" and bool(_blocks(network))
@@ -28,12 +36,14 @@ def chooses_blocks(network: nn.Module, device_type: str, execution: ExecutionCho
 
 @torch.no_grad()
 def choose_blocks(
-    network: nn.Module, forward: Callable[[], object], log: Log, measure: Measure = block_implementation
-) -> None:
+    network: nn.Module, forward: Callable[[], object], log: Log, measure: Measure = block_implementation,
+    hindered: Obstacle = obstacle,
+) -> None:  # fmt: skip
     """Sets the implementation of all blocks by measuring each with the input that it has in `forward`.
 
     `forward` is a pass of the network as in a step, autocast included. Blocks of equal shape share a measurement, and
-    those that the log knows, also from a checkpoint, have none.
+    those that the log knows, also from a checkpoint, have none. Where a checkpoint chose the fused kernels and they
+    cannot run here, as without Triton, the plain layers are chosen, and the log says why.
     """
     blocks = _blocks(network)
     chosen: dict[FusableBlock, str] = {}
@@ -41,8 +51,11 @@ def choose_blocks(
     def measured(own: FusableBlock) -> Implementation:
         def implementation(x: Tensor, block: Block, mask: Tensor | None) -> Tensor:
             shape = describe(x, block, mask)
-            if shape not in log.blocks:
+            known = log.blocks.get(shape)
+            if known is None:
                 log.blocks[shape] = measure(x, block, mask)
+            elif known.name == FUSED and (reason := hindered(x, block)) is not None:
+                log.blocks[shape] = Choice(PLAIN, f"{reason}; before this training was resumed here they were used")
             chosen[own] = log.blocks[shape].name
             return plain_block(x, block, mask)
 

@@ -72,6 +72,10 @@ def fused(x: Tensor, block: Block, mask: Tensor | None) -> Choice:
     return Choice("fused", "fused 1.000 ms, plain 2.000 ms")
 
 
+def possible(x: Tensor, block: Block) -> None:
+    """No obstacle, as on a GPU with Triton."""
+
+
 @interpreted
 @pytest.mark.parametrize("name", CODECS)
 def test_a_step_has_the_gradients_of_plain_layers(name: str, tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_compiled_steps_with_fused_blocks_are_traced_as_a_whole(
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     exact = encode(name, tmp_path / "a")
     monkeypatch.setattr(trainer, "chooses_blocks", lambda network, device, execution: True)
-    monkeypatch.setattr(trainer, "choose_blocks", lambda *given: choose_blocks(*given, measure=fused))
+    monkeypatch.setattr(trainer, "choose_blocks", lambda *given: choose_blocks(*given, fused, possible))
     ours = encode(name, tmp_path / "b", compile="true")
     assert "fused: fused 1.000 ms, plain 2.000 ms" in ours.report["execution"]
     assert "compiled in" in ours.report["execution"]
@@ -148,7 +152,7 @@ def test_each_shape_is_measured_once_and_its_blocks_get_the_choice(name: str, tm
         seen.append((*x.shape, block.narrow.out_features))
         return Choice("fused" if block.residual else "plain", "measured")
 
-    choose_blocks(one.network, lambda: one.steps.rehearse(stage, chosen), one.log, residual_alone)
+    choose_blocks(one.network, lambda: one.steps.rehearse(stage, chosen), one.log, residual_alone, possible)
     assert 0 < len(seen) == len(set(seen)) <= len(own)
     assert {shape[0] for shape in seen} == {one.samples.batch(stage)}
     for block in own:
@@ -160,9 +164,38 @@ def test_each_shape_is_measured_once_and_its_blocks_get_the_choice(name: str, tm
 
     resumed = Log()
     resumed.load_state(one.log.state())
-    choose_blocks(one.network, lambda: one.steps.rehearse(stage, chosen), resumed, residual_alone)
+    choose_blocks(one.network, lambda: one.steps.rehearse(stage, chosen), resumed, residual_alone, possible)
     assert len(seen) == len(set(seen))  # the checkpoint knows them all
     assert resumed.text() == one.log.text()
+
+
+def test_a_checkpoint_with_fused_blocks_resumes_without_triton(tmp_path: Path) -> None:
+    one = trainer_of("hinerv", tmp_path / "a")
+    stage, chosen = one.stages[0], torch.arange(one.samples.batch(one.stages[0]))
+
+    def choose(log: Log, missing: str | None) -> None:
+        choose_blocks(one.network, lambda: one.steps.rehearse(stage, chosen), log, fused, lambda x, block: missing)
+
+    before = Log()
+    choose(before, None)
+    assert {choice.name for choice in before.blocks.values()} == {"fused"}
+    assert all(block.implementation is fused_block for block in blocks_of(one))
+    resumed = Log()
+    resumed.load_state(before.state())
+    choose(resumed, "the fused kernels need Triton, which is not installed")
+    assert all(block.implementation is None for block in blocks_of(one))
+    one.steps.rehearse(stage, chosen)
+    again = Log()
+    again.load_state(resumed.state())
+    choose(again, None)  # what was chosen stays, also where both would be possible
+    assert (
+        resumed.text()
+        == again.text()
+        == (
+            "blocks plain: the fused kernels need Triton, which is not installed; "
+            "before this training was resumed here they were used"
+        )
+    )
 
 
 def test_the_record_names_the_choice() -> None:
