@@ -2,11 +2,10 @@
 
 HiNeRV's stages behind large feature grids of four resolutions, each with a stem of its own. Network and compression
 (`inr/compression/nvrc/scheme.py`) are trained end to end; all parameters of both are transmitted. Our choice: how
-widths and grids follow from size, length and resolution (`scaled`), and lambda where the rate point does not give it
-(`inr/training/end_to_end.py`).
+widths and grids follow from size, length and resolution (`scaled`); lambda where the rate point does not give it, and
+RGB as the output of trainings for YUV (`inr/training/end_to_end.py`); with what entropy models begin.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,9 +21,9 @@ from rdbench.codec import Clip, RatePoint
 from .hinerv import up_stages
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.nvrc.scheme import HierarchicalScheme
-from .inr.networks.layers.temporal_grids import GRID_INIT, steps_from_centers
+from .inr.networks.layers.temporal_grids import GRID_INIT, local_time_steps, steps_from_centers
 from .inr.networks.layers.windows import Window
-from .inr.networks.network import NetworkConfig, Patches, choose_geometry, count_parameters
+from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, choose_geometry, count_parameters
 from .inr.networks.patch_network import PatchConfig, PatchNetwork, fewest_channels, zero_biases
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -57,6 +56,12 @@ LONG_PAIRS = (("S2", 1.0), ("S2", 2.0), ("S3", 4.0), ("S3", 8.0), ("S4", 16.0), 
 """Scales and lambdas of table 6 for RGB, for short clips and for all others."""
 PAPER_FRAME, PAPER_EPOCHS = (1920, 1080), 360
 """Frame size, and the fewest epochs of stage 1, with which table 6 gives the default rate points."""
+LOCAL_VALUES = 400_000
+"""Most values of all local encodings at the widths of S2, and in proportion to its parameters at others (our choice:
+6 % of them; S2 has 180,000 at 600 frames)."""
+FEWEST_LOCAL_STEPS = 32
+"""Fewest time steps of local encodings on clips of as many frames, with which 20K was measured at 32 frames (our
+choice)."""
 FEWEST_VALUES = 2 / 3
 """Fewest values of a cell of the finest grid in one time step; below, the grid gets fewer cells (our choice)."""
 
@@ -80,8 +85,10 @@ class NVRCConfig(PatchConfig):
     """Hidden width of a block over its channels."""
     coarser: int = LEVELS - 1
     """Grids besides the finest."""
+    local_frames: int = 0
+    """Time steps of the first level of the local encodings; 0: one for each frame, as in the paper."""
 
-    choices = MappingProxyType({"coarser": LEVELS})
+    choices = MappingProxyType({"coarser": LEVELS, "local_frames": MOST_FRAMES + 1})
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -176,7 +183,7 @@ class NVRC(PatchNetwork):
         levels = [self._level(config, level, frames) for level in range(config.coarser + 1)]
         self.levels = nn.ModuleList(levels)
         self.feature_grids = {f"levels.{number}.values": level.sides for number, level in enumerate(levels)}
-        self.stages = up_stages(config, config.local_channels, frames)
+        self.stages = up_stages(config, config.local_channels, config.local_frames or frames, frames)
         self.head = nn.Linear(config.widths()[-1], 3)
         zero_biases(self)
 
@@ -238,7 +245,8 @@ class NVRCCodec(InrCodec):
     Settings = NVRCSettings
     config = NVRCConfig
     free_width = "hidden"
-    revision = 4
+    second_width = "channels"
+    revision = 5
     scheme = HierarchicalScheme
     presets = MappingProxyType(
         {
@@ -253,9 +261,9 @@ class NVRCCodec(InrCodec):
 
         In the paper's symbols, `channels` is C_0, `grid_frames` T_g, `grid_channels` c_g, and `local_channels` c_e.
 
-        Channels of grids are powers of two, as in S1 to S4. Where the finest grid has fewer cells than the paper's, one
-        stride of 4 replaces the first two, so that the stages work at the same resolutions as with the paper's grid;
-        local encodings then have half as many channels.
+        Where the finest grid has fewer cells than the paper's, one stride of 4 replaces the first two, so that the
+        stages work at the same resolutions as with the paper's grid; local encodings then have half as many channels.
+        Those of small networks have fewer time steps than a long clip has frames.
         """
         time_steps = max(1, min(200, round(clip.frames / 3)))
         values = 2 * 200 * FINEST_GRID_CELLS * share**2 / time_steps
@@ -267,23 +275,25 @@ class NVRCCodec(InrCodec):
         if cells < FINEST_GRID_CELLS and len(strides) > 2 and strides[0] == 2:
             strides, local_ratio = (4, *strides[2:]), LOCAL_RATIO // 2
         values_per_cell = max(1.0, values / (geometry.rows * geometry.columns))
-        channels = 1 << int(math.log2(values_per_cell) + 0.01)
-        width = max(1, round(336 * share))
+        channels = int(values_per_cell + 0.01)
+        width, local = max(1, round(336 * share)), local_ratio * channels
+        local_steps = max(FEWEST_LOCAL_STEPS, local_time_steps(strides, local, share**2 * LOCAL_VALUES, clip.frames))
         return NVRCConfig(
             geometry.rows, geometry.columns, strides,
-            channels=width, hidden=4 * width, grid_frames=time_steps, grid_channels=channels,
-            local_channels=local_ratio * channels, lower=fewest_channels(share), coarser=coarser_levels(geometry.rows),
+            channels=width, hidden=4 * width, grid_frames=time_steps, grid_channels=channels, local_channels=local,
+            lower=fewest_channels(share), coarser=coarser_levels(geometry.rows),
+            local_frames=local_steps if local_steps < clip.frames else 0,
         )  # fmt: skip
 
-    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+    def _nearest(self, clip: ClipHeader, size: int) -> tuple[NetworkConfig, int]:
         """The paper's scale that has so many parameters, with or without the compression's; else by `scaled`."""
         for scale in SCALES:
             config = published(scale, clip)
             network = self._without_memory(config, clip)
             own = count_parameters(network)
             if size == own or (own < size < MOST_WITH_COMPRESSION * own and size == published_size(network)):
-                return config
-        return super()._solved(clip, size)
+                return config, size
+        return super()._nearest(clip, size)
 
     @classmethod
     def _without_memory(cls, config: NVRCConfig, clip: ClipHeader) -> NVRC:

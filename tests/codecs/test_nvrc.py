@@ -137,6 +137,33 @@ def test_stages_keep_their_resolutions_with_coarser_grids(
     assert (config.rows, config.strides, config.grid_channels, config.local_channels) == (rows, strides, 1, local)
 
 
+@pytest.mark.parametrize(
+    ("width", "frames", "size"),
+    [
+        (160, 132, 20_000), (320, 32, 20_000), (320, 132, 20_000), (320, 132, 40_000), (320, 600, 40_000),
+        (1920, 132, 160_000), (1920, 600, 160_000), (1920, 600, 3_000_000),
+    ],
+)  # fmt: skip
+def test_sizes_are_met_on_long_clips(width: int, frames: int, size: int) -> None:
+    """Within one percent, and local encodings do not take the place of the other parts."""
+    with torch.device("meta"):
+        network, _ = NVRCCodec(NVRCSettings()).build_for(ClipHeader(width, width * 9 // 16, frames, 25, 1), size)
+    local = sum(grid.numel() for stage in network.stages for grid in stage.encoding.levels)
+    assert count_parameters(network) == pytest.approx(size, rel=0.01)
+    assert local < 0.33 * size  # a time step for each of 132 frames takes four fifths of 20K
+
+
+def test_local_encodings_with_few_time_steps_are_interpolated_over_the_clip() -> None:
+    torch.manual_seed(0)
+    config = NVRCConfig(12, 20, (2, 2), 8, 32, 1, 3, 1, 2, coarser=1, local_frames=3)
+    network = NVRC(NVRCConfig.from_numbers(config.numbers()), 9)
+    assert [len(level) for level in network.stages[0].encoding.levels] == [3, 1, 1]
+    with torch.no_grad():
+        codes = network.stages[0].encoding(torch.arange(9))
+    assert torch.allclose(codes[4:7].diff(dim=0).diff(dim=0), torch.zeros(()), atol=1e-6)  # straight between two steps
+    assert len({tuple(code.flatten().tolist()) for code in codes}) > 5
+
+
 @pytest.mark.parametrize(("scale", "gmacs"), [("S2", 341.0), ("S3", 788.2), ("S4", 1768.4)])
 def test_published_cost_of_the_layers(scale: str, gmacs: float) -> None:
     network = built(scale)

@@ -1,7 +1,8 @@
 """Entropy coding of integer symbols: asymmetric numeral systems (ANS) or Huffman codes.
 
 The only module that uses `constriction`. A model is a table of integer frequencies, from which encoder and decoder
-compute the same probabilities by one division, so any machine decodes the same symbols.
+compute the same probabilities by one division, so any machine decodes the same symbols. With `exact_rows` the coder
+gets its own integers, and no version of it can round them in another way.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ TABLE_TOTAL = 1 << 16
 """Approximate sum of the frequencies in a transmitted table."""
 ROWS = constriction.stream.model.Categorical(perfect=False)
 """The family of models in which each symbol has its own probabilities, which the coder rounds to parts of 2^24."""
+CODER_TOTAL = 1 << 24
+"""Parts into which the coder divides probability 1."""
 DAMAGED_SYMBOLS = "The bitstream's weights do not fit their table; encode the clip again."
 
 
@@ -38,6 +41,13 @@ class CoderModel:
             constriction.stream.model.Categorical(_probabilities(frequencies), perfect=False) if several else None
         )
         """The coder's own form of the model; None for a single symbol."""
+
+    @classmethod
+    def of_row(cls, row: Probabilities) -> "CoderModel":
+        """The model that a row has in `push_rows`."""
+        model = cls.__new__(cls)
+        model.categorical = constriction.stream.model.Categorical(row, perfect=False)
+        return model
 
 
 class AnsEncoder:
@@ -88,6 +98,26 @@ class AnsDecoder:
         """Raises BitstreamError unless the payload ends here."""
         if not self._coder.is_empty():
             raise BitstreamError(DAMAGED_SYMBOLS)
+
+
+def coder_frequencies(counts: Counts) -> Counts:
+    """Frequencies of at least 1 that add up to CODER_TOTAL, in proportion to rows of integers `[n, alphabet]`.
+
+    What is left by rounding down goes to the most frequent symbol. Counts must add up to less than 2^39.
+    """
+    shares = CODER_TOTAL - counts.shape[1]
+    frequencies: Counts = 1 + counts * shares // counts.sum(1, keepdims=True)
+    frequencies[np.arange(len(counts)), counts.argmax(1)] += CODER_TOTAL - frequencies.sum(1)
+    return frequencies
+
+
+def exact_rows(frequencies: Counts) -> Probabilities:
+    """Rows for `push_rows`, `pop_rows` and `CoderModel.of_row` with which the coder has just these frequencies.
+
+    `constriction` gives each symbol one part of CODER_TOTAL, and divides the others in proportion to the numbers it
+    gets. Here these are integers that add up to the number of other parts, so its factor is 1, and nothing is rounded.
+    """
+    return (frequencies - 1).astype(np.float64)
 
 
 def make_table(symbols: Symbols, alphabet: int) -> Counts:

@@ -5,6 +5,8 @@ consist of single additions, multiplications, divisions and roots of float64, wh
 multiply-add rounds differently, so none of their steps is a matrix product.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -53,29 +55,37 @@ def fixed(x: Tensor, bits: int, largest: float) -> Tensor:
 
 
 def gelu_table() -> Tensor:
-    """GELU at every fixed-point number from -GELU_REACH to GELU_REACH."""
+    """GELU at every fixed-point number from -GELU_REACH to LARGEST_ACTIVATION; beyond GELU_REACH it is its argument."""
     unit = 1 << ACTIVATION_BITS
     points = np.arange(-GELU_REACH * unit, GELU_REACH * unit + 1) / float(unit)
-    return torch.from_numpy(np.rint(points * normal(points) * unit))
+    large = np.arange(GELU_REACH * unit + 1, int(LARGEST_ACTIVATION) * unit + 1, dtype=np.float64)
+    return torch.from_numpy(np.append(np.rint(points * normal(points) * unit), large))
 
 
-def exact_gelu(x: Tensor, table: Tensor) -> Tensor:
-    """GELU of fixed-point activations, clamped at LARGEST_ACTIVATION; beyond the table it is its argument."""
-    reach, largest = GELU_REACH << ACTIVATION_BITS, int(LARGEST_ACTIVATION) << ACTIVATION_BITS
-    index = x.clamp(-reach, reach).add_(reach).to(torch.int32)
-    return table.index_select(0, index.flatten()).view_as(x).add_((x - reach).clamp_(0, largest - reach))
+def exact_gelu(x: Tensor, scale: float, table: Tensor) -> Tensor:
+    """GELU of `x` times a power of two, in ACTIVATION_BITS and clamped at LARGEST_ACTIVATION, by `gelu_table`."""
+    offset = x.new_full((), (GELU_REACH << ACTIVATION_BITS) + 0.5)
+    index = torch.add(offset, x, alpha=scale).clamp_(0, len(table) - 1).to(torch.int32)
+    return table.index_select(0, index.flatten()).view_as(x)
 
 
-def exact_norm(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    """Layer norm over the last axis of fixed-point activations; gain and bias are float64.
+def norm_constants(gain: Tensor, shift: Tensor) -> Tensor:
+    """What `exact_norm` needs of the gains and shifts of a layer norm over the last axis, `[2, ...]`."""
+    unit = 2.0**FEATURE_BITS
+    return torch.stack([gain.double() * math.sqrt(gain.shape[-1]) * unit, shift.double() * unit])
+
+
+def exact_norm(x: Tensor, gain: Tensor, shift: Tensor, out: Tensor) -> None:
+    """Layer norm over the last axis of fixed-point activations `[n, F]` into `out`, with FEATURE_BITS.
 
     Sums are exact, since all integers stay below 2^53: activations have 21 bits, times a width of 8 they have 24,
-    squared and summed 51.
+    squared and summed 51. So they are products with matrices, which are faster than sums over a short axis.
     """
     width = x.shape[-1]
-    centered = (x * width).sub_(x.sum(-1, keepdim=True))
-    power = (centered * centered).sum(-1, keepdim=True).div_(width)
-    scale = power.add_(EPSILON * float((width << ACTIVATION_BITS) ** 2)).sqrt_()
-    normed = centered.div_(scale)
-    scaled = normed.mul_(gain)
-    return fixed(scaled.add_(bias), FEATURE_BITS, LARGEST_FEATURE)
+    ones = x.new_ones(width, width)
+    centered = x @ (width * torch.eye(width, dtype=x.dtype, device=x.device) - ones)
+    epsilon = x.new_full((width,), float(round(EPSILON * width * (width << ACTIVATION_BITS) ** 2)))
+    power = torch.addmm(epsilon, centered * centered, ones)
+    largest = LARGEST_FEATURE * 2.0**FEATURE_BITS
+    normed = centered.div_(power.sqrt_()).mul_(gain)
+    torch.round(normed.add_(shift).clamp_(-largest, largest), out=out)

@@ -5,8 +5,9 @@ escape, stored apart. The tables come from `gaussian.normal`, which is the same 
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,17 @@ import numpy.typing as npt
 from rdbench.errors import BitstreamError
 
 from ..bitstream import pack_integers, unpack_integers
-from .ans import DAMAGED_SYMBOLS, AnsDecoder, AnsEncoder, CoderModel
+from .ans import (
+    DAMAGED_SYMBOLS,
+    AnsDecoder,
+    AnsEncoder,
+    CoderModel,
+    Counts,
+    Probabilities,
+    Symbols,
+    coder_frequencies,
+    exact_rows,
+)
 from .exact import Floats, exact_exp
 from .gaussian import LARGEST_SYMBOL, gaussian_counts
 from .integers import unzigzag, zigzag
@@ -28,62 +39,93 @@ FRACTIONS = 8
 """Positions of a mean between two integers; NVRC's code rounds means, as 1 would."""
 LENGTH_BYTES = 4
 REACH = 6.0
-"""Deviations that a table spans on either side."""
+"""Least deviations that a table spans on either side."""
+ROW_REACH, ROW_SYMBOLS = 31, 1 << 14
+"""Largest size of tables, and most symbols, that are coded with a row of probabilities for each symbol."""
 
 
 class ScaleTables:
-    """The tables; each is built when it is first needed."""
+    """The tables; those of a size are built when one of them is first needed.
+
+    A size is the distance that tables span on either side, one less than a power of two. Their last symbol is the
+    escape.
+    """
 
     def __init__(self) -> None:
-        self._models: dict[int, tuple[int, CoderModel]] = {}
-
-    @cached_property
-    def deviations(self) -> Floats:
-        """The deviations of the tables, `[SCALES]`."""
+        self._sizes: dict[int, tuple[int, Probabilities]] = {}
+        self._models: dict[int, CoderModel] = {}
         low, high = -2.2072749131897207, 5.545177444479562  # logarithms of SMALLEST_SCALE and LARGEST_SCALE
-        return exact_exp(low + (high - low) * np.arange(SCALES) / (SCALES - 1))
+        self.deviations = exact_exp(low + (high - low) * np.arange(SCALES) / (SCALES - 1))
+        """The deviations of the tables, `[SCALES]`."""
+        self._bounds = np.sqrt(self.deviations[:-1] * self.deviations[1:])
+        needed = np.ceil(REACH * self.deviations).astype(np.int64) + 1
+        self.reaches = np.repeat([(1 << int(reach).bit_length()) - 1 for reach in needed], FRACTIONS)
+        """The size of each table."""
 
     def choose(self, mean: Floats, scale: Floats) -> tuple[Integers, Integers]:
         """The integer nearest to each mean, and the index of its table."""
-        bounds = np.sqrt(self.deviations[:-1] * self.deviations[1:])
         positions = np.rint(np.clip(mean, -LARGEST_SYMBOL, LARGEST_SYMBOL) * FRACTIONS).astype(np.int64)
         centers = (positions + FRACTIONS // 2) // FRACTIONS
         fractions = positions - centers * FRACTIONS + FRACTIONS // 2
-        return centers, np.searchsorted(bounds, scale).astype(np.int64) * FRACTIONS + fractions
+        return centers, np.searchsorted(self._bounds, scale).astype(np.int64) * FRACTIONS + fractions
 
-    def model(self, table: int) -> tuple[int, CoderModel]:
-        """The distance that a table spans on either side, and its model, whose last symbol is the escape."""
+    def rows(self, tables: Integers) -> Probabilities:
+        """The probabilities of the symbols of each of these tables, all of one size, `[n, alphabet]`."""
+        first, rows = self._of_size(int(self.reaches[tables[0]]))
+        chosen: Probabilities = rows[tables - first]
+        return chosen
+
+    def model(self, table: int) -> CoderModel:
+        """A table as a model of many symbols, with the same probabilities."""
         if table not in self._models:
-            scale = float(self.deviations[table // FRACTIONS])
-            fraction = (table % FRACTIONS - FRACTIONS // 2) / FRACTIONS
-            reach = int(np.ceil(REACH * scale)) + 1
-            counts = np.append(gaussian_counts(-reach, reach, fraction, scale), 1)
-            self._models[table] = reach, CoderModel(counts)
+            self._models[table] = CoderModel.of_row(self.rows(np.array([table]))[0])
         return self._models[table]
+
+    def _of_size(self, reach: int) -> tuple[int, Probabilities]:
+        """The first of the tables of a size, and the rows of them all."""
+        if reach not in self._sizes:
+            tables = np.flatnonzero(self.reaches == reach)
+            counts = [np.append(self._counts(int(table)), 1) for table in tables]
+            self._sizes[reach] = int(tables[0]), exact_rows(coder_frequencies(np.stack(counts)))
+        return self._sizes[reach]
+
+    def _counts(self, table: int) -> Counts:
+        fraction = (table % FRACTIONS - FRACTIONS // 2) / FRACTIONS
+        reach = int(self.reaches[table])
+        return gaussian_counts(-reach, reach, fraction, float(self.deviations[table // FRACTIONS]))
 
 
 @dataclass(frozen=True)
-class TableGroups:
-    """Symbols in the order of their tables, so that each table is coded with one call."""
+class Run:
+    """Symbols for one call of the coder, which all have one table, or several small tables of one size."""
 
-    order: npt.NDArray[np.intp]
-    """Positions of the symbols, sorted by table."""
-    used: list[int]
-    """The tables in use."""
-    counts: list[int]
-    """Numbers of symbols of the tables in use."""
+    symbols: slice
+    single: bool
 
-    @classmethod
-    def by_table(cls, tables: Integers) -> "TableGroups":
-        """The groups of symbols with these tables."""
-        order = np.argsort(tables.astype(np.int16), kind="stable")  # numpy sorts 16 bits by their digits
-        ordered = tables[order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-        return cls(order, ordered[starts].tolist(), np.diff(starts, append=len(ordered)).tolist())
 
-    def per_symbol(self, numbers: list[int]) -> Integers:
-        """The number of each symbol's table, from one for each table in use, in the groups' order."""
-        return np.repeat(np.array(numbers, np.int64), self.counts)
+def sort_by_table(tables: Integers) -> npt.NDArray[np.intp]:
+    """The order in which symbols with these tables are coded."""
+    return np.argsort(tables.astype(np.int16), kind="stable")  # numpy sorts 16 bits by their digits
+
+
+def runs(reaches: Integers, ordered: Integers) -> list[Run]:
+    """The runs of symbols that are sorted by their tables; how they are divided does not change the bits.
+
+    A call for each table takes some microseconds, rows of probabilities a time that grows with symbols and alphabet.
+    """
+    found, own = [], reaches[ordered]
+    for start, end in _equal(own, 0):
+        if own[start] <= ROW_REACH and end - start <= ROW_SYMBOLS:
+            found.append(Run(slice(start, end), single=False))
+        else:
+            found += [Run(slice(*ends), single=True) for ends in _equal(ordered[start:end], start)]
+    return found
+
+
+def _equal(numbers: Integers, offset: int) -> Iterator[tuple[int, int]]:
+    """Starts and ends of the runs of equal numbers, plus an offset."""
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1)) + offset
+    return pairwise([*starts.tolist(), len(numbers) + offset] if len(numbers) else [])
 
 
 class SymbolWriter:
@@ -103,16 +145,18 @@ class SymbolWriter:
         encoder = AnsEncoder()
         escapes: list[Integers] = []
         for distances, tables in reversed(self._parts):
-            group = TableGroups.by_table(tables)
-            models = [self._tables.model(table) for table in group.used]
-            ordered, reach = distances[group.order], group.per_symbol([reach for reach, _ in models])
+            order = sort_by_table(tables)
+            ordered, tables = distances[order], tables[order]
+            reach = self._tables.reaches[tables]
             beyond = np.abs(ordered) > reach
             escapes.append(ordered[beyond])
             shifted = np.where(beyond, 2 * reach + 1, ordered + reach).astype(np.int32)
-            end = len(shifted)
-            for (_, model), count in zip(reversed(models), reversed(group.counts), strict=True):
-                encoder.push(shifted[end - count : end], model)
-                end -= count
+            for run in reversed(runs(self._tables.reaches, tables)):
+                symbols, own = shifted[run.symbols], tables[run.symbols]
+                if run.single:
+                    encoder.push(symbols, self._tables.model(int(own[0])))
+                else:
+                    encoder.push_rows(symbols, self._tables.rows(own))
         numbers = [zigzag(value) for part in reversed(escapes) for value in part.tolist()]
         payload = encoder.finish()
         return struct.pack("<I", len(payload)) + payload + pack_integers(numbers)
@@ -134,17 +178,23 @@ class SymbolReader:
     def read(self, mean: Floats, scale: Floats) -> Integers:
         """The next symbols, given the means and deviations of their Gaussians."""
         centers, tables = self._tables.choose(mean, scale)
-        group = TableGroups.by_table(tables)
-        models = [self._tables.model(table) for table in group.used]
-        parts = [self._decoder.pop(count, model) for (_, model), count in zip(models, group.counts, strict=True)]
-        reach = group.per_symbol([reach for reach, _ in models])
+        order = sort_by_table(tables)
+        tables = tables[order]
+        reach = self._tables.reaches[tables]
+        parts = [self._pop(run, tables[run.symbols]) for run in runs(self._tables.reaches, tables)]
         distances = np.concatenate([np.zeros(0, np.int64), *parts]) - reach
         for escaped in np.flatnonzero(distances > reach):
             if not self._escapes:
                 raise BitstreamError(DAMAGED_SYMBOLS)
             distances[escaped] = unzigzag(self._escapes.pop())
-        centers[group.order] += distances
+        centers[order] += distances
         return centers
+
+    def _pop(self, run: Run, tables: Integers) -> Symbols:
+        """The next symbols, which have these tables."""
+        if run.single:
+            return self._decoder.pop(len(tables), self._tables.model(int(tables[0])))
+        return self._decoder.pop_rows(self._tables.rows(tables))
 
     def finish(self) -> None:
         """Raises BitstreamError unless all that was written has been read."""

@@ -39,7 +39,7 @@ def make_optimizer(
         adan: torch.optim.Optimizer = Adan(groups, **options)
         return adan
     make = torch.optim.Adam if stage.optimizer == "adam" else torch.optim.AdamW
-    return make(groups, fused=True, **options)
+    return make(groups, fused=True, eps=stage.epsilon, **options)
 
 
 def apply_schedule(stage: Stage, optimizer: torch.optim.Optimizer, epoch: float) -> None:
@@ -86,7 +86,7 @@ class Muon(torch.optim.Optimizer):
         views = [view for each in self._views for view in each]
         self._muon = torch.optim.Muon([{"params": views}], weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
         first, second = stage.betas
-        self._adam = torch.optim.Adam([{"params": others}], betas=(first, second), fused=True)
+        self._adam = torch.optim.Adam([{"params": others}], betas=(first, second), eps=stage.epsilon, fused=True)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

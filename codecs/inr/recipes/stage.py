@@ -13,6 +13,8 @@ from .losses import MIXES, Mix
 OptimizerName = Literal["adam", "adamw", "adan", "muon"]
 ADAM_BETAS = (0.9, 0.999)
 """Adam's default betas."""
+ADAM_EPSILON = 1e-8
+"""Adam's default epsilon."""
 WARMUP_START = 0.1
 """Share of the learning rate at the start of a warm-up, unless a stage has its own (NeRV)."""
 
@@ -48,6 +50,8 @@ class Stage:
     muon_lr: float = 1.0
     """Learning rate of Muon's matrices, as a share of `lr`."""
     betas: tuple[float, ...] = ADAM_BETAS
+    epsilon: float = ADAM_EPSILON
+    """What Adam adds to the root of the second moment, in the units of the gradients."""
     weight_decay: float = 0.0
     decayed: Literal["all", "model", "layers"] = "all"
     """Parameters with weight decay: all, all but content (`Network.latents`), or the weights of linear layers and

@@ -31,7 +31,8 @@ class EndToEndSettings(InrSettings):
     """Settings of rate and distortion, and the ablations of table 3; other codecs use the defaults."""
 
     distortion: Literal["rgb", "yuv"] = "rgb"
-    """Color space of the distortion D: RGB, or YUV 4:4:4 (appendix A.2) for measuring under the conditions `yuv420`."""
+    """Color space of the distortion D: RGB, or YUV 4:4:4 (appendix A.2) for measuring under the conditions `yuv420`.
+    The network outputs RGB, and the loss converts it to YUV in full range (our choice; in the paper it outputs YUV)."""
     free: float = Field(0.0, ge=0, lt=1)
     """Share of stage 1's epochs, the first ones, without noise and rate, trained once for all lambdas (our choice, for
     short trainings)."""
@@ -87,7 +88,8 @@ def lambda_of(size: int, clip: Clip) -> float:
 class EndToEnd(RateObjective):
     """lambda D + R in all stages but the first share, `free`.
 
-    Computed as D + R / lambda, so that gradient clipping does not act as another lambda. Where an encoder network makes
+    Computed as D + R / lambda with Adam's epsilon over lambda too, which gives the same steps as lambda D + R, but for
+    gradient clipping, which thus does not act as another lambda (our choice). Where an encoder network makes
     embeddings, a step changes those of its own frames alone.
     """
 
@@ -149,11 +151,14 @@ class EndToEnd(RateObjective):
         return *free, *soft, last
 
     def at_lambda(self, stage: Stage, weight: float) -> Stage:
-        """Lambda weighs the distortion: the rate and the decay beside it have its inverse."""
+        """Lambda weighs the distortion: the rate, the decay beside it and Adam's epsilon have its inverse."""
         if not stage.rate_weight:
             return stage
         share = 1 / weight
-        return replace(stage, rate_weight=share * stage.rate_weight, weight_decay=share * stage.weight_decay)
+        return replace(
+            stage, rate_weight=share * stage.rate_weight, weight_decay=share * stage.weight_decay,
+            epsilon=share * stage.epsilon,
+        )  # fmt: skip
 
     def default_pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
         """All sizes; lambda follows from each."""

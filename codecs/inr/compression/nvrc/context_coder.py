@@ -1,8 +1,8 @@
 """Evaluation of the context models in integers, voxel by voxel, so that any machine decodes the same symbols.
 
-All channels of all blocks of all grids are lanes that are coded side by side, one voxel after the other in raster
-order. For a row of eight voxels, the contribution of the rows before it to a convolution is a few matrix products per
-channel; the taps inside the row follow voxel by voxel.
+The lanes of a wave (`lanes.py`) are coded side by side, one column after the other. For a row of eight voxels, the
+contribution of the rows before it to a convolution is a few matrix products per channel; the taps inside the row follow
+voxel by voxel.
 
 Exactness has no measurable cost. 13,840 grid values of a short training (Bunny at 160x90, 8 frames, 40K) take 61,598
 bits under the model in floating point, 61,588 under these integers, and 60,960 in the file; layers take 80,136, 80,124
@@ -11,8 +11,8 @@ and 80,224 (measured once). Why the file's grids take fewer: cause not investiga
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -32,9 +32,10 @@ from ...entropy.exact import (
     exact_norm,
     fixed,
     gelu_table,
+    norm_constants,
 )
-from .context_model import BEFORE, BLOCK, KERNEL, OUTPUTS, TAPS, WIDTH, ContextModel
-from .lanes import Place
+from .context_model import BEFORE, BLOCK, KERNEL, TAPS, WIDTH, ContextModel
+from .lanes import Lanes, Place, Row, Wave
 
 INPUT_BITS = 16
 """Fractional bits of a grid's value."""
@@ -44,18 +45,21 @@ LOG_SCALES = (-20.0, 10.0)
 _, ROWS, COLUMNS = BLOCK
 HALF = KERNEL // 2
 """Taps of a kernel on either side of its center, along one axis."""
+FRAMES = 2 * HALF + 1
+"""Frames whose features are kept: rows of three frames are in a wave, and each needs the two frames before its own."""
 
 
 @dataclass(frozen=True)
 class RowConv:
     """A masked convolution in fixed point, split into the taps of earlier rows and those of the current row.
 
-    `before` and `after` are its numbers of input and output features for each of C channels.
+    `before` and `after` are its numbers of input and output features for each of C channels, F and F' elsewhere.
     """
 
+    before: int
     earlier_rows: tuple[Tensor, ...]
-    """Weights from earlier rows to all voxels of the current row: `[C, 5 * 8 * before, 8 * after]` for each earlier
-    frame, and `[C, 2 * 8 * before, 8 * after]` for the current frame."""
+    """Weights from earlier rows to all voxels of the current row: `[C, 2 * 8 * before, 8 * after]` for the current
+    frame, and `[C, 5 * 8 * before, 8 * after]` for each earlier frame, back in time."""
     current_row: Tensor
     """Weights of the two voxels to the left and of the current one (zero where it is masked),
     `[C, 3 * before, after]`."""
@@ -79,161 +83,175 @@ def row_conv(weight: Tensor, bias: Tensor, channels: int, input_bits: int) -> Ro
             if 0 <= at < COLUMNS:
                 wide[:, :, at, :, to] = lines[:, :, tap]
     bits = input_bits + WEIGHT_BITS
-    parts = wide.flatten(4, 5).flatten(2, 3).split(KERNEL, dim=1)
+    parts = reversed(wide.flatten(4, 5).flatten(2, 3).split(KERNEL, dim=1))
     return RowConv(
-        tuple(part.flatten(1, 2) for part in parts), current_row.flatten(1, 2),
+        weight.shape[1], tuple(part.flatten(1, 2) for part in parts), current_row.flatten(1, 2),
         fixed(bias, bits, LARGEST_WEIGHT).view(channels, 1, -1).repeat(1, 1, COLUMNS), 2.0 ** (ACTIVATION_BITS - bits),
     )  # fmt: skip
 
 
 class FixedPointModel:
-    """A grid's context model in fixed point, and the voxels that its blocks have."""
+    """A grid's context model in fixed point."""
 
-    def __init__(self, model: ContextModel, inside: Tensor) -> None:
-        """`model` has the parameters of the bitstream; `inside` is `Blocks.inside` of the grid, `[n, 1, 16, 8, 8]`."""
-        channels = model.channels
-        self.lanes = (channels, len(inside))
-        """Numbers of channels and of blocks."""
+    def __init__(self, model: ContextModel) -> None:
+        """`model` has the parameters of the bitstream."""
+        self.channels = channels = model.channels
         self.convs = [
             row_conv(conv.weight.detach(), conv.bias.detach(), channels, bits)
             for conv, bits in ((model.first, INPUT_BITS), (model.second, FEATURE_BITS), (model.third, FEATURE_BITS))
         ]
-        self.norms = [
-            [part.detach().double().view(channels, WIDTH).repeat_interleave(len(inside), 0) for part in pair]
-            for pair in model.gains_and_shifts
+        pairs = [[part.detach().view(channels, WIDTH) for part in pair] for pair in model.gains_and_shifts]
+        self.norms = torch.stack([norm_constants(*pair) for pair in pairs])
+        """The constants of each norm, `[2, 2, C, 8]`."""
+
+
+class History:
+    """A convolution's inputs in all blocks of a grid: the rows of the last frames.
+
+    A frame takes the place of the one five frames before. Rows that a block lacks stay zero.
+    """
+
+    def __init__(self, channels: int, blocks: int, width: int, device: torch.device) -> None:
+        self._line = COLUMNS * width
+        self._rows = torch.zeros(channels, FRAMES, blocks, ROWS * self._line, dtype=torch.float64, device=device)
+
+    def earlier_rows(self, at: Row, blocks: slice) -> list[tuple[Tensor, int, slice]]:
+        """What the kernel sees of each frame above a row: the rows that exist, `[C, n, rows * 8 * F]`, how many frames
+        back, and which of the kernel's inputs these are.
+        """
+        seen = []
+        for back in range(min(HALF, at.time), -1, -1):
+            first, last = max(0, at.row - HALF), min(ROWS, at.row + HALF + 1) if back else at.row
+            if last > first:
+                lines = self._rows[:, (at.time - back) % FRAMES, blocks, first * self._line : last * self._line]
+                start = (first - at.row + HALF) * self._line
+                seen.append((lines, back, slice(start, start + lines.shape[2])))
+        return seen
+
+    def store(self, at: Row, blocks: slice, values: Tensor) -> None:
+        """Stores a complete row, `[C, n, 8 * F]`."""
+        first = at.row * self._line
+        self._rows[:, at.time % FRAMES, blocks, first : first + self._line] = values
+
+
+class CurrentRows:
+    """A convolution in the rows of a wave: its inputs behind two voxels of zeros, and what earlier rows contribute."""
+
+    def __init__(self, lanes: int, row_sums: Tensor, convs: Sequence[tuple[slice, RowConv]]) -> None:
+        """`row_sums`: contributions of earlier rows `[lanes, 8 * F']`; `convs`: each grid's lanes and convolution."""
+        self.before = convs[0][1].before
+        self.rows = row_sums.new_zeros(lanes, (HALF + COLUMNS) * self.before)
+        self._sums = row_sums.unflatten(1, (COLUMNS, -1)).transpose(0, 1).contiguous()
+        self._parts = [
+            (conv.current_row, self.rows[part].unflatten(0, (len(conv.bias), -1)), part) for part, conv in convs
         ]
-        """Gains and shifts of each norm for every lane, `[lanes, 8]`."""
-        self.inside = inside.transpose(0, 1).expand(channels, -1, -1, -1, -1).flatten(0, 1)
-        """Mask of the voxels that lie inside the grid, `[lanes, 16, 8, 8]`."""
 
-    def view(self, lanes: Tensor) -> Tensor:
-        """`[lanes, F]` -> `[C, n, F]`."""
-        return lanes.view(*self.lanes, -1)
+    def at(self, column: int) -> Tensor:
+        """The features of a column in every lane, `[lanes, F]`."""
+        features: Tensor = self.rows[:, (HALF + column) * self.before : (HALF + column + 1) * self.before]
+        return features
 
-
-class FeatureWindow:
-    """A convolution's input in all lanes: the last three frames, padded with rows of zeros, and the current row."""
-
-    def __init__(self, lanes: int, width: int, device: torch.device) -> None:
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(lanes, *shape, dtype=torch.float64, device=device)
-
-        self.width = width
-        self.frames = [zeros(ROWS + 2 * HALF, COLUMNS * width) for _ in range(HALF + 1)]
-        self.row = zeros((HALF + COLUMNS) * width)
-
-    def next_frame(self) -> None:
-        """Replaces the oldest frame by an empty one."""
-        oldest, *others = self.frames
-        self.frames = [*others, oldest.zero_()]
-
-    def earlier_rows(self, row: int) -> list[Tensor]:
-        """The kernel's rows of each earlier frame, and those before this row, `[lanes, rows * 8 * F]` each."""
-        *earlier, current = self.frames
-        lines = [frame[:, row : row + KERNEL] for frame in earlier]
-        return [part.flatten(1) for part in (*lines, current[:, row : row + HALF])]
-
-    def current_row(self, column: int) -> Tensor:
-        """The two voxels before this one in its row, and itself, `[lanes, 3 * F]`."""
-        return self.row[:, column * self.width : (column + HALF + 1) * self.width]
-
-    def put(self, column: int, values: Tensor) -> None:
-        """Sets the features of a voxel of the current row in every lane, `[lanes, F]`."""
-        self.row[:, (HALF + column) * self.width : (HALF + column + 1) * self.width] = values
-
-    def finish_row(self, row: int) -> None:
-        """Stores the complete row in the current frame and clears it."""
-        self.frames[-1][:, row + HALF] = self.row[:, HALF * self.width :]
-        self.row.zero_()
+    def sum_at(self, column: int) -> Tensor:
+        """The convolution's result at a column in every lane, `[lanes, F']`, to be computed once."""
+        taps = slice(column * self.before, (column + HALF + 1) * self.before)
+        total: Tensor = self._sums[column]
+        for weight, rows, part in self._parts:
+            total[part].unflatten(0, (len(weight), -1)).baddbmm_(rows[:, :, taps], weight)
+        return total
 
 
 class LanePredictor:
-    """Predictions for one voxel at a time in all lanes: grid by grid, channel by channel, block by block.
+    """Predictions for a column of a wave in all its lanes; a `causal.CausalModel`."""
 
-    A `causal.CausalModel`, whose places are those of a voxel in its block, in raster order.
-    """
+    def __init__(self, models: Sequence[FixedPointModel], lanes: Lanes) -> None:
+        self._models, self._lanes, self.places = models, lanes, lanes.places
+        device = models[0].convs[0].bias.device
+        self._histories = [
+            [History(model.channels, len(order.positions), conv.before, device) for conv in model.convs]
+            for model, order in zip(models, lanes.orders, strict=True)
+        ]
+        self._table = gelu_table().to(device)
+        self._parts: list[tuple[int, slice]] = []
+        self._rows: list[CurrentRows] = []
+        self._norms = self._columns = torch.zeros(0)
 
-    def __init__(self, models: Sequence[FixedPointModel]) -> None:
-        self._models = models
-        counts = [channels * number for channels, number in (model.lanes for model in models)]
-        ends = [sum(counts[: at + 1]) for at in range(len(counts))]
-        self._parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-        inside = torch.cat([model.inside for model in models])
-        self.extent = [int(inside.any(0).sum(axis).max()) for axis in range(3)]
-        """Voxels of the largest block along each axis."""
-        self._inside = inside.permute(1, 2, 3, 0).double().contiguous()[..., None]
-        self._norms = [[torch.cat(parts) for parts in zip(*pairs, strict=True)] for pairs in self._norms_by_number()]
-        self._windows = [FeatureWindow(ends[-1], width, inside.device) for width in (1, WIDTH, WIDTH)]
-        self._sums = [inside.new_empty(ends[-1], width, dtype=torch.float64) for width in (WIDTH, WIDTH, OUTPUTS)]
-        self._row_sums = [x.new_empty(ends[-1], COLUMNS * x.shape[1]) for x in self._sums]
-        """Contributions of the earlier rows to each convolution, for all voxels of the current row."""
-        self._table = gelu_table().to(inside.device)
+    def _start(self, wave: Wave) -> None:
+        """Computes the contributions of the earlier rows to the rows of a wave."""
+        counts = [sum(blocks.stop - blocks.start for _, blocks in rows) for rows in wave.rows]
+        ends = np.cumsum([model.channels * count for model, count in zip(self._models, counts, strict=True)]).tolist()
+        starts = [0, *ends[:-1]]
+        self._parts = [(at, slice(starts[at], ends[at])) for at, count in enumerate(counts) if count]
+        self._rows = []
+        for number in range(len(self._models[0].convs)):
+            row_sums = torch.cat([self._row_sums(wave, at, number) for at, _ in self._parts])
+            convs = [(part, self._models[at].convs[number]) for at, part in self._parts]
+            self._rows.append(CurrentRows(ends[-1], row_sums, convs))
+        norms = [self._models[at].norms.repeat_interleave(counts[at], 2) for at, _ in self._parts]
+        self._norms = torch.cat(norms, 2)
+        self._columns = torch.from_numpy(wave.columns).to(self._table.device)
 
-    def _norms_by_number(self) -> list[list[list[Tensor]]]:
-        """Gains and shifts of each norm, grid by grid."""
-        return [[model.norms[number] for model in self._models] for number in range(len(self._models[0].norms))]
+    def _row_sums(self, wave: Wave, at: int, number: int) -> Tensor:
+        """What the earlier rows contribute to a convolution in a grid's lanes, `[lanes, 8 * F']`."""
+        conv, parts = self._models[at].convs[number], []
+        for row, blocks in wave.rows[at]:
+            total = conv.bias.repeat(1, blocks.stop - blocks.start, 1)
+            for lines, back, inputs in self._histories[at][number].earlier_rows(row, blocks):
+                total.baddbmm_(lines, conv.earlier_rows[back][:, inputs])
+            parts.append(total)
+        return torch.cat(parts, 1).flatten(0, 1)
 
-    @property
-    def places(self) -> Iterator[Place]:
-        """Time step, row and column of every voxel of the largest block, in raster order."""
-        times, rows, columns = (range(length) for length in self.extent)
-        return product(times, rows, columns)
-
-    def _start_row(self, row: int) -> None:
-        """Computes the contributions of the earlier rows to this row."""
-        for number, (window, row_sums) in enumerate(zip(self._windows, self._row_sums, strict=True)):
-            earlier_rows = window.earlier_rows(row)
-            for model, part in zip(self._models, self._parts, strict=True):
-                conv, total = model.convs[number], model.view(row_sums[part])
-                total.copy_(conv.bias.expand_as(total))
-                for lines, weight in zip(earlier_rows, conv.earlier_rows, strict=True):
-                    total.baddbmm_(model.view(lines[part]), weight)
+    def _finish(self, wave: Wave) -> None:
+        """Stores the rows of a wave."""
+        for number, current in enumerate(self._rows):
+            for at, part in self._parts:
+                rows = current.rows[part, HALF * current.before :].unflatten(0, (self._models[at].channels, -1))
+                counts = [blocks.stop - blocks.start for _, blocks in wave.rows[at]]
+                for (row, blocks), values in zip(wave.rows[at], rows.split(counts, 1), strict=True):
+                    self._histories[at][number].store(row, blocks, values)
 
     def predict(self, place: Place) -> tuple[Floats, Floats]:
-        """Mean and deviation of the voxel in every lane."""
-        _, row, column = place
+        """Mean and deviation of the voxels at a column in every lane of a wave."""
+        wave, column = place
         if not column:
-            if not row:
-                for window in self._windows:
-                    window.next_frame()
-            self._start_row(row)
-        mean, log_scale = self._outputs(place).T.contiguous().cpu().numpy()
+            self._start(self._lanes.waves[wave])
+        mean, log_scale = self._outputs(column).T.contiguous().cpu().numpy()
         return mean, exact_exp(np.clip(log_scale, *LOG_SCALES))
 
-    def _outputs(self, place: Place) -> Tensor:
-        """Mean and log scale of the voxel in every lane, `[lanes, 2]`."""
-        column = place[2]
+    def _outputs(self, column: int) -> Tensor:
+        """Mean and log scale of the voxels at a column in every lane, `[lanes, 2]`."""
+        outside = (self._columns <= column).nonzero()[:, 0]
         for number, (gain, shift) in enumerate(self._norms):
-            x = self._sum(number, column).mul_(self._models[0].convs[number].shift).round_()
-            x = exact_norm(exact_gelu(x, self._table), gain, shift)
-            self._windows[number + 1].put(column, x.mul_(self._inside[place]))
-        return self._sum(len(self._norms), column) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)
-
-    def _sum(self, number: int, column: int) -> Tensor:
-        """A convolution's result at this column of the current row, in every lane."""
-        total, current_row = self._sums[number], self._windows[number].current_row(column)
-        after = total.shape[1]
-        earlier = self._row_sums[number][:, column * after : (column + 1) * after]
-        for model, part in zip(self._models, self._parts, strict=True):
-            bias, x, out = (model.view(lanes[part]) for lanes in (earlier, current_row, total))
-            torch.baddbmm(bias, x, model.convs[number].current_row, out=out)
-        return total
+            total, following = self._rows[number].sum_at(column), self._rows[number + 1].at(column)
+            exact_norm(exact_gelu(total, self._models[0].convs[number].shift, self._table), gain, shift, following)
+            following.index_fill_(0, outside, 0.0)
+        return self._rows[-1].sum_at(column) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)
 
     def put(self, place: Place, values: Floats) -> None:
-        """Sets the decoded voxel of every lane, `[lanes]`, in the grid's units."""
-        _, row, column = place
-        lanes = torch.from_numpy(values).to(self._inside.device)
-        self._windows[0].put(column, fixed(lanes[:, None], INPUT_BITS, LARGEST_INPUT))
-        if column + 1 == self.extent[2]:
-            for window in self._windows:
-                window.finish_row(row)
+        """Sets the decoded voxels at a column in every lane, in the grid's units."""
+        wave, column = place
+        lanes = torch.from_numpy(values).to(self._table.device)
+        self._rows[0].at(column).copy_(fixed(lanes[:, None], INPUT_BITS, LARGEST_INPUT))
+        if column + 1 == int(self._lanes.waves[wave].columns.max()):
+            self._finish(self._lanes.waves[wave])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs torch in one thread: for thousands of small products, waiting for others costs more than they give."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()
-def walk(models: Sequence[FixedPointModel], visit: Visit[Place]) -> None:
-    """Visits the voxels of all blocks of all grids side by side, in raster order, within the largest block.
+def walk(models: Sequence[FixedPointModel], lanes: Lanes, visit: Visit[Place]) -> None:
+    """Visits all places of the lanes in their order.
 
-    `visit` gets a voxel's place and the means and deviations of all lanes there; it returns their values, zero outside
+    `visit` gets a place and the means and deviations of the wave's lanes there; it returns their values, zero outside
     the grid.
     """
-    causal.walk(LanePredictor(models), visit)
+    with one_thread():
+        causal.walk(LanePredictor(models, lanes), visit)

@@ -23,6 +23,8 @@ BEFORE = TAPS // 2
 """Taps of a kernel before its center, in raster order."""
 OUTPUTS = 2
 """Outputs for each channel: mean and log scale."""
+FIRST_SHARE = 0.03
+"""Factor on the initial weights of the last convolution (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,26 @@ class GroupNorm(nn.Module):
 
 
 class ContextModel(nn.Module):
-    """Mean and log scale of every voxel, predicted from those before it."""
+    """Mean and log scale of every voxel, predicted from those before it.
 
-    def __init__(self, channels: int) -> None:
+    The paper lists layer norm, convolution and GELU as a block's parts. The order here is that of NVRC's code:
+    convolution, GELU, norm, and a last convolution alone, so the grid's own values are not normalized.
+    """
+
+    def __init__(self, channels: int, log_scale: float = 0.0) -> None:
+        """`log_scale`: the logarithm of the grid's deviation, near which predictions begin, with means near zero.
+
+        Our choice: otherwise means would begin with a deviation of 0.4, and scales at 1, where grids have 0.1.
+        """
         super().__init__()
         self.channels = channels
         self.first = MaskedConv(channels, 1, WIDTH, center=False)
         self.second = MaskedConv(channels, WIDTH, WIDTH, center=True)
         self.third = MaskedConv(channels, WIDTH, OUTPUTS, center=True)
         self.norms = nn.ModuleList(GroupNorm(channels) for _ in range(2))
+        with torch.no_grad():
+            self.third.weight.mul_(FIRST_SHARE)
+            self.third.bias.view(channels, OUTPUTS)[:, 1] = log_scale
 
     @property
     def gains_and_shifts(self) -> list[tuple[Tensor, Tensor]]:

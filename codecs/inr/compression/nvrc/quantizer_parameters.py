@@ -17,6 +17,7 @@ from ...entropy.exact import Floats, exact_exp
 from ...entropy.gaussian import LARGEST_SYMBOL
 from ...entropy.scale_tables import ScaleTables, SymbolReader, SymbolWriter
 from ..float16 import read_float16
+from .bounds import bounded
 
 INITIAL_LOG_STEP = -4.0
 """Initial log step (our choice; NVRC's code has -6, which grows too slowly for short training)."""
@@ -38,9 +39,9 @@ Proxy = Callable[[Tensor], Tensor]
 
 def normal_bits(codes: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """Bits of each code under a Gaussian integrated over a unit, with mean and deviation in steps."""
-    distance, scale = (codes - mean).abs(), deviation.clamp(min=LOWEST_DEVIATION)
+    distance, scale = (codes - mean).abs(), bounded(deviation, LOWEST_DEVIATION)
     mass = torch.special.ndtr((0.5 - distance) / scale) - torch.special.ndtr((-0.5 - distance) / scale)
-    bits: Tensor = -mass.clamp(min=LEAST_PROBABILITY).log2()
+    bits: Tensor = -bounded(mass, LEAST_PROBABILITY).log2()
     return bits
 
 
@@ -49,8 +50,49 @@ def as_float16(value: Tensor) -> Tensor:
     return value + (value.half().float() - value).detach()
 
 
+class Coded:
+    """The level 3 of some tensors of level 2: a log step, a mean and a log deviation for each."""
+
+    def __init__(self, values: Mapping[str, Tensor], device: torch.device, log_lr_scale: float) -> None:
+        """`values`: initial tensors by name."""
+        self.names = list(values)
+        self._lr_scale = log_lr_scale
+        normals = [(float(value.mean()), math.log(float(value.std()) + LEAST_SPREAD)) for value in values.values()]
+        self._sizes = [value.numel() for value in values.values()]
+        owners = torch.repeat_interleave(torch.arange(len(values)), torch.tensor(self._sizes, dtype=torch.long))
+        self._owners = owners.to(device)  # made once: a step must not wait for the host
+        steps = torch.full((len(values), 1), INITIAL_LOG_STEP, device=device)
+        self._log_steps = nn.Parameter(steps / log_lr_scale)
+        self._normals = nn.Parameter(torch.tensor(normals, device=device).view(-1, TRIPLE - 1) / log_lr_scale)
+
+    @property
+    def third(self) -> Tensor:
+        """Log step, mean and log deviation of every tensor, `[n, 3]`."""
+        return torch.cat([self._log_steps, self._normals], 1) * self._lr_scale
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The trainable parameters; log steps are apart from what the rate alone changes."""
+        return [self._log_steps, self._normals]
+
+    def quantized(self, values: Mapping[str, Tensor], proxy: Proxy) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """The tensors, quantized by the proxy, and a function for their bits."""
+        steps = bounded(as_float16(self._log_steps * self._lr_scale)[self._owners, 0], *LOG_BOUNDS).exp()
+        codes = proxy(torch.cat([values[name].flatten() for name in self.names]) / steps)
+        parts = (codes * steps).split(self._sizes)
+
+        def bits() -> Tensor:
+            means, deviations = as_float16(self._normals * self._lr_scale)[self._owners].unbind(1)
+            return normal_bits(codes, means / steps, bounded(deviations, *LOG_BOUNDS).exp() / steps).sum()
+
+        return {name: part.view_as(values[name]) for name, part in zip(self.names, parts, strict=True)}, bits
+
+
 class QuantizerParameters:
-    """Tensors of level 2 by name, and the level 3 of those with more than one value."""
+    """Tensors of level 2 by name, and the level 3 of those with more than one value.
+
+    They form two groups: those of quantizers decide what the network's weights are, those of entropy models only the
+    rate. A step for the distortion leaves the latter as they are, coded or not, and does not compute them.
+    """
 
     def __init__(
         self,
@@ -58,27 +100,25 @@ class QuantizerParameters:
         coded: bool = True,
         log_lr_scale: float = 1.0,
         logarithmic: Callable[[str], bool] = lambda _: False,
+        quantizing: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`values`: initial tensors by name.
 
         `coded`: whether tensors are quantized and coded; else all are stored as float16. `logarithmic`: whether the
         tensor of a name holds logarithms; these, and level 3, have `log_lr_scale` times the optimizer's learning rate.
+        `quantizing`: whether it belongs to a quantizer.
         """
-        self._log_lr_scale = log_lr_scale
         self._log_lr_scales = {name: log_lr_scale if logarithmic(name) else 1.0 for name in values}
         self._scaled = {
             n: nn.Parameter(value.detach().clone().float() / self._log_lr_scales[n]) for n, value in values.items()
         }
-        self.coded = [name for name, value in values.items() if coded and value.numel() > 1]
-        first = next(iter(self._scaled.values()))
-        rows = [
-            (INITIAL_LOG_STEP, float(value.mean()), math.log(float(value.std()) + LEAST_SPREAD))
-            for value in (values[name].detach() for name in self.coded)
+        self._members = [[n for n in values if quantizing(n)], [n for n in values if not quantizing(n)]]
+        device = next(iter(self._scaled.values())).device
+        self._groups = [
+            Coded({n: values[n].detach() for n in names if coded and values[n].numel() > 1}, device, log_lr_scale)
+            for names in self._members
         ]
-        self._sizes = [values[name].numel() for name in self.coded]
-        repeats = torch.repeat_interleave(torch.arange(len(self.coded)), torch.tensor(self._sizes, dtype=torch.long))
-        self._owners = repeats.to(first.device)  # made once: a step must not wait for the host
-        self._third = nn.Parameter(torch.tensor(rows, device=first.device).view(-1, TRIPLE) / log_lr_scale)
+        self.coded = [name for group in self._groups for name in group.names]
 
     @property
     def values(self) -> dict[str, Tensor]:
@@ -88,11 +128,11 @@ class QuantizerParameters:
     @property
     def third(self) -> Tensor:
         """Log step, mean and log deviation of every coded tensor, `[n, 3]`."""
-        return self._third * self._log_lr_scale
+        return torch.cat([group.third for group in self._groups])
 
     def parameters(self) -> list[nn.Parameter]:
         """The trainable parameters of levels 2 and 3."""
-        return [*self._scaled.values(), self._third]
+        return [*self._scaled.values(), *(p for group in self._groups for p in group.parameters())]
 
     def counts(self) -> tuple[int, int]:
         """Numbers of level 2, and of level 3 as the paper counts them: three for each tensor."""
@@ -100,31 +140,32 @@ class QuantizerParameters:
 
     def state(self) -> dict[str, Tensor]:
         """The parameters for a checkpoint."""
-        return {**{name: value.detach() for name, value in self._scaled.items()}, "third": self._third.detach()}
+        return {f"{number}": parameter.detach() for number, parameter in enumerate(self.parameters())}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restores what `state` returned."""
         with torch.no_grad():
-            for name, value in self._scaled.items():
-                value.copy_(state[name])
-            self._third.copy_(state["third"])
+            for number, parameter in enumerate(self.parameters()):
+                parameter.copy_(state[f"{number}"])
 
-    def quantized(self, proxy: Proxy) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
-        """The tensors, coded ones quantized by the proxy and the others as float16; and a function for their bits."""
-        values = {name: value if name in self.coded else as_float16(value) for name, value in self.values.items()}
-        third = as_float16(self.third)
-        if not self.coded:
-            return values, lambda: third.new_zeros(())
-        steps, means, deviations = third[self._owners].unbind(1)
-        steps = steps.clamp(*LOG_BOUNDS).exp()
-        codes = proxy(torch.cat([values[name].flatten() for name in self.coded]) / steps)
-        parts = (codes * steps).split(self._sizes)
-        coded = {name: part.view_as(values[name]) for name, part in zip(self.coded, parts, strict=True)}
+    def quantizers(self, proxy: Proxy) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """The tensors of quantizers, coded ones quantized by the proxy and the others as float16; a function for their
+        bits.
+        """
+        return self._quantized(0, proxy)
 
-        def bits() -> Tensor:
-            return normal_bits(codes, means / steps, deviations.clamp(*LOG_BOUNDS).exp() / steps).sum()
+    def models(self, proxy: Proxy) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """The same of the entropy models' tensors."""
+        return self._quantized(1, proxy)
 
-        return {**values, **coded}, bits
+    def _quantized(self, number: int, proxy: Proxy) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        group = self._groups[number]
+        values = {name: self._scaled[name] * self._log_lr_scales[name] for name in self._members[number]}
+        if not group.names:
+            device = next(iter(self._scaled.values())).device
+            return {name: as_float16(value) for name, value in values.items()}, lambda: torch.zeros((), device=device)
+        coded, bits = group.quantized(values, proxy)
+        return {name: coded[name] if name in coded else as_float16(value) for name, value in values.items()}, bits
 
     def write(self, tables: ScaleTables) -> tuple[bytes, bytes, dict[str, Floats]]:
         """The sections of level 3 and of level 2, and the values of level 2 that a decoder will have."""

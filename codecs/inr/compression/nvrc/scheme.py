@@ -25,9 +25,10 @@ from ...recipes.stage import Stage
 from ..float16 import read_float16
 from ..limits import DAMAGED_SETTINGS, DIVERGED, check_network_size
 from ..scheme import Scheme
+from .bounds import bounded
 from .context_coder import LOG_SCALES, FixedPointModel, walk
 from .context_model import Blocks, ContextModel
-from .lanes import Lanes, Mask, Place, by_place
+from .lanes import Lanes, Mask, Place, Positions
 from .layer_model import Axes, combined_log_step, combined_normal, exact_normal, exact_steps
 from .quantizer_parameters import QuantizerParameters, normal_bits
 from .soft_rounding import MixedRounding, SoftRounding
@@ -45,8 +46,9 @@ FIXED_LOG_STEP = -4.0
 """Log step of grids whose steps are not learned (V5)."""
 STEP_BOUNDS = (-10.0, 0.0)
 """Bounds of log steps."""
-Code = Callable[[Place, Mask, Floats, Floats], Integers]
-"""Codes the symbols of the lanes that have a voxel, under their means and deviations in steps."""
+Code = Callable[[Positions, Floats, Floats], Integers]
+"""Codes the symbols of voxels, whose positions among `Lanes.arranged` values it gets, under their means and deviations
+in steps."""
 STEPS, MEANS, SCALES, CONTEXT = "steps", "means", "scales", "context"
 """Beginnings of the names of level 2's tensors, which the name of their grid or layer follows."""
 
@@ -123,7 +125,7 @@ class HierarchicalScheme(Scheme):
             elif parameter.dim() > 1:
                 values |= self._initial_for_layer(name, parameter, device)
         self._second = QuantizerParameters(
-            values, self.parts.coded, self._log_lr_scale, lambda name: name.startswith((STEPS, SCALES))
+            values, self.parts.coded, self._log_lr_scale, is_logarithm, lambda name: name.startswith(f"{STEPS}/")
         )
 
     def _find_grids(self, network: Network) -> None:
@@ -149,11 +151,11 @@ class HierarchicalScheme(Scheme):
         values = {}
         if self.parts.grid_steps:
             values[f"{STEPS}/{name}"] = torch.full((blocks.number, channels), initial_log_step(grid), device=device)
+        log_scale = max(INITIAL_LOG_STEPS[0], log_deviation(grid))
         if self._with_context:
-            model = self._contexts[name] = ContextModel(channels).to(device)
+            model = self._contexts[name] = ContextModel(channels, log_scale).to(device)
             return values | {f"{CONTEXT}/{name}/{key}": value for key, value in model.named_parameters()}
         zero = torch.zeros(1, device=device)
-        log_scale = max(INITIAL_LOG_STEPS[0], log_deviation(grid))
         return values | {f"{MEANS}/{name}": zero, f"{SCALES}/{name}": zero + log_scale}
 
     def _initial_for_layer(self, name: str, weight: Tensor, device: torch.device) -> dict[str, Tensor]:
@@ -183,8 +185,9 @@ class HierarchicalScheme(Scheme):
         if not self._proxy or self._second is None:
             return {}
         proxy = (SoftRounding if self._proxy == "soft" else MixedRounding).at(self._progress)
-        above, level_2_bits = self._second.quantized(proxy)
-        steps = {name: self._steps(name, above) for name in (*self._grids, *self._layers)}
+        second = self._second
+        quantizers, quantizer_bits = second.quantizers(proxy)
+        steps = {name: self._steps(name, quantizers) for name in (*self._grids, *self._layers)}
         views = {name: self._view(name, tensors[name]) for name in steps}
         sizes = [view.numel() for view in views.values()]
         together = torch.cat([(view / steps[name]).flatten() for name, view in views.items()])
@@ -193,9 +196,10 @@ class HierarchicalScheme(Scheme):
         }
 
         def bits() -> Tensor:
-            level_1_bits = [self._grid_bits(name, codes[name], steps[name], above) for name in self._grids]
-            level_1_bits += [self._layer_bits(name, codes[name], steps[name], above) for name in self._layers]
-            return torch.stack([level_2_bits(), *level_1_bits]).sum()
+            models, model_bits = second.models(proxy)
+            level_1_bits = [self._grid_bits(name, codes[name], steps[name], models) for name in self._grids]
+            level_1_bits += [self._layer_bits(name, codes[name], steps[name], models) for name in self._layers]
+            return torch.stack([quantizer_bits(), model_bits(), *level_1_bits]).sum()
 
         self._bits = bits
         values = {name: codes[name] * steps[name] for name in codes}
@@ -225,10 +229,10 @@ class HierarchicalScheme(Scheme):
     def _steps(self, name: str, above: Mapping[str, Tensor]) -> Tensor:
         """Steps that broadcast with the blocks, or with the weight in two axes."""
         if name in self._layers:
-            return combined_log_step(self._vectors(STEPS, name, above)).clamp(*STEP_BOUNDS).exp()
+            return bounded(combined_log_step(self._vectors(STEPS, name, above)), *STEP_BOUNDS).exp()
         if not self.parts.grid_steps:
             return torch.full((), FIXED_LOG_STEP, device=self._inside[name].device).exp()
-        return above[f"{STEPS}/{name}"][..., None, None, None].clamp(*STEP_BOUNDS).exp()
+        return bounded(above[f"{STEPS}/{name}"][..., None, None, None], *STEP_BOUNDS).exp()
 
     def _vectors(self, kind: str, name: str, above: Mapping[str, Tensor]) -> dict[str, Tensor]:
         keys = self._layers[name].vectors(self.parts.dual or kind == STEPS)
@@ -249,7 +253,7 @@ class HierarchicalScheme(Scheme):
             mean, log_scale = torch.func.functional_call(model, parameters, (values, inside.to(values.dtype)))
         else:
             mean, log_scale = above[f"{MEANS}/{name}"], above[f"{SCALES}/{name}"]
-        return (normal_bits(codes, mean / steps, log_scale.clamp(*LOG_SCALES).exp() / steps) * inside).sum()
+        return (normal_bits(codes, mean / steps, bounded(log_scale, *LOG_SCALES).exp() / steps) * inside).sum()
 
     def write(self, network: Network) -> dict[str, bytes]:
         """The sections of the three levels."""
@@ -268,15 +272,15 @@ class HierarchicalScheme(Scheme):
         for name in self._layers:
             layers.add(np.rint(codes[name]).astype(np.int64).ravel(), *self._layer_models(name, above))
         vectors = [weights[name].numpy().astype("<f2").tobytes() for name in weights if name not in codes]
-        grids = SymbolWriter(tables)
-        lanes = by_place({name: codes[name] for name in self._grids}) if self._grids else np.zeros(0)
+        grids, lanes = SymbolWriter(tables), self._lanes(above)
+        arranged = np.rint(lanes.arranged({name: codes[name] for name in self._grids})).astype(np.int64)
 
-        def code(place: Place, inside: Mask, mean: Floats, scale: Floats) -> Integers:
-            symbols: Integers = np.rint(lanes[place][inside]).astype(np.int64)
+        def code(voxels: Positions, mean: Floats, scale: Floats) -> Integers:
+            symbols: Integers = arranged[voxels]
             grids.add(symbols, mean, scale)
             return symbols
 
-        self._walk(above, code)
+        self._walk(lanes, above, code)
         return {
             "third": third, "second": second, "grids": grids.finish(), "layers": layers.finish(),
             "vectors": b"".join(vectors),
@@ -296,10 +300,10 @@ class HierarchicalScheme(Scheme):
             symbols = layers.read(*self._layer_models(name, above)).reshape(self._layers[name].rows, -1)
             values[name] = self._stored(name, torch.from_numpy(symbols * steps))
         layers.finish()
-        grids = SymbolReader(tables, sections["grids"])
-        decoded = self._walk(above, lambda _place, _inside, mean, scale: grids.read(mean, scale))
+        grids, lanes = SymbolReader(tables, sections["grids"]), self._lanes(above)
+        self._walk(lanes, above, lambda _, mean, scale: grids.read(mean, scale))
         grids.finish()
-        values |= {name: self._stored(name, torch.from_numpy(blocks.copy())) for name, blocks in decoded.items()}
+        values |= {name: self._stored(name, torch.from_numpy(blocks)) for name, blocks in lanes.values.items()}
         others = {name: shape for name, shape in self._shapes.items() if name not in values}
         values |= _vectors(others, sections["vectors"])
         allocate_parameters(network)
@@ -324,36 +328,41 @@ class HierarchicalScheme(Scheme):
         mean, scale = (np.broadcast_to(part / steps, shape).ravel() for part in exact_normal(*normal))
         return mean, scale
 
-    def _walk(self, above: Mapping[str, Floats], code: Code) -> dict[str, Floats]:
-        """Codes all voxels of all grids; returns the values of their blocks `[n, C, 16, 8, 8]`."""
+    def _lanes(self, above: Mapping[str, Floats]) -> Lanes:
+        return Lanes(self._grids, {name: self._exact_steps(name, above) for name in self._grids})
+
+    def _walk(self, lanes: Lanes, above: Mapping[str, Floats], code: Code) -> None:
+        """Codes all voxels of all grids, whose values are then in `lanes`."""
         if not self._grids:
-            return {}
-        lanes = Lanes({
-            name: (self._inside[name], self._exact_steps(name, above), blocks.shape[0])
-            for name, blocks in self._grids.items()
-        })  # fmt: skip
+            return
 
         def visit(place: Place, mean: Floats, scale: Floats) -> Floats:
-            def code_inside(inside: Mask, steps: Floats) -> Integers:
-                return code(place, inside, mean[inside] / steps, scale[inside] / steps)
+            def code_inside(inside: Mask, voxels: Positions, steps: Floats) -> Integers:
+                return code(voxels, mean[inside] / steps, scale[inside] / steps)
 
             return lanes.take(place, code_inside)
 
         if self._with_context:
-            walk([self._fixed_point_model(name, above) for name in self._grids], visit)
-        else:
-            mean, scale = (lanes.spread([above[f"{kind}/{n}"][0] for n in self._grids]) for kind in (MEANS, SCALES))
-            scale = exact_exp(np.clip(scale, *LOG_SCALES))
-            for place in lanes.places:
-                visit(place, mean, scale)
-        return lanes.values
+            walk([self._fixed_point_model(name, above) for name in self._grids], lanes, visit)
+            return
+        means, scales = ([float(above[f"{kind}/{name}"][0]) for name in self._grids] for kind in (MEANS, SCALES))
+        scales = exact_exp(np.clip(scales, *LOG_SCALES)).tolist()
+        for place in lanes.places:
+            visit(place, lanes.spread(place, means), lanes.spread(place, scales))
 
     def _fixed_point_model(self, name: str, above: Mapping[str, Floats]) -> FixedPointModel:
         model = ContextModel(self._grids[name].shape[0]).double()
         model.load_state_dict({
             key: torch.from_numpy(above[f"{CONTEXT}/{name}/{key}"]) for key, _ in model.named_parameters()
         })  # fmt: skip
-        return FixedPointModel(model, self._inside[name].cpu())
+        return FixedPointModel(model)
+
+
+def is_logarithm(name: str) -> bool:
+    """Whether a tensor of level 2 holds logarithms; the last biases of context models hold means too."""
+    return name.startswith((f"{STEPS}/", f"{SCALES}/")) or (
+        name.startswith(f"{CONTEXT}/") and name.endswith("third.bias")
+    )
 
 
 def initial_log_step(tensor: Tensor) -> float:

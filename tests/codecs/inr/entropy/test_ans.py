@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from rdbench.codecs.inr.entropy.ans import CODERS, AnsDecoder, AnsEncoder, CoderModel
+from rdbench.codecs.inr.entropy.ans import (
+    CODERS,
+    AnsDecoder,
+    AnsEncoder,
+    CoderModel,
+    Counts,
+    coder_frequencies,
+    exact_rows,
+)
 from rdbench.codecs.inr.entropy.integers import unzigzag, zigzag
 from rdbench.errors import BitstreamError
 
@@ -25,6 +33,42 @@ def test_the_last_push_is_decoded_first() -> None:
     assert decoder.pop(9, SINGLE).tolist() == [0] * 9
     assert decoder.pop(3, WIDE).tolist() == second.tolist()
     decoder.finish()
+
+
+def asymmetric_numerals(symbols: list[int], frequencies: Counts) -> bytes:
+    """The coder in whole numbers: a state of 64 bits, words of 32, frequencies in parts of 2^24."""
+    state, words = 0, []
+    for symbol, row in zip(reversed(symbols), reversed(frequencies.tolist()), strict=True):
+        if state >> (64 - 24) >= row[symbol]:
+            words.append(state & 0xFFFFFFFF)
+            state >>= 32
+        quotient, rest = divmod(state, row[symbol])
+        state = (quotient << 24) + sum(row[:symbol]) + rest
+    while state:
+        words.append(state & 0xFFFFFFFF)
+        state >>= 32
+    return np.array(words, "<u4").tobytes()
+
+
+def test_the_coder_has_exactly_the_integer_frequencies_that_it_gets() -> None:
+    """So that no version of it can round them in another way."""
+    rng = np.random.default_rng(0)
+    counts = np.exp(rng.uniform(0, np.log(1 << 20), (500, 12))).astype(np.int64)
+    counts[::3, 4:] = 1
+    frequencies = coder_frequencies(counts)
+    assert (frequencies.sum(1) == 1 << 24).all()
+    assert frequencies.min() >= 1
+    wanted = counts / counts.sum(1, keepdims=True) * 2**24
+    assert (np.abs(frequencies - wanted) < 30 + 1e-6 * wanted).all()
+    symbols = rng.integers(0, 12, 500).astype(np.int32)
+    rows, encoder = exact_rows(frequencies), AnsEncoder()
+    encoder.push_rows(symbols, rows)
+    payload = encoder.finish()
+    assert payload == asymmetric_numerals(symbols.tolist(), frequencies)
+    assert np.array_equal(AnsDecoder(payload).pop_rows(rows), symbols)
+    single = AnsEncoder()
+    single.push(symbols, CoderModel.of_row(rows[1]))
+    assert single.finish() == asymmetric_numerals(symbols.tolist(), np.tile(frequencies[1], (500, 1)))
 
 
 def test_a_single_symbol_takes_no_bits() -> None:
