@@ -4,9 +4,10 @@ A decoder renders a frame from its embedding, which a large encoder network comp
 of groups of pictures, read from three temporal grids. Every stage is conditioned on time, and four neighboring frames
 are warped by optical flow and blended in. Embeddings, grids and decoder are transmitted, the encoder is not; the rate
 of all that is transmitted is part of the loss. T-NeRV is patented (US 2025/0168367 A1, US 12,634,488 B2); this
-implementation is for research. Our choice: C_0, and how decoder, embeddings and grids share a size; hidden widths of
-the MLPs of time; the first and last frame in place of frames beyond the clip; weight decay; no warm-up of the
-fine-tuning.
+implementation is for research. Our choice: C_0, and how decoder, embeddings and grids share a size that is not
+published; hidden widths of the MLPs of time; the first and last frame in place of frames beyond the clip; weight decay;
+no warm-up of the fine-tuning; on small frames, with three blocks or fewer, the flow follows the first one, a pointwise
+convolution, so that the paper's ablations of flow and blocks do not transfer there.
 """
 
 import math
@@ -31,6 +32,7 @@ from .inr.networks.flow_guided import REFERENCES, FlowNetwork
 from .inr.networks.layers.blocks import modulate, tapered_widths
 from .inr.networks.layers.convnext import convnext
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import blend_warped
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
@@ -53,8 +55,12 @@ EMBEDDING_SHARE, GRID_SHARE = 0.22, 0.26
 12.4M)."""
 MOST_CHANNELS = 64
 """Largest number of channels of embeddings and of each grid; it matters where frames are small and few."""
-SIZE_TOLERANCE = 0.015
-"""Largest relative error of the size at which the widths are not searched further (our choice)."""
+PUBLISHED: Mapping[tuple[int, int, int, int], tuple[int, int, int]] = MappingProxyType(
+    {(1280, 720, 600, 12_400_000): (225, 35, 30), (1920, 960, 600, 3_000_000): (97, 8, 11),
+     (1920, 1080, 600, 9_300_000): (163, 25, 35)}
+)  # fmt: skip
+"""C_0, c_E and c_i of the paper's models, by width, height, frames and size; at 1080p c_E and c_i follow from the
+paper's 2.2M embeddings, 2.6M grids and 4.5M decoder, and C_0 from the size (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,10 @@ def similar_configs(config: TNeRVConfig) -> list[TNeRVConfig]:
 
 
 class Block(nn.Module):
-    """AdaIN, convolution, pixel shuffle, GELU; two convolutions from the third block on (figure 4)."""
+    """AdaIN, convolution, pixel shuffle, GELU; two convolutions from the third block on (figure 4).
+
+    AdaIN computes in float32 inside torch's autocast too.
+    """
 
     def __init__(self, config: TNeRVConfig, number: int, before: int, after: int) -> None:
         super().__init__()
@@ -119,8 +128,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         """`[B, C, h, w]` -> `[B, C', s h, s w]`, conditioned on the time code u `[B, code]`."""
         if self.statistics is not None:
-            scale, shift = self.statistics(u).chunk(2, dim=1)
-            x = modulate(x, 1 + scale, shift)
+            scale, shift = in_float32(self.statistics, u).chunk(2, dim=1)
+            x = modulate(x.float(), 1 + scale, shift)
         y: Tensor = self.up(x)
         return y
 
@@ -160,8 +169,8 @@ class TNeRV(FlowNetwork):
         features = [] if self.embeddings is None else [self.embeddings[frames]]
         x = self.pre(torch.cat([*features, *(grid(frames) for grid in self.grids)], dim=1))
         # blocks without AdaIN ignore the code
-        u = x if self.time is None else self.time(sinusoids(frames.double() / self.frames, self.config.frequencies))
-        return self.decode(x, u)
+        t = sinusoids(frames.double() / self.frames, self.config.frequencies)
+        return self.decode(x, x if self.time is None else in_float32(self.time, t))
 
     def aggregate(self, references: Tensor, motion: Tensor) -> Tensor:
         """The warped and blended references; flows and logits are upsampled before the softmax (equation 2)."""
@@ -244,6 +253,7 @@ class TNeRVCodec(EmbeddingCodec):
 
     name = "tnerv"
     reference = "Saethre et al., Combining Frame and GOP Embeddings for Neural Video Representation, CVPR 2024"
+    revision = 4
     Settings = TNeRVSettings
     config = TNeRVConfig
     free_width = "time"
@@ -278,7 +288,7 @@ class TNeRVCodec(EmbeddingCodec):
 
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
         """The configuration for the size; where the time MLP cannot absorb the rest, other widths vary by a few."""
-        solved = super()._solved(clip, size)
+        solved = self._published(clip, size) or super()._solved(clip, size)
         assert isinstance(solved, TNeRVConfig)
 
         def missing(config: TNeRVConfig) -> int:
@@ -288,12 +298,21 @@ class TNeRVCodec(EmbeddingCodec):
         def filled(config: TNeRVConfig) -> TNeRVConfig:
             parameters_of_unit = 2 * config.frequencies + 1 + config.code if config.adain else size
             time = config.time + round(missing(config) / parameters_of_unit)
-            return replace(config, time=max(1, min(4 * config.code, time)))
+            return replace(config, time=max(1, min(4 * max(32, config.code), time)))
 
-        if abs(missing(solved)) <= SIZE_TOLERANCE * size:
+        most = self.tolerance(clip) * size
+        if abs(missing(solved)) <= most:
             return solved
         others = map(filled, similar_configs(solved))
-        return next((config for config in others if abs(missing(config)) <= SIZE_TOLERANCE * size), solved)
+        return next((config for config in others if abs(missing(config)) <= most), solved)
+
+    def _published(self, clip: ClipHeader, size: int) -> TNeRVConfig | None:
+        """The paper's model of this size for such a clip; None where there is none."""
+        widths = PUBLISHED.get((clip.width, clip.height, clip.frames, size))
+        if widths is None or self.settings.no_grids or self.settings.no_embeddings:
+            return None
+        channels, embedding, grid = widths
+        return replace(self.shaped(clip, 1.0, size), channels=channels, embedding=embedding, grid=grid)
 
     def scaled(self, clip: ClipHeader, share: float) -> TNeRVConfig:
         """The paper's 12.4M network at 720p with widths times `share`: `channels` is C_0, 225 at share 1."""

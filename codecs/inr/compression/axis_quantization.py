@@ -2,7 +2,8 @@
 
 It follows pruning and fine-tuning; embeddings have their own number of bits. From the paper's code: the candidates,
 float32 for a whole tensor's range and float16 for the others. Our choice: pruned weights are a symbol of their own (as
-in the supplement's table 16), and embeddings and weights each have a table, where the paper has one Huffman table.
+in the supplement's table 16), embeddings and weights each have a table, where the paper has one Huffman table, and with
+arithmetic coding embeddings are coded along time instead where that is smaller (`entropy/latent_choice.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from rdbench.errors import BitstreamError, RdbenchError
 
 from ..bitstream import pack_integers, unpack_integers
 from ..entropy.ans import CODERS, Symbols
+from ..entropy.latent_choice import AdaptiveLatents, Choice, read_section
+from ..entropy.tensor_models import Values
 from ..networks.network import Network, allocate_parameters
 from .float16 import Array
 from .limits import DAMAGED_SECTIONS, DAMAGED_SETTINGS, DIVERGED, LARGEST_WEIGHT, check_network_size
@@ -42,6 +45,13 @@ class Quantized:
         pairs: bytes = np.stack([self.low, self.scale], axis=1).astype(number_type(self.axis)).tobytes()
         return pairs
 
+    def planes(self, shape: Sequence[int]) -> Values:
+        """The symbols at their places in the tensor of this shape."""
+        if self.axis == 0:
+            return self.symbols.reshape(shape)
+        others = [length for axis, length in enumerate(shape) if axis != self.axis - 1]
+        return np.moveaxis(self.symbols.reshape(shape[self.axis - 1], *others), 0, self.axis - 1)
+
 
 def number_type(axis: int) -> str:
     """The number format of the ranges along an axis, as numpy names it."""
@@ -57,6 +67,12 @@ def lines(values: Array, axis: int) -> Array:
     """The values as `[elements, ranges]`, where the elements of a column share a range."""
     rows = values.reshape(-1, 1) if axis == 0 else np.moveaxis(values, axis - 1, 0)
     return rows.reshape(rows.shape[0], -1)
+
+
+def along(planes: Values, axis: int) -> Symbols:
+    """The symbols of a tensor in the order of `Quantized.symbols`."""
+    symbols: Symbols = lines(planes, axis).reshape(-1)
+    return symbols
 
 
 def quantize_along(values: Array, axis: int, bits: int) -> tuple[Quantized, float]:
@@ -127,25 +143,64 @@ class AxisQuantization(PostTraining):
             "ranges": b"".join(each.ranges for each in coded.values()),
         }
         for (table, payload), names in network.parts().items():
+            if payload == "latents" and self._along_time(network):
+                tensors = [coded[name].planes(network.get_parameter(name).shape) for name in names]
+                sections[table], sections[payload] = self._latents(tensors)
+                continue
             symbols = [np.zeros(0, np.int32), *(coded[name].symbols for name in names)]
             sections[table], sections[payload] = encode(np.concatenate(symbols), self._alphabet(payload))
         return sections
+
+    def _along_time(self, network: Network) -> bool:
+        """Whether the section of latents has a choice for each tensor: not with the paper's Huffman code."""
+        return self.coder == "arithmetic" and bool(network.latents)
+
+    def _latents(self, tensors: Sequence[Values]) -> tuple[bytes, bytes]:
+        """Table and section of the latents, the smallest ones; an empty table where no tensor needs one."""
+        encode, _ = CODERS[self.coder]
+        latents = AdaptiveLatents(tensors)
+
+        def sections(choice: Choice) -> tuple[bytes, bytes]:
+            static = [values.ravel() for values, adaptive in zip(tensors, choice, strict=True) if not adaptive]
+            table, payload = encode(np.concatenate(static), self._alphabet("latents")) if static else (b"", b"")
+            return table, latents.section(choice, payload)
+
+        bits = [8.0 * len(encode(values.ravel(), self._alphabet("latents"))[1]) for values in tensors]
+        return min(map(sections, latents.choices(bits)), key=lambda pair: len(pair[0]) + len(pair[1]))
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
         """Sets the weights to those of the sections. Raises BitstreamError."""
         parameters = dict(network.named_parameters())
         check_network_size(network, sections)
         ranges = _read_ranges(parameters, sections)
-        _, decode = CODERS[self.coder]
         symbols: dict[str, Symbols] = {}
         for (table, payload), names in network.parts().items():
-            counts = [parameters[name].numel() for name in names]
-            part = decode(sections[table], sections[payload], sum(counts), self._alphabet(payload))
-            symbols |= dict(zip(names, np.split(part, np.cumsum(counts)[:-1]), strict=True))
+            section, alphabet = sections[payload], self._alphabet(payload)
+            tensors: list[Values | None] = [None] * len(names)
+            if payload == "latents" and self._along_time(network):
+                shapes = [parameters[name].shape for name in names]
+                tensors, section = read_section(section, shapes, 0, alphabet - 1)
+            static = [name for name, values in zip(names, tensors, strict=True) if values is None]
+            symbols |= self._static(
+                sections[table], section, {name: parameters[name].numel() for name in static}, alphabet
+            )
+            for name, values in zip(names, tensors, strict=True):
+                if values is not None:
+                    symbols[name] = along(values.reshape(parameters[name].shape), ranges[name][0])
         allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(dequantize(Quantized(symbols[name], *ranges[name]), parameter.shape))
+
+    def _static(self, table: bytes, payload: bytes, counts: Mapping[str, int], alphabet: int) -> dict[str, Symbols]:
+        """The symbols of tensors that share a table; a table and payload of none are empty. Raises BitstreamError."""
+        if not counts and not table:
+            if payload:
+                raise BitstreamError(DAMAGED_SECTIONS)
+            return {}
+        _, decode = CODERS[self.coder]
+        part = decode(table, payload, sum(counts.values()), alphabet)
+        return dict(zip(counts, np.split(part, np.cumsum(list(counts.values()))[:-1]), strict=True))
 
     def _bits(self, network: Network, name: str) -> int:
         return self.embedding_bits if name in network.latents else self.bits

@@ -2,9 +2,11 @@
 
 Every tensor, and every frame's embedding, has a learned scale and offset; the forward pass uses rounded values, with a
 straight-through gradient. Learned densities (`entropy/density.py`) give the bits of every rounded symbol, and the
-tables of the entropy coder come from them, so the rate in the loss is that of the file. Our choice: the gradient of the
-rate is the expectation of the gradient under uniform noise (the papers' surrogate) in closed form; tensors too small
-for their own table share a density, as all frames do (T-NeRV); scales are learned as logarithms, offsets in symbols.
+tables of the entropy coder come from them, so the rate in the loss is that of the file. Embeddings and grids are coded
+along time instead where that is smaller (`entropy/latent_choice.py`; T-NeRV's DeepCABAC adapts too), so for them it is
+an upper bound. Our choice: the gradient of the rate is the expectation of the gradient under uniform noise (the papers'
+surrogate) in closed form; weights too small for their own table share a density (all frames share one, and each grid
+has its own, as in T-NeRV); scales are learned as logarithms, offsets in symbols.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +17,12 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError, RdbenchError
 
-from ..entropy.density import LARGEST_SYMBOL, SYMBOLS, Densities, pack_tables, table_of, unpack_tables
-from ..entropy.tensor_models import Model, Values, decode_under, encode_under
+from ..entropy.ans import Counts
+from ..entropy.density import LARGEST_SYMBOL, SYMBOLS, Densities, model_of, pack_tables, table_of, unpack_tables
+from ..entropy.latent_choice import decode_latents, encode_latents
+from ..entropy.tensor_models import Values, decode_under, encode_under
 from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
-from .entropy_minimization import with_gradient
 from .limits import DAMAGED_SECTIONS, DIVERGED, check_network_size
 from .scheme import Scheme
 
@@ -31,7 +34,7 @@ LOG_LEARNING_RATE_EPOCHS = 0.2
 """Least product of that mean learning rate and the epochs of the stage, so that densities and scales converge in short
 stages too (our choice)."""
 SMALL = 1024
-"""Number of elements below which tensors share a density (our choice)."""
+"""Number of elements below which weights share a density (our choice)."""
 WARMUP_STEPS = 100
 """Warm-up steps that train the densities on the initial symbols."""
 WARMUP_RATE = 0.04
@@ -40,6 +43,10 @@ SHARED = "shared"
 """Key of the density that small tensors share."""
 PAYLOADS = ("weights", "grids", "embeddings")
 """Sections with symbols."""
+LATENTS = PAYLOADS[1:]
+"""Sections whose symbols are coded along time (`entropy/latent_choice.py`) where that is smaller."""
+NO_TABLE = (0, np.zeros(1, np.int64))
+"""Lowest symbol and table of a density that no symbol is coded under."""
 
 
 class EntropyConstrained(Scheme):
@@ -55,6 +62,7 @@ class EntropyConstrained(Scheme):
         self._tables = torch.zeros(0)
         self._densities: Densities | None = None
         self._gain, self._log_lr_scale = 1.0, 1.0
+        self._step: tuple[Mapping[str, Tensor], list[Tensor]] | None = None  # tensors of a step, and their codes
 
     def enter(self, network: Network, stage: Stage) -> None:
         """Initializes quantizers and densities for a stage with a `rate_weight`."""
@@ -125,20 +133,36 @@ class EntropyConstrained(Scheme):
         return (self._scales * self._log_lr_scale).exp()[:, None].split(rows), self._offsets[:, None].split(rows)
 
     def substitute(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """All tensors, quantized."""
+        """All tensors, quantized; `rate` uses their codes again."""
         if self._densities is None:
             return {}
         quantized = {}
-        for name, part, scale, offset in zip(self._rows, self._parts(tensors), *self._quantizers(), strict=True):
-            codes = part / scale + offset
+        self._step = (tensors, self._coded_parts(tensors))
+        for name, codes, scale, offset in zip(self._rows, self._step[1], *self._quantizers(), strict=True):
             symbols = codes + (codes.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL) - codes).detach()
             quantized[name] = ((symbols - offset) * scale).view_as(tensors[name])
         return quantized
 
+    def _coded_parts(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        """Each tensor in units of its scales, before it is rounded, `[rows, elements]`."""
+        parts = zip(self._parts(tensors), *self._quantizers(), strict=True)
+        return [part / scale + offset for part, scale, offset in parts]
+
     def _codes(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """All elements in units of their scale, before they are rounded."""
-        parts = zip(self._parts(tensors), *self._quantizers(), strict=True)
-        return torch.cat([(part / scale + offset).flatten() for part, scale, offset in parts])
+        return torch.cat([codes.flatten() for codes in self._coded_parts(tensors)])
+
+    def _codes_of_step(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The codes that `substitute` computed for these tensors, with amplified gradients of embeddings."""
+        step, self._step = self._step, None  # its graph is needed no longer
+        coded = self._coded_parts(tensors) if step is None or step[0] is not tensors else step[1]
+        parts = []
+        for (name, rows), codes, scale in zip(self._rows.items(), coded, self._quantizers()[0], strict=True):
+            if rows > 1:
+                part = tensors[name].reshape(rows, -1)
+                codes = codes + (self._gain - 1) * (part - part.detach()) / scale.detach()
+            parts.append(codes.flatten())
+        return torch.cat(parts)
 
     def _places(self, rounded: Tensor) -> Tensor:
         """Indices of these symbols in the tables of all densities, one after the other."""
@@ -152,9 +176,7 @@ class EntropyConstrained(Scheme):
         """
         if self._densities is None:
             return None
-        frames = {name for name, rows in self._rows.items() if rows > 1}
-        amplified = {name: with_gradient(tensors[name], self._gain) for name in frames}
-        codes, bits = self._codes({**tensors, **amplified}), self._densities.bits()
+        codes, bits = self._codes_of_step(tensors), self._densities.bits()
         with torch.no_grad():
             rounded = codes.round()
             places = self._places(rounded)
@@ -185,19 +207,31 @@ class EntropyConstrained(Scheme):
         if not bool(codes.isfinite().all()):
             raise RdbenchError(DIVERGED)
         rounded = codes.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL).to(torch.int32)
-        symbols = [part.numpy() for part in rounded.split(self._sizes)]
-        bits = self._densities.bits().double().cpu().numpy()
+        parts = zip(rounded.split(self._sizes), tensors.values(), strict=True)
+        symbols = [part.view(tensor.shape).numpy() for part, tensor in parts]
+        tables = self._symbol_tables(symbols)
+        models = [model_of(*table) for table in tables]
+        payloads, used = {}, set[int]()
+        for payload, places in payloads_of(network).items():
+            groups = [self._groups[place] for place in places]
+            chosen, own = [symbols[place] for place in places], [models[group] for group in groups]
+            if payload in LATENTS:
+                payloads[payload], adaptive = encode_latents(chosen, own)
+            else:
+                payloads[payload], adaptive = encode_under([one.ravel() for one in chosen], own), (False,) * len(own)
+            used |= {group for group, other in zip(groups, adaptive, strict=True) if not other}
+        sent = [table if number in used else NO_TABLE for number, table in enumerate(tables)]
+        return {"scales": self._scale_bytes(), **pack_tables(sent), **payloads}
+
+    def _symbol_tables(self, symbols: Sequence[Values]) -> list[tuple[int, Counts]]:
+        """The lowest symbol and the table of each density."""
+        assert self._densities is not None
         tables = []
-        for number, group_bits in enumerate(bits):
+        for number, bits in enumerate(self._densities.bits().double().cpu().numpy()):
             members = [part for part, group in zip(symbols, self._groups, strict=True) if group == number]
             low, high = min(int(part.min()) for part in members), max(int(part.max()) for part in members)
-            tables.append((low, table_of(group_bits, low, high)))
-        sections = {"scales": self._scale_bytes(), **pack_tables(tables)}
-        models = list(unpack_tables(sections, len(tables)))
-        for payload, places in payloads_of(network).items():
-            chosen = [symbols[place] for place in places]
-            sections[payload] = encode_under(chosen, [models[self._groups[place]] for place in places])
-        return sections
+            tables.append((low, table_of(bits, low, high)))
+        return tables
 
     def _scale_bytes(self) -> bytes:
         scales = (self._scales * self._log_lr_scale).exp()
@@ -215,8 +249,12 @@ class EntropyConstrained(Scheme):
         shapes = [parameter.shape for parameter in network.parameters()]
         symbols: dict[int, Values] = {}
         for payload, places in payloads_of(network).items():
-            parts: list[tuple[int, Model]] = [(shapes[place].numel(), models[groups[place]]) for place in places]
-            symbols |= zip(places, decode_under(sections[payload], parts), strict=True)
+            own, data = [models[groups[place]] for place in places], sections[payload]
+            if payload in LATENTS:
+                decoded = decode_latents(data, [shapes[place] for place in places], own, LARGEST_SYMBOL)
+            else:
+                decoded = decode_under(data, list(zip([shapes[place].numel() for place in places], own, strict=True)))
+            symbols |= zip(places, decoded, strict=True)
         allocate_parameters(network)
         at = 0
         with torch.no_grad():
@@ -239,10 +277,10 @@ def rows_of(network: Network) -> dict[str, int]:
 
 
 def groups_of(network: Network) -> Sequence[int]:
-    """The index of each tensor's density: small tensors share one; a tensor of embeddings has one for all frames."""
+    """The index of each tensor's density: small weights share one; embeddings have one for all frames."""
     numbers: dict[str, int] = {}
     keys = [
-        SHARED if parameter.numel() < SMALL and name not in network.per_frame else name
+        SHARED if parameter.numel() < SMALL and name not in network.latents else name
         for name, parameter in network.named_parameters()
     ]
     return [numbers.setdefault(key, len(numbers)) for key in keys]

@@ -4,7 +4,8 @@ HNeRV-Boost's scheme (X. Zhang et al., CVPR 2024, section 3.4). Every tensor has
 tensor, and of each frame's embedding, are modeled by a Gaussian of their own mean and deviation, in training as in the
 bitstream. The rate is part of the loss only above a target. Our choice: steps are learned as logarithms, so that none
 becomes zero; quantizers of embeddings are initialized from the range of all frames; means and deviations are stored as
-float16, and tables are the same on any machine (`entropy/gaussian.py`).
+float16, and tables are the same on any machine (`entropy/gaussian.py`); embeddings are coded along time, without their
+Gaussians, where that is smaller (`entropy/latent_choice.py`).
 """
 
 import math
@@ -16,7 +17,18 @@ from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError
 
-from ..entropy.gaussian import Floats, Gaussian, decode, encode, model_of, pack_models, unpack_models
+from ..entropy.gaussian import (
+    LARGEST_SYMBOL,
+    Floats,
+    Gaussian,
+    decode,
+    encode,
+    model_of,
+    pack_models,
+    unpack_models,
+)
+from ..entropy.latent_choice import AdaptiveLatents, Choice, read_section
+from ..entropy.tensor_models import Values
 from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
 from .limits import DAMAGED_SECTIONS, check_network_size
@@ -28,6 +40,8 @@ LOG_LR_SCALE = 10.0
 """Learning rate of the logarithms of steps, relative to the optimizer's (our choice)."""
 LEAST_PROBABILITY = 1e-5
 LEAST_DEVIATION = 1e-5
+Rows = Sequence[tuple[Values, Gaussian]]
+"""Codes that have a Gaussian, a whole tensor or each frame's embedding, with it."""
 
 
 def gaussian_bits(symbols: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -153,11 +167,7 @@ class EntropyMinimization(Scheme):
             rows = ((values - shift) / step).reshape(self._frames.get(name, 1), -1)
             codes[name] = list(rows)
         coded = {n: [(np.rint(row).astype(np.int32), model_of(row)) for row in rows] for n, rows in codes.items()}
-        models, ranges = pack_models([model for rows in coded.values() for _, model in rows])
-        sections = {"steps": np.concatenate([steps, offsets]).astype("<f4").tobytes(), "models": models}
-        for (_, payload), names in network.parts().items():
-            sections[payload] = encode([row for name in names for row in coded[name]])
-        return {**sections, "ranges": ranges}
+        return {"steps": np.concatenate([steps, offsets]).astype("<f4").tobytes(), **_smallest(network, coded)}
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
         """Sets the weights to those of the sections. Raises BitstreamError."""
@@ -171,22 +181,55 @@ class EntropyMinimization(Scheme):
             raise BitstreamError(DAMAGED_SECTIONS)
         steps = dict(zip(shapes, numbers, strict=False))
         offsets = dict(zip(sorted(network.per_frame), numbers[len(shapes) :], strict=True))
-        models = iter(unpack_models(sections["models"], sections["ranges"], sum(rows.values())))
-        parts: dict[str, list[tuple[int, Gaussian]]] = {
-            name: [(math.prod(shape) // rows[name], next(models)) for _ in range(rows[name])]
-            for name, shape in shapes.items()
-        }
         values: dict[str, Tensor] = {}
-        for (_, payload), names in network.parts().items():
-            decoded = iter(decode(sections[payload], [row for name in names for row in parts[name]]))
-            for name in names:
-                symbols = np.concatenate([next(decoded) for _ in parts[name]]).astype(np.float32)
-                restored = symbols * steps[name] + offsets.get(name, np.float32(0))
-                values[name] = torch.from_numpy(restored.astype(np.float32))
+        for name, symbols in _read_codes(sections, network.parts(), shapes, rows).items():
+            restored = symbols.astype(np.float32) * steps[name] + offsets.get(name, np.float32(0))
+            values[name] = torch.from_numpy(restored.astype(np.float32))
         allocate_parameters(network)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 parameter.copy_(values[name].view(parameter.shape))
+
+
+def _smallest(network: Network, coded: Mapping[str, Rows]) -> dict[str, bytes]:
+    """Models and ranges of all rows that have a Gaussian, and the codes of weights and of latents."""
+    weights, names = network.parts().values()
+    tensors = [np.stack([row for row, _ in coded[name]]).reshape(network.get_parameter(name).shape) for name in names]
+    latents = AdaptiveLatents(tensors)
+
+    def sections(choice: Choice) -> dict[str, bytes]:
+        static = [name for name, adaptive in zip(names, choice, strict=True) if not adaptive]
+        kept = [name for name in coded if name in {*weights, *static}]
+        models, ranges = pack_models([model for name in kept for _, model in coded[name]])
+        section = latents.section(choice, encode([row for name in static for row in coded[name]]))
+        return {"models": models, "ranges": ranges, "latents": section}
+
+    bits = [
+        8.0 * sum(map(len, (encode(own), *pack_models([m for _, m in own])))) for own in map(coded.get, names) if own
+    ]
+    best = min(map(sections, latents.choices(bits)), key=lambda found: sum(map(len, found.values())))
+    return {**best, "weights": encode([row for name in weights for row in coded[name]])}
+
+
+def _read_codes(
+    sections: Mapping[str, bytes], parts: Mapping[tuple[str, str], Sequence[str]], shapes: Mapping[str, torch.Size],
+    rows: Mapping[str, int],
+) -> dict[str, Values]:  # fmt: skip
+    """The codes of each tensor; `rows` is how many Gaussians each has. Raises BitstreamError."""
+    weights, latents = parts.values()
+    tensors, section = read_section(
+        sections["latents"], [shapes[name] for name in latents], -LARGEST_SYMBOL, LARGEST_SYMBOL
+    )
+    found = {name: values.ravel() for name, values in zip(latents, tensors, strict=True) if values is not None}
+    kept = {name: count for name, count in rows.items() if name not in found}
+    models = iter(unpack_models(sections["models"], sections["ranges"], sum(kept.values())))
+    own = {
+        name: [(math.prod(shapes[name]) // count, next(models)) for _ in range(count)] for name, count in kept.items()
+    }
+    for data, names in ((sections["weights"], weights), (section, [name for name in latents if name in own])):
+        decoded = iter(decode(data, [row for name in names for row in own[name]]))
+        found |= {name: np.concatenate([next(decoded) for _ in own[name]]) for name in names}
+    return found
 
 
 def _segments(values: Tensor, sizes: Tensor) -> Tensor:

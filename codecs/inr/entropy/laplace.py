@@ -144,16 +144,26 @@ class LaplaceWriter:
         for digit in range(DIGITS if far.size else 0):
             self._calls.append((rest >> (4 * digit) & (BASE - 1), model.later_digit(digit)))
 
-    def finish(self) -> bytes:
-        """The payload."""
-        encoder = AnsEncoder()
+    @property
+    def bits(self) -> float:
+        """Bits that the integers take."""
+        rows = [p[np.arange(len(symbols)), symbols] / p.sum(1) for symbols, p in self._calls if symbols.size]
+        return -float(sum(np.log2(shares).sum() for shares in rows))
+
+    def push_onto(self, encoder: AnsEncoder) -> None:
+        """Adds all integers to a payload, which a reader reads before those of earlier calls."""
         for symbols, probabilities in reversed(self._calls):
             encoder.push_rows(symbols.astype(np.int32), probabilities)
+
+    def finish(self) -> bytes:
+        """A payload of these integers alone."""
+        encoder = AnsEncoder()
+        self.push_onto(encoder)
         return encoder.finish()
 
 
 class LaplaceReader:
-    """Reads what `LaplaceWriter` wrote. Raises BitstreamError."""
+    """Reads what `LaplaceWriter` wrote, one or several of them, in one payload. Raises BitstreamError."""
 
     def __init__(self, payload: bytes) -> None:
         self._decoder = AnsDecoder(payload)

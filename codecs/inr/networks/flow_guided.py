@@ -27,7 +27,11 @@ FRAMES_AT_ONCE = 4
 
 
 def flow_stage(strides: Sequence[int]) -> int:
-    """Index of the block whose output the flow head reads: the third from the end."""
+    """Index of the block whose output the flow head reads: the third from the end.
+
+    With the papers' five blocks that is the third one. With three or fewer, on small frames, it is the first (our
+    choice), where T-NeRV has a pointwise convolution: there flows see neighboring cells through the pre-block alone.
+    """
     return max(0, len(strides) - 3)
 
 
