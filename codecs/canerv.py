@@ -29,7 +29,7 @@ from .inr.codec import ClipHeader
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.convnext import normalize_channels
-from .inr.networks.layers.mlp import pointwise_mlp
+from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import MultiLevelGrid
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
@@ -151,7 +151,8 @@ class Refinement(nn.Module):
 
     def forward(self, x: Tensor, codes: Tensor | None) -> Tensor:
         """`[B, h, w, C]` and the frames' codes `[B, 8]` -> `[B, h, w, C]`."""
-        return x + pointwise_mlp(self.norm(self._filtered(x, codes)), self.widen, self.narrow)
+        norm, y = self.norm, self._filtered(x, codes)
+        return x + normalized_mlp(y, norm.weight, norm.bias, norm.eps, self.widen, self.narrow)
 
     def _filtered(self, x: Tensor, codes: Tensor | None) -> Tensor:
         """(1 + s) (depthwise(x)) + b with s and b from the code, as one convolution with kernels for each frame."""
