@@ -101,9 +101,11 @@ class CNeRVCodec(InrCodec):
 
     name = "cnerv"
     reference = "Gomes et al., Video Compression With Entropy-Constrained Neural Representations, CVPR 2023"
+    revision = 4
     Settings = CNeRVSettings
     config = CNeRVConfig
     free_width = "time"
+    second_width = "lower"
     scheme = EntropyConstrained
     presets = MappingProxyType(
         {

@@ -210,7 +210,7 @@ class DNeRVCodec(EmbeddingCodec):
 
     name = "dnerv"
     reference = "Zhao et al., DNeRV: Modeling Inherent Dynamics via Difference Neural Representation, CVPR 2023"
-    revision = 5
+    revision = 6
     Settings = DNeRVSettings
     config = DNeRVConfig
     presets = MappingProxyType(

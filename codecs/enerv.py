@@ -143,7 +143,7 @@ class ENeRVCodec(IndexCodec):
 
     name = "enerv"
     reference = "Li et al., E-NeRV: Expedite Neural Video Representation, ECCV 2022"
-    revision = 4
+    revision = 5
     Settings = ENeRVSettings
     config = ENeRVConfig
     presets = MappingProxyType(

@@ -27,16 +27,13 @@ from .inr.networks.layers.blocks import UpBlock, halved_widths
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import aggregate
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, UpsamplingConfig, choose_geometry
+from .inr.networks.sizing import TOLERANCE
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
 
 GROUPS = 8
 """Groups of a grouped convolution."""
-SIZE_TOLERANCE = 0.01
-"""Relative error of the size below which networks are ranked by their shape alone (our choice)."""
-LARGEST_ERROR = 0.1
-"""Relative error of the size above which the size is refused (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +84,24 @@ def groups(before: int, after: int) -> int:
     return math.gcd(GROUPS, before, after)
 
 
-def candidates(config: FFNeRVConfig, size: int) -> Iterator[tuple[float, int, FFNeRVConfig]]:
+def candidates(config: FFNeRVConfig, size: int, wide: bool) -> Iterator[tuple[float, int, FFNeRVConfig]]:
     """Configurations like `config` with other widths, each after its cost and its error.
 
     The error is the difference from `size` in parameters. The cost measures how far the widths are from those of
-    `config`; with an error above the tolerance, it is larger than any without, and grows with the error.
+    `config`; with an error above the tolerance, it is larger than any without, and grows with the error. `wide`
+    ranges of widths have all widths in them.
     """
     # in large compact networks only widths that the groups divide; wide ranges where the grids cannot shrink further
     step = 8 * max(1, config.first // 192) if config.compact and config.first >= 96 else max(1, config.first // 24)
-    down, up = (8, 4) if config.channels == config.levels else (2, 2)
-    for first in range(step * max(1, config.first // down // step), 2 * config.first + 1, step):
-        for lower in range(max(1, config.lower // 2), up * config.lower + 1, max(1, config.lower // 12)):
+    step, finer = (1, 1) if wide else (step, max(1, config.lower // 12))
+    down, up = (8, 4) if wide or config.channels == config.levels else (2, 2)
+    most = (4 if wide else 2) * config.first
+    for first in range(step * max(1, config.first // down // step), most + 1, step):
+        for lower in range(max(1, config.lower // 2), up * config.lower + 1, finer):
             other = replace(config, first=first, lower=lower)
             error = abs(other.count() - size)
             shape = abs(math.log(first / config.first)) + abs(math.log(lower / config.lower))
-            yield shape + (0 if error <= SIZE_TOLERANCE * size else 10 + error), error, other
+            yield shape + (0 if error <= TOLERANCE * size else 10 + error), error, other
 
 
 class CompactBlock(nn.Sequential):
@@ -174,6 +174,8 @@ class FFNeRVCodec(InrCodec):
     reference = "Lee et al., FFNeRV: Flow-Guided Frame-Wise Neural Representations for Videos, ACM Multimedia 2023"
     Settings = FFNeRVSettings
     config = FFNeRVConfig
+    free_width = "first"
+    revision = 4
     scheme = TanhQuantization
     presets = MappingProxyType(
         {
@@ -214,12 +216,14 @@ class FFNeRVCodec(InrCodec):
         most = step
         while self.scaled(clip, most / self._largest_channels).count() < 1.5 * size:
             most += step
-        shares = (channels / self._largest_channels for channels in range(step, most + step, step))
-        tried = [candidate for share in shares for candidate in candidates(self.scaled(clip, share), size)]
-        _, error, config = min(tried, key=lambda candidate: candidate[0])
-        if error > LARGEST_ERROR * size:
-            raise self.size_error(clip, size, config.count())
-        return config
+        shapes = [self.scaled(clip, channels / self._largest_channels) for channels in range(step, most + step, step)]
+
+        def best(wide: bool) -> tuple[float, int, FFNeRVConfig]:
+            tried = (candidate for shape in shapes for candidate in candidates(shape, size, wide))
+            return min(tried, key=lambda candidate: candidate[0])
+
+        _, error, config = best(wide=False)
+        return config if error <= TOLERANCE * size else best(wide=True)[2]
 
     @classmethod
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> FFNeRV:

@@ -2,9 +2,10 @@
 
 Learned grids over time, a stem, and stages of bilinear upsampling, local encodings and ConvNeXt blocks. The network is
 trained on patches and rendered in whole frames; it is pruned, then trained with quantized weights. All of its
-parameters are transmitted. Our choice: how grids and widths follow from size, length and resolution (`scaled`),
-patches where 80 pixels do not divide the frame (`inr/networks/layers/patchwise.py`), and the probability models of
-the entropy coder (`inr/compression/quant_noise.py`).
+parameters are transmitted. Our choice: how grids and widths follow from size, length and resolution (`scaled`): in
+small networks, local encodings have fewer time steps than a long clip has frames; patches where 80 pixels do not divide
+the frame (`inr/networks/layers/patchwise.py`); the probability models of the entropy coder
+(`inr/compression/quant_noise.py`).
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.layers.convnext import NORM_EPSILON, normalize_channels
 from .inr.networks.layers.fusable import FusableBlock
 from .inr.networks.layers.fused_block import Block as BlockTensors
-from .inr.networks.layers.mlp import pointwise_mlp
+from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.patchwise import PatchLayout, add_cells, crop, masked
-from .inr.networks.layers.temporal_grids import LocalEncoding, MultiLevelGrid
-from .inr.networks.network import NetworkConfig, Patches
+from .inr.networks.layers.temporal_grids import LocalEncoding, MultiLevelGrid, local_channels, local_time_steps
+from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches
 from .inr.networks.patch_network import (
     BASE_GRID_CELLS,
     PatchConfig,
@@ -38,6 +39,9 @@ from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
 
 GRID_VALUES = 2 * 150 * BASE_GRID_CELLS
 """Values of the first level of the base grid in the paper's S: channels times time steps times cells."""
+LOCAL_VALUES = 250_000
+"""Values of all local encodings in the paper's S: 226,800 at 600 frames, and some more, so that the paper's networks
+have a time step for each frame."""
 PRUNABLE = r"(stem|head|stages\.\d+\.blocks\.\d+\.\w+)\.weight"
 """Names of the weights that are pruned: neither grids nor local encodings (section 3.5)."""
 
@@ -55,6 +59,8 @@ class HiNeRVConfig(PatchConfig):
     """Channels of the first level of the base grid; the second has half the time steps and twice the channels."""
     local_channels: int = 4
     """Channels of the first stage's local encoding; each later one has half."""
+    local_frames: int = 0
+    """Time steps of the first level of the local encodings; 0: one for each frame, as in the paper."""
     depth: int = 3
     """Blocks of the first stage."""
     later_depth: int = 3
@@ -65,6 +71,8 @@ class HiNeRVConfig(PatchConfig):
     """Hidden width of a block over its channels."""
     last_expansion: int = 1
     """The same in the last stage."""
+
+    choices = MappingProxyType({"local_frames": MOST_FRAMES + 1})
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -92,7 +100,7 @@ class Block(FusableBlock):
         if self.implementation is not None:
             return self.implementation(x, self.tensors(), mask)
         y = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        y = masked(pointwise_mlp(normalize_channels(y), self.widen, self.narrow), mask)
+        y = masked(normalized_mlp(y, None, None, NORM_EPSILON, self.widen, self.narrow), mask)
         return x + y if x.shape[-1] == y.shape[-1] else y
 
     def tensors(self) -> BlockTensors:
@@ -105,9 +113,9 @@ class Block(FusableBlock):
 class UpStage(nn.Module):
     """Normalization, bilinear upsampling, local encoding, blocks (section 3.3)."""
 
-    def __init__(self, shape: StageShape, local_channels: int, frames: int) -> None:
+    def __init__(self, shape: StageShape, channels: int, local_frames: int, frames: int) -> None:
         super().__init__()
-        self.encoding = LocalEncoding(local_channels, shape.stride, shape.before, frames)
+        self.encoding = LocalEncoding(channels, shape.stride, shape.before, local_frames, frames)
         widths = [shape.before, *[shape.after] * shape.depth]
         self.blocks = nn.ModuleList(Block(width, shape.after, shape.hidden) for width in widths[:-1])
 
@@ -125,10 +133,12 @@ class UpStage(nn.Module):
         return x
 
 
-def up_stages(config: PatchConfig, local_channels: int, frames: int) -> nn.ModuleList:
-    """The stages; each local encoding has half the channels of the one before."""
+def up_stages(config: PatchConfig, channels: int, local_frames: int, frames: int) -> nn.ModuleList:
+    """The stages; local encodings have `local_frames` time steps, the first has so many channels."""
+    shapes = config.stage_shapes()
+    counts = local_channels(channels, len(shapes))
     return nn.ModuleList(
-        UpStage(shape, max(1, local_channels >> number), frames) for number, shape in enumerate(config.stage_shapes())
+        UpStage(shape, count, local_frames, frames) for shape, count in zip(shapes, counts, strict=True)
     )
 
 
@@ -144,7 +154,7 @@ class HiNeRV(PatchNetwork):
             for number, length in enumerate(self.base.lengths())
         }
         self.stem = nn.Conv2d(3 * config.grid_channels, config.channels, 3, padding=1)
-        self.stages = up_stages(config, config.local_channels, frames)
+        self.stages = up_stages(config, config.local_channels, config.local_frames or frames, frames)
         self.head = nn.Linear(config.widths()[-1], 3)
         zero_biases(self)
 
@@ -188,6 +198,7 @@ class HiNeRVCodec(InrCodec):
     Settings = HiNeRVSettings
     config = HiNeRVConfig
     free_width = "hidden"
+    revision = 4
     scheme = QuantNoise
     presets = MappingProxyType(
         {
@@ -201,15 +212,18 @@ class HiNeRVCodec(InrCodec):
         """The paper's S with all widths times `share`; grids keep their share of the parameters (our choice).
 
         In the symbols of the paper and its code, `channels` is C_0, `grid_frames` T_b, `grid_channels` c_b,
-        `local_channels` c_e, and `depth` the d of all stages but the last.
+        `local_channels` c_e, and `depth` the d of all stages but the last. Local encodings keep their share by fewer
+        time steps: one for each of 132 frames of 320x180 would take two thirds of 40K.
         """
         time_steps = max(1, min(150, round(0.3 * clip.frames)))
         geometry, channels = choose_base_grid(clip.width, clip.height, share**2 * GRID_VALUES / time_steps)
+        local_steps = local_time_steps(geometry.strides, 2 * channels, share**2 * LOCAL_VALUES, clip.frames)
         width = max(1, round(280 * share))
         return HiNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_frames=time_steps, grid_channels=channels,
-            local_channels=2 * channels, depth=self.settings.depth, later_depth=self.settings.depth,
+            local_channels=2 * channels, local_frames=local_steps if local_steps < clip.frames else 0,
+            depth=self.settings.depth, later_depth=self.settings.depth,
             lower=fewest_channels(share),
         )  # fmt: skip
 

@@ -22,6 +22,10 @@ from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import UpBlock, tapered_widths
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
+from .inr.networks.sizing import TOLERANCE
+
+NAMED_TOLERANCE = {(1280, 640): 0.02}
+"""Largest relative error of a size by width and height of the frame: the paper's 750K model has 760,291 parameters."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,10 @@ class HNeRVCodec(EmbeddingCodec):
 
     name = "hnerv"
     reference = "Chen et al., HNeRV: A Hybrid Neural Representation for Videos, CVPR 2023"
-    revision = 4
+    revision = 5
     Settings = HNeRVSettings
     config = HNeRVConfig
+    second_width = "lower"
     presets = MappingProxyType(
         {
             "paper": {},
@@ -111,6 +116,10 @@ class HNeRVCodec(EmbeddingCodec):
             lower=max(1, round(min(12, 34 * share))), reduction=round(100 * s.reduction),
             least_kernel=int(s.kernels[0]), most_kernel=int(s.kernels[2]),
         )  # fmt: skip
+
+    def tolerance(self, clip: ClipHeader) -> float:
+        """Larger for the paper's frame size, so that its models have the sizes that it names them by."""
+        return NAMED_TOLERANCE.get((clip.width, clip.height), TOLERANCE)
 
     @classmethod
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> HNeRV:

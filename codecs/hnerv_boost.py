@@ -170,10 +170,11 @@ class HNeRVBoostCodec(EmbeddingCodec):
 
     name = "hnerv-boost"
     reference = "Zhang et al., Boosting Neural Representations for Videos with a Conditional Decoder, CVPR 2024"
-    revision = 4
+    revision = 5
     Settings = HNeRVBoostSettings
     config = HNeRVBoostConfig
     free_width = "time"
+    second_width = "code"
     scheme: ClassVar[type[Scheme]] = EntropyMinimization
     presets = MappingProxyType(
         {

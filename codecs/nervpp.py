@@ -3,23 +3,30 @@
 NeRV with enlarged blocks: a pointwise projection, a separable residual block, the NeRV block, another separable
 residual block, and a bilinear skip from the projection. The bitstream holds the network's parameters.
 The hidden width of 512 in the stem, the lower width of 80, the pointwise head and the 40 frequencies are solved from
-the published numbers of parameters. The inside of NeRV*++ (hidden width 3n, a second depthwise convolution, here at
-the end) is inferred from its published size and cost. Our choice: the smaller learning rate of fine-tuning (half).
+the published numbers of parameters; below the paper's XS see `shrunk_widths`. The inside of NeRV*++ (hidden width 3n, a
+second depthwise convolution, here at the end, in both residual blocks) is inferred from its published size and cost:
+the text changes "its primary SCRB", one of the two, and names an inverted bottleneck for every SCRB, but figure 2 and
+the size of NeRV++ have no wider layer, and wider layers in one of the two cannot meet both numbers of NeRV*++.
+Our choice: the smaller learning rate of fine-tuning (half); where the text says nothing or differs, the repository's
+initial values, beta1, warm-up and ranges per input channel, each measured in results/measured/index_based.md.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .inr.codec import ClipHeader
-from .inr.index_based import IndexCodec, IndexSettings
+from .inr.compression.post_training import Channel
+from .inr.index_based import IndexCodec, IndexSettings, shrunk_widths
 from .inr.networks.index_network import IndexNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths
-from .inr.networks.network import NetworkConfig, UpsamplingConfig, choose_geometry
+from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry
 
 
 @dataclass(frozen=True)
@@ -84,8 +91,23 @@ class NeRVpp(IndexNetwork):
         self.head = nn.Conv2d(widths[-1], 3, 1)
 
 
+@torch.no_grad()
+def initialize(network: nn.Module) -> None:
+    """Sets the initial values of the repository's later network.
+
+    Xavier's uniform ones in convolutions, a normal distribution of deviation 0.02 in linear layers; biases are zero.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 class NeRVppSettings(IndexSettings):
-    """The paper's recipe (section 4); beta1 of Adam is 0.5 as in its code, where the text has 0.9."""
+    """The paper's recipe (section 3.1); beta1 is 0.5 and the warm-up 0.2 as in its code, in the text 0.9 and none."""
 
     epochs: int = Field(300, ge=1)
     """Epochs of training, before the other stages."""
@@ -97,6 +119,11 @@ class NeRVppSettings(IndexSettings):
     """Frequencies of the positional encoding."""
     star: bool = False
     """Whether the network is NeRV*++."""
+    initial: Literal["torch", "xavier"] = "xavier"
+    """Initial values: torch's, as NeRV has them, or `xavier`, those of the repository's later network."""
+    ranges: Channel = "input"
+    """Channels of a weight that have a range of quantized values each, `output` or, as in the repository, `input`;
+    then a depthwise layer has one range."""
 
 
 class NeRVppCodec(IndexCodec):
@@ -104,21 +131,30 @@ class NeRVppCodec(IndexCodec):
 
     name = "nervpp"
     reference = "Ghorbel et al., NeRV++: An Enhanced Implicit Neural Video Representation, arXiv 2402.18305"
+    revision = 4
     Settings = NeRVppSettings
     config = NeRVppConfig
+    second_width = "lower"
 
     def scaled(self, clip: ClipHeader, share: float) -> NeRVppConfig:
-        """The paper's S with widths times `share`: `channels` is the code's fc, 26 at share 1.
+        """The paper's S with `share` of its base grid's channels (the code's fc, 26), XS with 8 of them.
 
-        Above share 1 only `channels` grows, as from S to L; below it, all widths shrink (our choice).
+        Below XS, see `shrunk_widths`.
         """
         geometry = choose_geometry(clip.width, clip.height)
-        less = min(share, 1.0)
+        channels, others = shrunk_widths(share)
         return NeRVppConfig(
             geometry.rows, geometry.columns, geometry.strides,
-            channels=max(1, round(26 * share)), stem=max(1, round(512 * less)), lower=max(1, round(80 * less)),
+            channels=channels, stem=max(1, round(512 * others)), lower=max(1, round(80 * others)),
             frequencies=self.settings.frequencies, star=int(self.settings.star),
         )  # fmt: skip
+
+    def build_for(self, clip: ClipHeader, size: int) -> tuple[Network, NetworkConfig]:
+        """The network of about `size` parameters, with the initial values that the settings choose."""
+        network, config = super().build_for(clip, size)
+        if self.settings.initial == "xavier":
+            initialize(network)
+        return network, config
 
     @classmethod
     def build(cls, config: NetworkConfig, clip: ClipHeader) -> NeRVpp:

@@ -15,7 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .inr.codec import ClipHeader
-from .inr.index_based import IndexCodec, IndexSettings
+from .inr.compression.post_training import Channel
+from .inr.index_based import IndexCodec, IndexSettings, shrunk_widths
 from .inr.networks.index_network import ModulatedNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
@@ -82,6 +83,8 @@ class PSNeRVSettings(IndexSettings):
     """Epochs of training, before the other stages."""
     patches: int = Field(2, ge=1, le=8)
     """Rows and columns of patches in a frame."""
+    ranges: Channel = "input"
+    """Channels of a weight that have a range of quantized values each, `output` or `input` (as NeRV here)."""
 
 
 class PSNeRVCodec(IndexCodec):
@@ -89,18 +92,20 @@ class PSNeRVCodec(IndexCodec):
 
     name = "psnerv"
     reference = "Bai et al., PS-NeRV: Patch-wise Stylized Neural Representations for Videos, ICIP 2023"
+    revision = 4
+    second_width = "style"
     Settings = PSNeRVSettings
     config = PSNeRVConfig
 
     def scaled(self, clip: ClipHeader, share: float) -> PSNeRVConfig:
-        """Widths times `share`, scaled as NeRV's (inferred): above share 1 only `channels` grows."""
+        """Widths scaled as NeRV's (inferred): `share` of 26 channels; below 8, see `shrunk_widths`."""
         cells = self.settings.patches
         geometry = choose_geometry(-(-clip.width // cells), -(-clip.height // cells))
-        less = min(share, 1.0)
+        channels, others = shrunk_widths(share)
         return PSNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
-            channels=max(1, round(26 * share)), stem=max(1, round(512 * less)), style=max(1, round(128 * less)),
-            lower=max(1, round(96 * less)), frequencies=self.settings.frequencies,
+            channels=channels, stem=max(1, round(512 * others)), style=max(1, round(128 * others)),
+            lower=max(1, round(96 * others)), frequencies=self.settings.frequencies,
             grid_rows=cells, grid_columns=cells,
         )  # fmt: skip
 

@@ -98,7 +98,9 @@ def encode(name: str, path: Path, seed: int) -> None:
     codec, video = codec_of(name), clip_of(find_card(parse_specs(name)[0].name).kind)
     clip = Clip(video.format, video.frames or 0)
     objective = codec.objective if isinstance(codec, InrCodec) else None
-    label = ("3K-lambda0.2" if objective else "3K") if isinstance(codec, InrCodec) else codec.rate_points(clip)[0].label
+    size = "2.95K"  # of which all of them have a network
+    own = f"{size}-lambda0.2" if objective else size
+    label = own if isinstance(codec, InrCodec) else codec.rate_points(clip)[0].label
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder), seed=seed)
         source = Source(video, RgbVideo(video, find_conditions("rgb601")))

@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,7 +29,7 @@ from .networks.network import (
     count_parameters,
     to_device,
 )
-from .networks.sizing import solve_width
+from .networks.sizing import TOLERANCE, nearest_to_size, solve_width
 from .prepared import Prepared, stacked
 from .recipes.stage import Stage
 from .rendering import RenderedVideo, synchronize
@@ -56,6 +57,8 @@ MACS_PER_SECOND = 1e10
 """Speed of one CPU core, for `rdbench plan` (measured once: 0.8e10 to 1.3e10)."""
 LOSS_MACS = 2000
 """Cost of SSIM for each pixel of a step, forward and backward (measured once)."""
+NEAREST_SIZES = 8
+"""Most sizes that are tried, one after the other, where a size has no network (3 are the most that was seen)."""
 SMALLEST_SIZE = 2_000
 """Smallest model size (our choice): smaller networks render nothing recognizable."""
 
@@ -67,6 +70,8 @@ class InrCodec(TrainedCodec):
     config: ClassVar[type[NetworkConfig]]
     free_width: ClassVar[str] = "stem"
     """The field of the configuration that absorbs the remaining parameter budget."""
+    second_width: ClassVar[str] = ""
+    """A field that may differ by one or two where that field alone cannot meet a size."""
     scheme: ClassVar[type[Scheme]]
     """The compression scheme of the codec's own paper."""
     Settings: ClassVar[type[SettingsBase]] = InrSettings
@@ -129,19 +134,51 @@ class InrCodec(TrainedCodec):
 
     def build_for(self, clip: ClipHeader, size: int) -> tuple[Network, NetworkConfig]:
         """The network of about `size` parameters."""
-        config = self._solved(clip, size)
+        config = self.solved(clip, size)
         return self.build(config, clip), config
 
-    @classmethod
-    def size_error(cls, clip: ClipHeader, size: int, smallest: int) -> UsageError:
-        """The error for a clip whose smallest network has more parameters than the size."""
-        return UsageError(
-            f"{cls.name} cannot hold {clip.frames} frames of {clip.width}x{clip.height} in {size} parameters; "
-            f"ask for at least {smallest}."
-        )
+    def solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+        """The configuration of `size` parameters, within the tolerance.
+
+        Raises UsageError, with the nearest size that a network has, where there is none.
+        """
+        config, nearest = self._nearest(clip, size)
+        if nearest != size:
+            frames = "1 frame" if clip.frames == 1 else f"{clip.frames} frames"
+            what = f"{frames} of {clip.width}x{clip.height}"
+            lacking = f"cannot hold {what} in {size}" if nearest > size else f"has no network for {what} with {size}"
+            raise UsageError(f"{self.name} {lacking} parameters; the nearest size is {size_label(nearest)}.")
+        return config
+
+    def meets(self, clip: ClipHeader, size: int) -> bool:
+        """Whether a network has `size` parameters, within the tolerance."""
+        return self._nearest(clip, size)[1] == size
+
+    def _nearest(self, clip: ClipHeader, size: int) -> tuple[NetworkConfig, int]:
+        """The nearest size to this that a network meets, after its configuration."""
+        widths, tolerance = (self.free_width, self.second_width), self.tolerance(clip)
+        for _ in range(NEAREST_SIZES):
+            config, count = nearest_to_size(
+                size, self._solved(clip, size), partial(self._scaled_to, clip, size),
+                lambda config: self.build(config, clip), widths, tolerance,
+            )  # fmt: skip
+            if abs(count - size) <= tolerance * size:
+                return config, size
+            # of another size other embeddings may follow, and no label names one below the smallest
+            size = count if count >= SMALLEST_SIZE else size * 5 // 4
+        return config, size
+
+    def tolerance(self, clip: ClipHeader) -> float:
+        """Largest relative error of a size."""
+        return TOLERANCE
+
+    def _scaled_to(self, clip: ClipHeader, size: int, share: float) -> NetworkConfig:
+        """As `scaled`; some codecs derive more than the widths from the size that is to be met."""
+        return self.scaled(clip, share)
 
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
-        return solve_width(size, lambda share: self.scaled(clip, share), lambda c: self.build(c, clip), self.free_width)
+        """The configuration that `solved` takes where it meets the size."""
+        return solve_width(size, partial(self._scaled_to, clip, size), lambda c: self.build(c, clip), self.free_width)
 
     @classmethod
     def rebuild(cls, clip: ClipHeader, numbers: Sequence[int]) -> Network:
@@ -162,13 +199,17 @@ class InrCodec(TrainedCodec):
 
         Where the rate is part of the loss, pairs of a size and lambda.
         """
-        pixels = clip.frames * clip.format.width * clip.format.height
-        derived = sorted({_two_digits(max(SMALLEST_SIZE, pixels * share // 1000)) for share in (3, 6, 12, 24)})
-        sizes, objective = sorted(clip.sizes) or derived, self.objective
+        sizes, objective = sorted(clip.sizes) or self._derived_sizes(clip), self.objective
         if objective is None:
             return [RatePoint(size_label(size), {"size": size}) for size in sizes]
         pairs = objective.default_pairs(sizes, self._recipe_at_unit_lambda(objective)[-1].loss)
         return [self.rate_point(lambda_label(size_label(size), weight), clip) for size, weight in pairs]
+
+    def _derived_sizes(self, clip: Clip) -> list[int]:
+        """Sizes in proportion to the pixels of the clip; where no network has one, the nearest instead."""
+        header, pixels = ClipHeader.of(clip), clip.frames * clip.format.width * clip.format.height
+        wanted = {_two_digits(max(SMALLEST_SIZE, pixels * share // 1000)) for share in (3, 6, 12, 24)}
+        return sorted({self._nearest(header, size)[1] for size in wanted})
 
     def rate_point(self, label: str, clip: Clip) -> RatePoint:
         """Any size, as `100K` or `1.5M`; with the rate in the loss, `100K-lambda0.5` too. Raises UsageError."""
@@ -199,14 +240,14 @@ class InrCodec(TrainedCodec):
         """The multiply-accumulates of all steps, three passes each."""
         header = ClipHeader.of(clip)
         with torch.device("meta"):
-            network = self.build(self._solved(header, int(point.settings["size"])), header)
+            network = self.build(self.solved(header, int(point.settings["size"])), header)
         return 3.0 * count_macs(network) * clip.frames * sum(stage.epochs for stage in self.stages(point))
 
     def expected_gpu_memory_mb(self, clip: Clip, point: RatePoint) -> float | None:
         """The activations of a step, the weights with all that belongs to them, and the frames."""
         header = ClipHeader.of(clip)
         with torch.device("meta"):
-            network = self.build(self._solved(header, int(point.settings["size"])), header)
+            network = self.build(self.solved(header, int(point.settings["size"])), header)
             encoder = self.encoder(network, header)
         return expected_memory_mb(network, encoder, self.stages(point), clip.frames, header.height, header.width)
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -22,7 +21,7 @@ from .compression.post_training import MOST_BITS
 from .compression.scheme import Scheme
 from .networks.encoder import Encoder, FrameLookup
 from .networks.layers.convnext import convnext
-from .networks.network import Geometry, Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
+from .networks.network import Geometry, NetworkConfig, UpsamplingConfig, choose_geometry
 from .networks.sizing import grow_width
 from .recipes.losses import MIXES
 from .recipes.stage import Stage
@@ -53,10 +52,6 @@ EMBEDDING_WIDTH = 64
 """Channels of all stages of an encoder network but the last."""
 LARGEST_SHARE = 0.5
 """Largest share of a size that embeddings may take (our choice; 0.46 in the 3M models for 1080p)."""
-SIZE_TOLERANCE = 0.02
-"""Largest relative error of the size at which the widths follow the paper's rule alone (our choice)."""
-LARGEST_EXCESS = 1.1
-"""Ratio of a network's parameters to the requested size above which the size is refused (our choice)."""
 
 
 def embedding_geometry(clip: ClipHeader) -> Geometry:
@@ -132,16 +127,15 @@ class EmbeddingCodec(InrCodec):
         """The paper's network with all widths times `share`; embeddings have the paper's number of channels."""
         return self.shaped(clip, share, 1 << 62)
 
-    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
-        def build(config: NetworkConfig) -> Network:
-            return self.build(config, clip)
+    def _scaled_to(self, clip: ClipHeader, size: int, share: float) -> NetworkConfig:
+        """The network with embeddings for a model of `size` parameters."""
+        return self.shaped(clip, share, size)
 
-        config = grow_width(size, lambda share: self.shaped(clip, share, size), build, self.free_width, SIZE_TOLERANCE)
-        with torch.device("meta"):
-            smallest = count_parameters(build(config))
-        if smallest > LARGEST_EXCESS * size:
-            raise self.size_error(clip, size, smallest)
-        return config
+    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+        return grow_width(
+            size, lambda share: self.shaped(clip, share, size), lambda c: self.build(c, clip), self.free_width,
+            self.tolerance(clip),
+        )  # fmt: skip
 
     def embedding_channels(self, clip: ClipHeader, cells: int, size: int) -> int:
         """Channels of an embedding of `cells` cells: the setting, or as many as half of the size holds.

@@ -8,14 +8,36 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from .codec import InrCodec
-from .compression.post_training import MOST_BITS, PostTraining
+from .compression.post_training import MOST_BITS, Channel, PostTraining
 from .recipes.losses import MIXES
 from .recipes.stage import Stage
 from .training.rate_distortion import InrSettings
 
 BETAS = (0.5, 0.999)
 """Betas of Adam in NeRV's code and in that of its descendants."""
+WARMUP = 0.2
+"""Share of the epochs in which the learning rate rises, in NeRV's code and in the commands of NeRV++'s."""
+LARGE, SMALL = 26, 8
+"""Channels of the base grid of the papers' S and XS, which differ in nothing else."""
+NARROWEST = 1 / 28
+"""Smallest share of the other widths with the channels of XS: a hidden layer of 18."""
 LossName = Literal["l1_ssim", "l1_ms_ssim", "l2_ssim", "l2_l1", "l1", "l2", "ssim"]
+
+
+def shrunk_widths(share: float) -> tuple[int, float]:
+    """Channels of the base grid for `share` of those of S, and the share of the papers' widths that all others have.
+
+    From L down to XS only the channels shrink, as in NeRV++'s paper. Our choice: below XS only the other widths do
+    until they are at NARROWEST, then the channels again, and with one channel the others.
+    """
+    channels = LARGE * share
+    if channels >= SMALL:
+        return round(channels), 1.0
+    others = channels / SMALL
+    if others >= NARROWEST:
+        return SMALL, others
+    channels = SMALL * others / NARROWEST
+    return max(1, round(channels)), NARROWEST * min(1.0, channels)
 
 
 class IndexSettings(InrSettings):
@@ -29,6 +51,10 @@ class IndexSettings(InrSettings):
     """Learning rate of the training, which a schedule changes over its epochs."""
     finetune_lr: float = Field(1.0, gt=0)
     """Learning rate of fine-tuning, as a share of `lr`."""
+    beta1: float = Field(BETAS[0], ge=0, lt=1, exclude_if=lambda value: value == BETAS[0])
+    """beta1 of Adam: 0.5 in NeRV's code and in that of its descendants; records leave 0.5 out."""
+    warmup: float = Field(WARMUP, ge=0, lt=1, exclude_if=lambda value: value == WARMUP)
+    """Share of the training's epochs in which the learning rate rises; records leave 0.2 out."""
     batch: int = Field(1, ge=1)
     """Frames per training step."""
     loss: LossName = "l1_ssim"
@@ -37,6 +63,9 @@ class IndexSettings(InrSettings):
     """Share of the weights that is pruned."""
     bits: int = Field(8, ge=2, le=MOST_BITS)
     """Bits of a quantized weight before entropy coding."""
+    ranges: Channel = Field("output", exclude_if=lambda value: value == "output")
+    """Channels of a weight that have a range of quantized values each: `output` as in NeRV's code, or `input`; records
+    leave `output` out."""
     entropy: Literal["arithmetic", "huffman"] = "arithmetic"
     """Entropy coder; NeRV's paper uses Huffman coding."""
     frequencies: int = Field(80, ge=1, le=200)
@@ -60,10 +89,11 @@ class IndexCodec(InrCodec):
     def recipe(self) -> Sequence[Stage]:
         """Training, then fine-tuning of the pruned network (NeRV, sections 3.2, 3.3 and 4.1)."""
         s = self.settings
-        fit = Stage("fit", s.epochs, s.lr, batch=s.batch, loss=MIXES[s.loss], betas=BETAS)
+        betas = (s.beta1, *BETAS[1:])
+        fit = Stage("fit", s.epochs, s.lr, s.warmup, batch=s.batch, loss=MIXES[s.loss], betas=betas)
         finetune = fit.finetuned(s.finetune_epochs, s.finetune_lr)
         return fit, replace(finetune, sparsity=s.prune)
 
     def compression(self) -> PostTraining:
         """NeRV's post-training quantization and entropy coding (section 3.3)."""
-        return PostTraining(self.settings.bits, self.settings.entropy, self.prunable)
+        return PostTraining(self.settings.bits, self.settings.entropy, self.prunable, self.settings.ranges)

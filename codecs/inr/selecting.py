@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rdbench.codec import Clip, RatePoint, Source, Workspace
 
-from .codec import InrCodec
+from .codec import ClipHeader, InrCodec
 from .compression.scheme import Scheme
 from .networks.network import Network, render, to_device
 from .rendering import synchronize
@@ -91,16 +91,21 @@ class SelectingCodec(InrCodec):
     def candidate_name(self) -> str:
         """How progress and records name this candidate."""
 
+    def able(self, clip: Clip, point: RatePoint) -> "Sequence[SelectingCodec]":
+        """The candidates with a network of the rate point's size; the first one always, for which a size is refused."""
+        header, size = ClipHeader.of(clip), int(point.settings["size"])
+        return [codec for number, codec in enumerate(self.candidates()) if number == 0 or codec.meets(header, size)]
+
     def encode_macs(self, clip: Clip, point: RatePoint) -> float:
         """The multiply-accumulates of all steps: of the first candidate, and of the first stage of the others."""
         stages = self.stages(point)
         share = stages[0].epochs / sum(stage.epochs for stage in stages)
-        others = self.candidates()[1:]
+        others = self.able(clip, point)[1:]
         return super().encode_macs(clip, point) + share * sum(codec.encode_macs(clip, point) for codec in others)
 
     def expected_gpu_memory_mb(self, clip: Clip, point: RatePoint) -> float | None:
         """That of the candidate that needs the most."""
-        needed = [codec.expected_gpu_memory_mb(clip, point) or 0.0 for codec in self.candidates()]
+        needed = [codec.expected_gpu_memory_mb(clip, point) or 0.0 for codec in self.able(clip, point)]
         return max(needed) if needed else super().expected_gpu_memory_mb(clip, point)
 
     def shared_artifact(self, point: RatePoint) -> str | None:
@@ -109,7 +114,9 @@ class SelectingCodec(InrCodec):
 
     def encode(self, source: Source, point: RatePoint, bitstream: Path, workspace: Workspace) -> None:
         """Compares the candidates, trains on with the best, and writes it."""
-        candidates, watch = self.candidates(), workspace.stopwatch
+        video, watch = source.rgb, workspace.stopwatch
+        count = sum(map(len, video.batches())) if video.frames is None else video.frames
+        candidates = self.able(Clip(video.format, count), point)
         if not candidates:
             super().encode(source, point, bitstream, workspace)
             return
@@ -128,7 +135,12 @@ class SelectingCodec(InrCodec):
         candidates[chosen].encode(source, point, bitstream, _with_progress(workspace, more, more + epochs))
         watch.borrow("fit", -seconds[chosen])  # they are in `select`
         found = ", ".join(f"{codec.candidate_name} {trial}" for codec, trial in zip(candidates, trials, strict=True))
-        texts = (workspace.report.get("execution"), f"{candidates[chosen].candidate_name} chosen of {found}")
+        able = {codec.candidate_name for codec in candidates}
+        others = [name for codec in self.candidates() if (name := codec.candidate_name) not in able]
+        texts = (
+            workspace.report.get("execution"), f"{candidates[chosen].candidate_name} chosen of {found}",
+            f"no network of this size: {', '.join(others)}" if others else None,
+        )  # fmt: skip
         workspace.report["execution"] = "; ".join(filter(None, texts))
 
     def try_out(self, source: Source, point: RatePoint, workspace: Workspace) -> tuple[Trial, float, float]:

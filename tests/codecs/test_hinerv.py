@@ -183,6 +183,25 @@ def test_solver_finds_the_papers_networks_for_their_sizes(
     assert network.patch_size == ((120, 120) if height == 1080 else (80, 80))
 
 
+@pytest.mark.parametrize(("size", "widest"), [(20_000, 24), (40_000, 31), (160_000, 69)])
+def test_local_encodings_of_long_clips_keep_their_share(size: int, widest: int) -> None:
+    """7 % of the parameters in the paper's S; the widest network of each size is that of 32 frames."""
+    network, config = HiNeRVCodec(HiNeRVSettings()).build_for(ClipHeader(320, 180, 132, 25, 1), size)
+    assert isinstance(config, HiNeRVConfig)
+    assert 1 < config.local_frames < 132
+    local = sum(level.numel() for stage in network.stages for level in stage.encoding.levels)
+    assert 0.04 < local / size < 0.1
+    assert 0.75 * widest < config.channels <= widest
+
+
+def test_time_steps_of_local_encodings_are_transmitted() -> None:
+    config = replace(ORIGINAL, local_frames=3)
+    assert HiNeRVConfig.from_numbers(config.numbers()) == config
+    for frames, steps in ((0, 7), (3, 3)):
+        network = HiNeRV(replace(config, local_frames=frames), 7)
+        assert len(network.stages[0].encoding.levels[0]) == steps
+
+
 def test_learning_rates_match_the_original_code() -> None:
     """The original scheduler's cosine counts the epochs of the warm-up."""
     fit, pruned, quantized = HiNeRVCodec(HiNeRVSettings()).recipe()

@@ -114,7 +114,7 @@ def test_any_frame_size_has_small_embeddings_and_little_padding() -> None:
 
 
 def test_a_size_that_cannot_hold_the_embeddings_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match=r"hnerv cannot hold 600 frames of 1920x1080 in 50000 parameters; .* least"):
+    with pytest.raises(UsageError, match=r"hnerv cannot hold 600 frames .* in 50000 parameters; the nearest size is"):
         HNeRVCodec(HNeRVSettings()).build_for(ClipHeader(1920, 1080, 600, 25, 1), 50_000)
 
 
@@ -159,7 +159,8 @@ def test_the_ledger_has_all_that_is_transmitted(coded: tuple[Kept, np.ndarray, P
     network, ledger = codec.trained[0], HNeRVCodec.ledger(bitstream)
     assert set(ledger) == {"config", "container", *AxisQuantization.sections}
     weights = count_parameters(network) - network.embeddings.numel()
-    assert 0.6 * network.embeddings.numel() < ledger["latents"] < 1.02 * network.embeddings.numel()
+    assert 0.05 * network.embeddings.numel() < ledger["latents"] < 1.02 * network.embeddings.numel()
+    assert ledger["latent_table"] == 0  # coded along time, so without a table
     assert 0.6 * weights < ledger["weights"] < 1.02 * weights
 
 

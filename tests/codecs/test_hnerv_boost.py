@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rdbench.codec import Clip, Source, Workspace
 from rdbench.codecs.hnerv_boost import HNeRVBoost, HNeRVBoostCodec, HNeRVBoostConfig, HNeRVBoostSettings
-from rdbench.codecs.inr.compression.entropy_minimization import EntropyMinimization
+from rdbench.codecs.inr.compression.entropy_minimization import LOG_LR_SCALE, EntropyMinimization, gaussian_bits
 from rdbench.codecs.inr.networks.network import Network, Patches, count_parameters
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
 from rdbench.codecs.inr.recipes.optimizers import make_optimizer
@@ -139,12 +139,15 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Kept, Path]:
 def test_the_bytes_are_as_many_as_estimated(coded: tuple[Kept, Path]) -> None:
     codec, bitstream = coded
     ledger = codec.ledger(bitstream)
-    assert 8 * (ledger["weights"] + ledger["latents"]) == pytest.approx(
-        codec.kept_scheme.estimate(codec.network), rel=0.03
-    )
-    tensors = len(list(codec.network.parameters()))
-    assert ledger["steps"] == 4 * (tensors + 1)
-    assert ledger["models"] == 4 * (tensors - 1 + 6)
+    state, names = codec.kept_scheme.state(), [name for name, _ in codec.network.named_parameters()]
+    step = (state["steps"][names.index("embeddings")] * LOG_LR_SCALE).exp()
+    rows = ((codec.network.embeddings.detach() - state["offsets"][0]) / step).flatten(1)
+    deviations = rows.std(dim=1, keepdim=True, correction=0)
+    embeddings = float(gaussian_bits(rows.round(), rows.mean(dim=1, keepdim=True), deviations).sum())
+    assert 8 * ledger["weights"] == pytest.approx(codec.kept_scheme.estimate(codec.network) - embeddings, rel=0.03)
+    assert 8 * ledger["latents"] < 0.9 * embeddings  # coded along time, so without the frames' Gaussians
+    assert ledger["steps"] == 4 * (len(names) + 1)
+    assert ledger["models"] == 4 * (len(names) - 1)
 
 
 def test_decoded_frames_are_those_of_the_trained_network(coded: tuple[Kept, Path], tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ def make(name: str) -> InrCodec:
 
 
 def label_of(codec: InrCodec) -> str:
-    return "6K-lambda0.2" if codec.objective else "6K"
+    # not every clip below has a network of 6K
+    size = {"nerv": "6.1K", "nervpp": "6.2K", "cnerv": "6.1K"}.get(codec.name, "6K")
+    return f"{size}-lambda0.2" if codec.objective else size
 
 
 def point_of(codec: InrCodec, clip: Clip) -> RatePoint:
@@ -192,7 +194,7 @@ def test_the_width_meets_the_size(name: str, width: int, height: int) -> None:
         codec = make(name)
         with torch.device("meta"):
             network, config = codec.build_for(clip, size)
-        assert count_parameters(network) == pytest.approx(size, rel=0.02)
+        assert count_parameters(network) == pytest.approx(size, rel=0.01)
         assert count_parameters(codec.rebuild(clip, config.numbers())) == count_parameters(network)
 
 

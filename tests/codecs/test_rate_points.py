@@ -25,8 +25,9 @@ def test_a_size_alone_is_a_rate_point_of_every_codec(name: str) -> None:
 @pytest.mark.parametrize("codec", [CNeRVCodec, TNeRVCodec])
 def test_its_lambda_is_the_middle_one_of_the_default_ones(codec: type[CNeRVCodec] | type[TNeRVCodec]) -> None:
     made = codec(codec.Settings())
-    default = [point.settings["lambda"] for point in made.rate_points(CLIP)]
-    assert default == [1.0, 0.5, 0.25, 0.1, 0.05]
+    default = [(point.settings["size"], point.settings["lambda"]) for point in made.rate_points(CLIP)]
+    assert len(sizes := sorted({size for size, _ in default})) == 4
+    assert default == [(size, weight) for size in sizes for weight in (1.0, 0.5, 0.25, 0.1, 0.05)]
     assert made.rate_point("20K", CLIP).settings["lambda"] == 0.25
     assert made.rate_point("20K-lambda0.7", CLIP).settings["lambda"] == 0.7
     assert made.stages(made.rate_point("20K", CLIP)) == made.stages(made.rate_point("20K-lambda0.25", CLIP))

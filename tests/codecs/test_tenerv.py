@@ -19,8 +19,16 @@ P1080 = (5, 3, 2, 2)
 
 
 def build(channels: int, grid: int, frames: int = 600, groups: int = 5) -> TeNeRV:
+    config = TeNeRVConfig(18, 32, P1080, channels, 4 * channels, grid, groups=groups, last_depth=1)
     with torch.device("meta"):
-        return TeNeRV(TeNeRVConfig(18, 32, P1080, channels, 4 * channels, grid, groups=groups), frames)
+        return TeNeRV(config, frames)
+
+
+def biases(channels: int, groups: int = 5) -> int:
+    """Biases of pointwise layers, and of depthwise ones for each group, which the counts below have and ours do not."""
+    widths = [channels >> number for number in range(4)]
+    of_layers = (depth * (groups + 1 + ratio) for depth, ratio in ((3, 4), (3, 4), (3, 4), (1, 1)))
+    return sum(width * (1 + count) for width, count in zip(widths, of_layers, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -36,8 +44,8 @@ def test_counts_and_cost(
 ) -> None:
     """At 3M, 6M and 12M; the expected cost is for projections after the upsampling, the code projects before it."""
     network = build(channels, grid)
-    assert count_parameters(network) == count
-    assert count_parameters(build(channels, grid, groups=1)) == single
+    assert count_parameters(network) == count - biases(channels)
+    assert count_parameters(build(channels, grid, groups=1)) == single - biases(channels, 1)
     assert count_parameters(network.features.base) == base
     assert network.features.groups is not None
     assert network.features.groups.numel() == group_grids
@@ -52,7 +60,27 @@ def test_counts_and_cost(
     ("channels", "grid", "count"), [(278, 2, 2_989_028), (396, 4, 6_018_312), (560, 8, 11_998_091)]
 )
 def test_counts_of_300_frames(channels: int, grid: int, count: int) -> None:
-    assert count_parameters(build(channels, grid, 300)) == count
+    assert count_parameters(build(channels, grid, 300)) == count - biases(channels)
+
+
+def test_the_last_stage_has_two_layers_unless_the_settings_say_otherwise() -> None:
+    clip = ClipHeader(1920, 1080, 600, 25, 1)
+    network, config = TeNeRVCodec(TeNeRVSettings()).build_for(clip, 3_000_000)
+    assert isinstance(config, TeNeRVConfig)
+    assert TeNeRVConfig(18, 32, P1080).last_depth == config.last_depth == 2
+    assert [len(stage.layers) for stage in network.stages] == [3, 3, 3, 2]
+    layer = network.stages[-1].layers[1]
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 32 * (5 * 9 + 2 + 2 * 32)
+    assert len(network_of(last_depth=1).stages[-1].layers) == 1
+
+
+def test_groups_and_ablations_do_not_change_the_base_grid() -> None:
+    def grid(**options: int) -> tuple[int, int, int]:
+        config = TeNeRVCodec(TeNeRVSettings(**options)).solved(ClipHeader(160, 90, 132, 25, 1), 40_000)
+        assert isinstance(config, TeNeRVConfig)
+        return config.rows, config.columns, config.grid_channels
+
+    assert grid() == grid(gops=5) == grid(gops=10) == grid(gops=5, no_gop_grids=True) == (9, 16, 1)
 
 
 CLIP = ClipHeader(160, 100, 42, 25, 1)
@@ -96,6 +124,14 @@ def test_a_batch_may_mix_groups() -> None:
     together = whole(network, [10, 1, 5, 0])
     alone = torch.cat([whole(network, [frame]) for frame in (10, 1, 5, 0)])
     assert torch.allclose(together, alone, atol=1e-6)
+
+
+def test_frames_of_one_group_in_a_batch_are_those_of_a_mixed_batch() -> None:
+    """To the bit, although a mixed batch has another convolution; in both, other frames have no influence."""
+    network = network_of()
+    network.boundaries = (4, 9)
+    assert torch.equal(whole(network, [5, 6, 7]), whole(network, [5, 6, 7, 1])[:3])
+    assert torch.equal(whole(network, [5, 6, 7]), torch.cat([whole(network, [frame]) for frame in (5, 6, 7)]))
 
 
 def test_each_group_has_its_own_kernels_and_grids() -> None:
@@ -206,6 +242,17 @@ def test_boundaries_are_transmitted_and_invalid_ones_rejected() -> None:
     for cut in (numbers[:-1], [*numbers, 1], numbers[:4]):
         with pytest.raises(BitstreamError):
             TeNeRVCodec.rebuild(CLIP, cut)
+
+
+def test_vectors_are_decoded_within_half_a_level(tmp_path: Path) -> None:
+    scheme, network = TeNeRVCodec(TeNeRVSettings()).compression(), network_of()
+    sections = scheme.write(network)
+    vectors = {name: p.detach().clone() for name, p in network.named_parameters() if p.dim() == 1}
+    assert len(sections["vectors"]) == sum(len(vector) + 4 for vector in vectors.values())
+    scheme.read(network, sections)
+    for name, vector in vectors.items():
+        step = (vector.max() - vector.min()) / 255
+        assert (network.get_parameter(name) - vector).abs().max() <= 0.51 * step + 1e-3 * vector.abs().max()
 
 
 def test_equal_copies_need_almost_no_bytes() -> None:

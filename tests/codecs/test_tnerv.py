@@ -70,9 +70,22 @@ def test_cost_of_a_frame() -> None:
     assert count_macs(meta(AT_720P)) == total
 
 
-def test_sizes_are_split_as_the_papers() -> None:
+@pytest.mark.parametrize(
+    ("width", "height", "size", "expected"),
+    [
+        (1280, 720, 12_400_000, AT_720P), (1920, 960, 3_000_000, AT_960P), (1920, 1080, 9_300_000, AT_1080P),
+    ],
+)  # fmt: skip
+def test_published_sizes_give_the_published_networks(width: int, height: int, size: int, expected: TNeRVConfig) -> None:
+    clip = ClipHeader(width, height, 600, 120, 1)
+    assert TNeRVCodec(TNeRVSettings()).solved(clip, size) == expected
+    other = TNeRVCodec(TNeRVSettings()).solved(replace(clip, frames=300), size)
+    assert count_parameters(meta(other, 300)) == pytest.approx(size, rel=0.01)
+
+
+def test_other_sizes_are_split_as_the_papers() -> None:
     codec = TNeRVCodec(TNeRVSettings())
-    for size in (3_000_000, 9_300_000):
+    for size in (3_000_000, 6_000_000):
         with torch.device("meta"):
             network, _ = codec.build_for(ClipHeader(1920, 1080, 600, 25, 1), size)
         assert isinstance(network, TNeRV)
@@ -130,6 +143,21 @@ def test_time_conditions_the_decoder_only_with_adain() -> None:
             grid.rows.zero_()
         frames = network(at(0, 3))
         assert bool((frames[0] - frames[1]).abs().max() > 1e-4) == bool(adain)
+
+
+@torch.no_grad()
+def test_the_statistics_of_adain_are_in_float32_inside_autocast() -> None:
+    network, found = small(), []
+    for block in network.blocks:
+        block.up[0].register_forward_pre_hook(lambda _layer, inputs: found.append(inputs[0]))
+    network.independent_frames(torch.tensor([3]))
+    exact = [x.mean(dim=(2, 3)) for x in found]
+    found.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        image, motion = network.independent_frames(torch.tensor([3]))
+    assert {x.dtype for x in (*found, image, motion)} == {torch.float32}
+    # the mean of a normalized channel is its shift, whatever the features are
+    assert all(torch.allclose(x.mean(dim=(2, 3)), mean, atol=1e-5) for x, mean in zip(found, exact, strict=True))
 
 
 def test_two_small_convolutions_have_as_many_weights_as_a_large_one() -> None:

@@ -17,9 +17,10 @@ from rdbench.errors import BitstreamError, RdbenchError
 from ..entropy.tensor_models import decode_tensors, encode_tensors
 from ..networks.network import Network, allocate_parameters
 from ..recipes.stage import Stage
-from .float16 import float16_above, read_float16
+from .float16 import Array, float16_above, read_float16
 from .limits import DAMAGED_SETTINGS, DIVERGED, LARGEST_WEIGHT, check_network_size
 from .pruning import PruningScheme, masks_by_scaled_magnitude
+from .vectors import decode_vectors, encode_vectors
 
 MOST_BITS = 8
 SMALLEST_STEP = 1e-6
@@ -65,9 +66,11 @@ def levels_of(weight: Tensor, step: Tensor, bits: int) -> Tensor:
 
 
 class QuantNoise(PruningScheme):
-    """Symmetric uniform quantization of all tensors but vectors, which are stored as float16."""
+    """Symmetric uniform quantization of all tensors but vectors, which are stored as float16 or in 8 bits."""
 
     sections = frozenset({"steps", "vectors", "models", "weights"})
+    codes_vectors: ClassVar[bool] = False
+    """Whether vectors are stored in 8 bits, as in `vectors.py`."""
     copies: ClassVar[str] = ""
     """Regular expression for the names of parameters whose first axis counts copies, of which all but the first are
     coded as differences from the first."""
@@ -111,14 +114,14 @@ class QuantNoise(PruningScheme):
         return noisy
 
     def write(self, network: Network) -> dict[str, bytes]:
-        """Steps and vectors as float16, all other parameters as levels, in the network's order."""
+        """Steps as float16, vectors, all other parameters as levels, in the network's order."""
         steps, vectors, levels = [], [], []
         for name, parameter in network.named_parameters():
             weight = parameter.detach().cpu().float()
             if not bool(weight.abs().max() <= LARGEST_WEIGHT):
                 raise RdbenchError(DIVERGED)
             if weight.dim() < 2:
-                vectors.append(weight.numpy().astype("<f2"))
+                vectors.append(weight.numpy())
                 continue
             copied = self._copied(name)
             step = float16_above(steps_of(largest(weight, copied), self.bits).numpy())
@@ -126,8 +129,10 @@ class QuantNoise(PruningScheme):
             steps.append(step)
             levels += [part.flatten().numpy() for part in _differences(symbols, copied)]
         models, payload = encode_tensors(levels)
-        both = (b"".join(part.tobytes() for part in parts) for parts in (steps, vectors))
-        return dict(zip(("steps", "vectors", "models", "weights"), (*both, models, payload), strict=True))
+        return {
+            "steps": b"".join(part.tobytes() for part in steps), "vectors": self._write_vectors(vectors),
+            "models": models, "weights": payload,
+        }  # fmt: skip
 
     def read(self, network: Network, sections: Mapping[str, bytes]) -> None:
         """Sets the weights to those of the sections, exact, so the same everywhere. Raises BitstreamError."""
@@ -136,7 +141,7 @@ class QuantNoise(PruningScheme):
         quantized = [name for name, shape in shapes.items() if len(shape) > 1]
         peaks = {name: steps_shape(shapes[name], self._copied(name)) for name in quantized}
         steps = _read_floats(sections["steps"], sum(peaks[name].numel() for name in quantized))
-        vectors = _read_floats(sections["vectors"], sum(sizes[name] for name in shapes if name not in peaks))
+        vectors = self._read_vectors(sections["vectors"], [sizes[name] for name in shapes if name not in peaks])
         check_network_size(network, sections)
         parts = [
             size
@@ -154,6 +159,15 @@ class QuantNoise(PruningScheme):
                 symbols, levels = levels[: sizes[name]].view(shapes[name]), levels[sizes[name] :]
                 step, steps = steps[: peaks[name].numel()].view(peaks[name]), steps[peaks[name].numel() :]
                 parameter.copy_(_sums(symbols, self._copied(name)) * step)
+
+    def _write_vectors(self, vectors: Sequence[Array]) -> bytes:
+        if self.codes_vectors:
+            return encode_vectors(vectors)
+        return b"".join(vector.astype("<f2").tobytes() for vector in vectors)
+
+    def _read_vectors(self, data: bytes, sizes: Sequence[int]) -> Tensor:
+        """All vectors, one after the other. Raises BitstreamError."""
+        return torch.from_numpy(decode_vectors(data, sizes)) if self.codes_vectors else _read_floats(data, sum(sizes))
 
     def _copied(self, name: str) -> bool:
         return re.fullmatch(self.copies, name) is not None

@@ -38,7 +38,7 @@ class IndexNetwork(Network):
 
 
 class ModulatedNetwork(Network):
-    """Blocks whose inputs are normalized, then scaled and shifted by functions of a code (AdaIN; E-NeRV).
+    """Blocks whose inputs are normalized, then scaled and shifted by functions of a code (AdaIN; E-NeRV), in float32.
 
     A subclass builds `blocks` and, for each of them, a module in `modulations` that maps the code `[B, code]` to scale
     and shift, `[B, 2 C]`.
@@ -52,8 +52,8 @@ class ModulatedNetwork(Network):
     def upsample(self, x: Tensor, code: Tensor) -> Tensor:
         """The output of the last block for a base grid `[B, C, h, w]` and a code `[B, code]`."""
         for modulation, block in zip(self.modulations, self.blocks, strict=True):
-            scale, shift = modulation(code).chunk(2, dim=1)
-            x = block(modulate(x, 1 + scale if self.scales_around_one else scale, shift))
+            scale, shift = in_float32(modulation, code).chunk(2, dim=1)
+            x = block(modulate(x.float(), 1 + scale if self.scales_around_one else scale, shift))
         return x
 
 

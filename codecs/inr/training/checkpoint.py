@@ -20,7 +20,7 @@ NEEDED = ("recipe", "stage", "epoch", "seconds", "curve", "network", "scheme", "
 CHECKPOINT_SECONDS = 20.0
 """Seconds between checkpoints: the most work that is lost when a process is killed (our choice)."""
 MOST_TIME = 0.05
-"""Largest share of a training's time that waiting for its checkpoints takes (our choice)."""
+"""Largest share of a training's time that it waits while large states are written (our choice)."""
 LARGEST_COPY = 1 << 30
 """Bytes of a state from which on it is written while the training waits: a copy would take as much memory again."""
 
@@ -37,7 +37,7 @@ class Checkpoint:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to save again: after CHECKPOINT_SECONDS, later where saving keeps the training waiting."""
+        """Whether it is time to save again: after CHECKPOINT_SECONDS, later where the training waited for the last."""
         return time.perf_counter() - self._saved_at > max(CHECKPOINT_SECONDS, self._waited / MOST_TIME)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
@@ -72,14 +72,14 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Copies the state now and writes it in the background; writes a large one now."""
-        began = time.perf_counter()
         self.wait()
-        if _bytes(state) > LARGEST_COPY:
+        began, large = time.perf_counter(), _bytes(state) > LARGEST_COPY
+        if large:
             self._write(state)
         else:
             self._pending = self._pool.submit(self._write, _on_cpu(state))
         self._saved_at = time.perf_counter()
-        self._waited = self._saved_at - began
+        self._waited = self._saved_at - began if large else 0.0
 
     def wait(self) -> None:
         """Waits until the last state is on disk. Raises the error of writing it."""

@@ -140,8 +140,8 @@ class LagrangianRate(RateObjective):
         return replace(stage, rate_weight=weight * stage.rate_weight)
 
     def default_pairs(self, sizes: Sequence[int], loss: Mix) -> Sequence[tuple[int, float | None]]:
-        """The lambdas of the loss at the middle size."""
-        return [(sizes[len(sizes) // 2], weight) for weight in self._lambdas(loss)]
+        """Every size with every lambda of the loss; reports take the upper convex hull (T-NeRV, section 5.2)."""
+        return [(size, weight) for size in sizes for weight in self._lambdas(loss)]
 
     def lambda_for(self, size: int, clip: Clip, loss: Mix) -> float:
         """The middle one of the default lambdas (our choice): 0.25 beside NeRV's loss."""

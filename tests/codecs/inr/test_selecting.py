@@ -61,6 +61,18 @@ def test_the_chosen_candidate_is_trained_as_alone(tmp_path: Path, monkeypatch: p
     assert shares == pytest.approx([done / EPOCHS for done in range(1, EPOCHS + 1)])
 
 
+def test_a_candidate_without_a_network_of_the_size_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, meets = Clip(VideoFormat(64, 48), 3), CANeRVCodec.meets
+    monkeypatch.setattr(
+        CANeRVCodec, "meets", lambda self, clip, size: self.candidate_name != "late" and meets(self, clip, size)
+    )
+    codec = CANeRVCodec(CANeRVSettings.model_validate(SHORT))
+    names = [each.candidate_name for each in codec.able(clip, codec.rate_point("8K", clip))]
+    assert names == ["balanced", "grids", "kernels"]
+    _, workspace, _ = coded(tmp_path / "search")
+    assert str(workspace.report["execution"]).endswith("bits; no network of this size: late")
+
+
 def test_the_encode_time_has_every_candidate_once(tmp_path: Path) -> None:
     """What was trained in this process is in `select` or in `fit`, and nothing of it counts as borrowed."""
     _, workspace, _ = coded(tmp_path / "whole")

@@ -109,14 +109,14 @@ class MultiLevelGrid(nn.Module):
 class LocalEncoding(nn.Module):
     """A code for each pixel position in a cell of `stride` x `stride`, added after upsampling (HiNeRV, section 3.2).
 
-    Level l has T / 2^l time steps of `channels` * 2^l values for each position, where T is the number of frames; a
-    linear layer maps the concatenated levels to `width` channels.
+    Level l has T / 2^l time steps of `channels` * 2^l values for each position, where T is `time_steps`, in the paper
+    the number of frames; a linear layer maps the concatenated levels to `width` channels.
     """
 
-    def __init__(self, channels: int, stride: int, width: int, frames: int) -> None:
+    def __init__(self, channels: int, stride: int, width: int, time_steps: int, frames: int) -> None:
         super().__init__()
         self.stride, self.frames = stride, frames
-        levels = [(max(1, frames >> level), channels << level) for level in range(LOCAL_LEVELS)]
+        levels = [(max(1, time_steps >> level), channels << level) for level in range(LOCAL_LEVELS)]
         self.levels = nn.ParameterList(initialized_grid(length, stride * stride * count) for length, count in levels)
         self.line = nn.Linear(sum(count for _, count in levels), width)
 
@@ -128,3 +128,18 @@ class LocalEncoding(nn.Module):
     def _read(self, level: Tensor, frames: Tensor) -> Tensor:
         codes = steps_from_centers(frames, len(level), self.frames).interpolate(lambda step: level[step])
         return codes.view(len(frames), self.stride, self.stride, -1)
+
+
+def local_channels(first: int, stages: int) -> list[int]:
+    """Channels of the first level of each stage's local encoding: halved from stage to stage, at least one (HiNeRV)."""
+    return [max(1, first >> number) for number in range(stages)]
+
+
+def local_time_steps(strides: Sequence[int], channels: int, values: float, frames: int) -> int:
+    """Time steps with which the local encodings of all stages hold about `values` values: one to `frames`.
+
+    `channels` are those of the first stage's. All levels of an encoding have about as many values.
+    """
+    counts = local_channels(channels, len(strides))
+    of_a_step = LOCAL_LEVELS * sum(stride**2 * count for stride, count in zip(strides, counts, strict=True))
+    return max(1, min(frames, round(values / of_a_step)))

@@ -1,5 +1,6 @@
 """The entropy-constrained scheme: the rate in the loss is that of the file; gradients; rate points."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -114,6 +115,63 @@ def test_the_gradient_is_the_mean_of_that_under_noise() -> None:
     assert torch.allclose(ours.flatten().double(), by_hand, rtol=0.02, atol=0.02 * float(by_hand.abs().max()))
 
 
+def test_the_rate_of_a_step_is_that_of_the_tensors_alone() -> None:
+    results = []
+    for inside in (False, True):
+        network, scheme, tensors = entered()
+        if inside:
+            scheme.substitute(tensors)
+        rate = scheme.rate(tensors)
+        assert rate is not None
+        learned = [*network.parameters(), *scheme.parameters()][:-1]  # the density's last bend has no gradient
+        results.append([rate.detach(), *torch.autograd.grad(rate, learned, allow_unused=True)])
+    alone, of_step = results
+    assert all(
+        a is b if a is None or b is None else torch.equal(a, b) for a, b in zip(alone, of_step, strict=True)
+    )  # fmt: skip
+
+
+def test_codes_of_other_tensors_are_not_used_again() -> None:
+    _, scheme, tensors = entered()
+    scheme.substitute(tensors)
+    doubled = scheme.rate({name: 2 * tensor for name, tensor in tensors.items()})
+    rate = scheme.rate(tensors)
+    assert rate is not None
+    assert doubled is not None
+    assert float(doubled.detach()) > 1.05 * float(rate.detach())
+
+
+def test_gradients_of_embeddings_count_for_all_frames() -> None:
+    gradients = []
+    for batch in (1, 4):
+        network, scheme = small(), EntropyConstrained()
+        scheme.enter(network, replace(RATE, batch=batch))
+        rate = scheme.rate(dict(network.named_parameters()))
+        assert rate is not None
+        gradients.append(torch.autograd.grad(rate, [network.embeddings, network.rows, scheme.parameters()[0]]))
+    assert torch.allclose(gradients[0][0], 4 * gradients[1][0], rtol=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(gradients[0][1:], gradients[1][1:], strict=True))
+
+
+def test_latents_along_time_are_smaller_and_the_weights_the_same() -> None:
+    network = small(16)
+    with torch.no_grad():
+        network.embeddings.copy_(torch.randn(1, 64, 2, 3) + 0.02 * torch.randn(16, 64, 2, 3).cumsum(0))
+    scheme = EntropyConstrained()
+    scheme.enter(network, RATE)
+    sections, quantized = scheme.write(network), scheme.substitute(dict(network.named_parameters()))
+    assert (sections["embeddings"][0], sections["grids"][0]) == (1, 0)
+    scales = (scheme._scales[1:17] * scheme._log_lr_scale).exp()
+    rows = (network.embeddings.detach() / scales.view(-1, 1, 1, 1)).round()
+    _, counts = rows.unique(return_counts=True)
+    entropy = -float((counts * (counts / rows.numel()).log2()).sum())
+    assert 8 * len(sections["embeddings"]) < 0.5 * entropy
+    decoded = small(16)
+    scheme.read(decoded, sections)
+    for name, parameter in decoded.named_parameters():
+        assert torch.allclose(parameter, quantized[name].detach(), atol=1e-5), name
+
+
 def test_the_rate_has_gradients_for_everything_and_only_in_its_stage() -> None:
     network, scheme, tensors = entered()
     rate = scheme.rate(tensors)
@@ -139,11 +197,12 @@ def test_rate_points_are_sizes_with_a_lambda() -> None:
     codec = NeRVCodec(NeRVCodec.Settings(compression="entropy-constrained"))  # type: ignore[call-arg]
     clip = Clip(VideoFormat(160, 90, "rgb", 8, Fraction(25), full_range=True), 8, (20_000, 40_000, 80_000))
     points = codec.rate_points(clip)
-    assert [point.label for point in points] == [f"40K-lambda{w}" for w in ("1", "0.5", "0.25", "0.1", "0.05")]
+    lambdas = ("1", "0.5", "0.25", "0.1", "0.05")
+    assert [point.label for point in points] == [f"{n}K-lambda{w}" for n in (20, 40, 80) for w in lambdas]
     for point in points:
         assert codec.rate_point(point.label, clip) == point
     squared = NeRVCodec(NeRVCodec.Settings(compression="entropy-constrained", loss="l2"))  # type: ignore[call-arg]
-    weights = [point.settings["lambda"] for point in squared.rate_points(clip)]
+    weights = [point.settings["lambda"] for point in squared.rate_points(clip)][:5]
     assert weights == [0.05, 0.025, 0.0125, 0.005, 0.0025]  # squared errors are smaller
     assert codec.rate_point("40K", clip).settings == {"size": 40_000, "lambda": 0.25}
     for label in ("40K-lambda0", "lambda1", "40K-lambda-1"):

@@ -9,6 +9,8 @@ from rdbench.codecs.inr.networks.layers.temporal_grids import (
     MultiLevelGrid,
     TemporalGrid,
     grid_lengths,
+    local_channels,
+    local_time_steps,
     steps_from_centers,
     steps_from_starts,
 )
@@ -57,6 +59,27 @@ def test_levels_are_read_at_the_requested_cells() -> None:
 
 def test_a_local_encoding_has_a_code_for_each_position_in_a_cell() -> None:
     with torch.no_grad():
-        codes = LocalEncoding(2, 3, 8, 10)(torch.tensor([0, 9]))
+        codes = LocalEncoding(2, 3, 8, 10, 10)(torch.tensor([0, 9]))
     assert codes.shape == (2, 3, 3, 8)
     assert not torch.allclose(codes[:, 0, 0], codes[:, 2, 1])
+
+
+@pytest.mark.parametrize("time_steps", [1, 4, 10])
+def test_local_encodings_are_resized_to_the_frames(time_steps: int) -> None:
+    encoding = LocalEncoding(2, 3, 8, time_steps, 10)
+    with torch.no_grad():
+        levels = [
+            functional.interpolate(level.T[None], size=10, mode="linear", align_corners=False)[0].T
+            for level in encoding.levels
+        ]
+        expected = encoding.line(torch.cat([level.view(10, 3, 3, -1) for level in levels], dim=-1))
+        assert torch.allclose(encoding(torch.arange(10)), expected, atol=1e-6)
+
+
+def test_time_steps_follow_from_the_values_of_all_local_encodings() -> None:
+    """HiNeRV's S: three levels of 25 x 4, 9 x 2, 4 and 4 values, 226,800 in all at 600 frames."""
+    assert local_channels(4, 4) == [4, 2, 1, 1]
+    assert local_time_steps((5, 3, 2, 2), 4, 226_800, 600) == 600
+    assert local_time_steps((5, 3, 2, 2), 4, 226_800, 300) == 300
+    assert local_time_steps((5, 3, 2, 2), 4, 22_680, 300) == 60
+    assert local_time_steps((5, 3, 2, 2), 4, 1, 300) == 1

@@ -40,7 +40,7 @@ def test_a_large_state_is_written_without_a_copy(tmp_path: Path, monkeypatch: py
         Checkpoint(tmp_path / "d.pt").save(state(1.0))
 
 
-def test_checkpoints_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_checkpoints_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     saved = Checkpoint(tmp_path / "c.pt")
@@ -49,13 +49,17 @@ def test_checkpoints_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch:
     clock[0] += 2
     assert saved.due
 
-    def slow(value: object) -> object:
+    def slow(value: object, path: Path) -> None:
         clock[0] += 3  # seconds that the training waits
-        return value
+        path.write_bytes(b"")
 
-    monkeypatch.setattr(checkpoint, "_on_cpu", slow)
+    monkeypatch.setattr(torch, "save", slow)
     saved.save(state(1.0))
     saved.wait()
+    clock[0] += 21
+    assert saved.due  # the training did not wait for a small one
+    monkeypatch.setattr(checkpoint, "LARGEST_COPY", 0)
+    saved.save(state(1.0))
     clock[0] += 59
     assert not saved.due
     clock[0] += 2

@@ -14,6 +14,7 @@ from rdbench.codec import Clip, RatePoint
 from rdbench.codecs.inr.codec import ClipHeader, InrCodec
 from rdbench.codecs.inr.compression.nvrc.scheme import HierarchicalScheme, Parts, initial_log_step
 from rdbench.codecs.inr.recipes.losses import MIXES, loss_of
+from rdbench.codecs.inr.recipes.optimizers import make_optimizer
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.end_to_end import lambda_of
 from rdbench.codecs.nvrc import NVRC, NVRCConfig
@@ -97,6 +98,23 @@ def test_lambda_weighs_the_distortion_and_decay_fades_in_stage_1(tmp_path: Path)
     first, last = codec.stages(codec.rate_point("10K-lambda4", clip))
     assert (first.rate_weight, first.weight_decay, first.decayed, first.fades) == (0.25, 0.25 * 1e-6, "layers", True)
     assert (last.rate_weight, last.weight_decay, last.proxy) == (0.25, 0.0, "mixed")
+
+
+def test_steps_are_those_of_lambda_d_plus_r_for_every_lambda(tmp_path: Path) -> None:
+    """On long clips the rate's gradients over lambda are below Adam's usual epsilon of 1e-8, yet steps are as large."""
+    clip = Clip(open_video(make_y4m(tmp_path / "a.y4m", 64, 48, 2)).format, 2)
+    codec = make("nvrc[distortion=yuv]")
+    found = []
+    for weight in (1, 1024):
+        stage = codec.stages(codec.rate_point(f"10K-lambda{weight}", clip))[0]
+        parameter = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+        optimizer = make_optimizer(stage, [parameter], [])
+        for gradient in ((1e-7, 2e-7, -3e-7), (2e-7, 0, -1e-7)):  # of the bits a pixel
+            parameter.grad = torch.tensor(gradient, dtype=torch.float64) * stage.rate_weight
+            optimizer.step()
+        found.append(parameter.detach() / stage.lr)
+    assert torch.allclose(*found, rtol=1e-9)
+    assert found[0].abs().min() > 1
 
 
 @pytest.mark.parametrize("name", ["nvrc", "tenerv"])

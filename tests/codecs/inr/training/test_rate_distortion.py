@@ -42,7 +42,7 @@ def encode(
             "fit ",
         ),
         (
-            NVRCCodec(NVRCSettings(epochs=5, free=0.8, finetune_epochs=1, patches=False, log_lr_scale=20.0)),
+            NVRCCodec(NVRCSettings(epochs=10, free=0.4, finetune_epochs=1, patches=False, log_lr_scale=20.0)),
             ("5K-lambda30", "5K-lambda2"),
             "free fit ",
         ),
