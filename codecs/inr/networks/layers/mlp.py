@@ -61,7 +61,8 @@ class _InParts(torch.autograd.Function):
         pixels, gain, offset, widen, shift, narrow, last = ctx.saved_tensors
         given = gradients[0].reshape(len(pixels), -1)
         to_pixels = torch.empty_like(pixels)
-        to_gain, to_offset, to_widen, to_shift, to_narrow = map(_zeros, (gain, offset, widen, shift, narrow))
+        to_widen, to_narrow = torch.zeros_like(widen), torch.zeros_like(narrow)
+        to_gain, to_offset, to_shift = map(_zeros, (gain, offset, shift))
         asked = (True, gain is not None, offset is not None)
         for own, gradient, out in zip(*(each.split(ROWS) for each in (pixels, given, to_pixels)), strict=True):
             normal, mean, inverse = torch.native_layer_norm(own, own.shape[-1:], gain, offset, ctx.epsilon)
