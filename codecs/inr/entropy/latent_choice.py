@@ -16,11 +16,13 @@ from .tensor_models import Model, Values, decode_under, encode_under
 Choice = tuple[bool, ...]
 """For each tensor whether it is coded adaptively."""
 LENGTH = struct.Struct("<I")
+MOST_CHANNELS = 1024
+"""Channels from which on they are one plane, so that a damaged stream takes no minute (ours have up to some 100)."""
 
 
 def planes(shape: Sequence[int]) -> tuple[int, ...]:
     """The shape of a tensor of latents as `[T, C, h, w]`; one of other axes is one plane for each time step."""
-    return tuple(shape) if len(shape) == 4 else (shape[0], 1, 1, math.prod(shape[1:]))
+    return tuple(shape) if len(shape) == 4 and shape[1] < MOST_CHANNELS else (shape[0], 1, 1, math.prod(shape[1:]))
 
 
 class AdaptiveLatents:

@@ -64,6 +64,7 @@ def test_all_ways_that_may_be_the_smallest_are_offered() -> None:
 def test_tensors_of_other_axes_are_one_plane_for_each_time_step() -> None:
     assert planes((5, 4, 2, 3)) == (5, 4, 2, 3)
     assert planes((5, 12)) == (5, 1, 1, 12)
+    assert planes((5, 2000, 2, 3)) == (5, 1, 1, 12000)
 
 
 def test_damaged_sections_are_refused_or_give_values_in_range() -> None:
