@@ -8,6 +8,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
@@ -133,7 +134,7 @@ class EmbeddingCodec(InrCodec):
 
     def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
         return grow_width(
-            size, lambda share: self.shaped(clip, share, size), lambda c: self.build(c, clip), self.free_width,
+            size, partial(self._scaled_to, clip, size), lambda c: self.build(c, clip), self.free_width,
             self.tolerance(clip),
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from rdbench.codec import Workspace
 from rdbench.video import BATCH, Frames, Video, VideoFormat
 
-from .networks.network import Network, render
+from .networks.network import Network, render, to_samples
 from .networks.render_batches import calls_on
 
 
@@ -86,7 +86,7 @@ class RenderedVideo(Video):
         with self._autocast():
             output = render(self._network, indices, self._network.frame_grid, self.format.height, self.format.width)
         clock.end()
-        return (output.float() * 255).round_().clamp_(0, 255).to(torch.uint8)
+        return to_samples(output.float())
 
 
 class _Copy:

@@ -204,9 +204,8 @@ def _smallest(network: Network, coded: Mapping[str, Rows]) -> dict[str, bytes]:
         section = latents.section(choice, encode([row for name in static for row in coded[name]]))
         return {"models": models, "ranges": ranges, "latents": section}
 
-    bits = [
-        8.0 * sum(map(len, (encode(own), *pack_models([m for _, m in own])))) for own in map(coded.get, names) if own
-    ]
+    alone = [(encode(coded[name]), *pack_models([model for _, model in coded[name]])) for name in names]
+    bits = [8.0 * sum(map(len, parts)) for parts in alone]
     best = min(map(sections, latents.choices(bits)), key=lambda found: sum(map(len, found.values())))
     return {**best, "weights": encode([row for name in weights for row in coded[name]])}
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers.precision import in_float32
-from .network import Network, Patches
+from .network import Network, Patches, to_samples
 
 REFERENCES = (-2, -1, 1, 2)
 """Offsets of the reference frames from the frame."""
@@ -33,11 +33,6 @@ def flow_stage(strides: Sequence[int]) -> int:
     choice), where T-NeRV has a pointwise convolution: there flows see neighboring cells through the pre-block alone.
     """
     return max(0, len(strides) - 3)
-
-
-def in_8_bits(image: Tensor) -> Tensor:
-    """The independent frames of an image `[B, C, H, W]`, whose first three channels they are in 0..1, as bytes."""
-    return (image[:, :3].detach() * 255).round_().to(torch.uint8)
 
 
 class FlowNetwork(Network):
@@ -105,7 +100,7 @@ class FlowNetwork(Network):
         if self._buffer is None:
             self._buffer = self._render_all(at.frames.device)
         image, motion = self.independent_frames(at.frames)
-        self._buffer[at.frames] = in_8_bits(image)
+        self._buffer[at.frames] = to_samples(image[:, :3].detach())
         indices = self.reference_indices(at.frames)
         references = self._buffer[indices.clamp(min=0)].float() / 255 * (indices >= 0)[..., None, None, None]
         frames, aggregated = self.blend(image, motion, references)
@@ -117,7 +112,7 @@ class FlowNetwork(Network):
         buffer = torch.empty(self.frames, 3, *self.patch_size, dtype=torch.uint8, device=device)
         for first in range(0, self.frames, FRAMES_AT_ONCE):
             indices = torch.arange(first, min(first + FRAMES_AT_ONCE, self.frames), device=device)
-            buffer[first : first + len(indices)] = in_8_bits(self.independent_frames(indices)[0])
+            buffer[first : first + len(indices)] = to_samples(self.independent_frames(indices)[0][:, :3])
         return buffer
 
     def forward(self, at: Patches) -> Tensor:

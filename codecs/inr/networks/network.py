@@ -136,6 +136,11 @@ def render(
     return tile(network(Patches.of_frames(indices, grid)), grid)[..., :height, :width]
 
 
+def to_samples(values: Tensor) -> Tensor:
+    """8-bit samples of values in 0..1, rounded."""
+    return (values * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def tile(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Patches in the order of `Patches.of_frames` -> frames `[B, 3, rows h, columns w]`."""
     if grid == (1, 1):

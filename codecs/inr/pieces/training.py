@@ -13,13 +13,13 @@ from rdbench.codec import FIT_CURVE, Workspace
 from rdbench.video import Video
 
 from ..codec import ClipHeader
+from ..networks.network import to_samples
 from ..rendering import synchronize
 from ..training.checkpoint import Checkpoint
 from ..training.trainer import CHECKPOINT, Curve
 from .decoder import PieceDecoder, PieceEncoder, Trained
 from .layout import Piece, States, mean_squares_to_db, spans_of
 from .stream import Parts
-from .video import to_samples
 
 CURVE_STAGE = "pieces"
 """The stage in the training curve; its epochs are pieces, from 1, and its PSNR is that of all pieces so far."""

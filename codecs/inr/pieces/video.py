@@ -13,15 +13,11 @@ from rdbench.codec import Workspace
 from rdbench.video import BATCH, Frames, Video
 
 from ..codec import ClipHeader
+from ..networks.network import to_samples
 from ..rendering import synchronize
 from .decoder import PieceDecoder
 from .layout import Piece, States, spans_of
 from .stream import PieceStream
-
-
-def to_samples(values: Tensor) -> Tensor:
-    """8-bit samples of values in 0..1, rounded."""
-    return (values * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 class PieceReader:
