@@ -29,6 +29,7 @@ from .inr.codec import ClipHeader
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.fused_block import depthwise
 from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import MultiLevelGrid
@@ -162,12 +163,7 @@ class Refinement(nn.Module):
         gain, shift = self.modulation(codes).chunk(2, dim=1)
         weight, bias = self.depthwise.weight, self.depthwise.bias
         assert bias is not None
-        batch, height, width, channels = x.shape
-        kernels = (weight * (1 + gain)[:, :, None, None, None]).flatten(0, 1)
-        biases = (bias * (1 + gain) + shift).flatten()
-        flat = x.permute(1, 2, 0, 3).reshape(1, height, width, batch * channels).permute(0, 3, 1, 2)
-        y = functional.conv2d(flat, kernels, biases, padding=weight.shape[-1] // 2, groups=batch * channels)
-        return y.permute(0, 2, 3, 1).view(height, width, batch, channels).permute(2, 0, 1, 3)
+        return depthwise(x, weight[:, 0] * (1 + gain)[..., None, None], bias * (1 + gain) + shift)
 
 
 class Upsampling(nn.Module):

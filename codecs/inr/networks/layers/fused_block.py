@@ -76,15 +76,18 @@ def can_fuse(x: Tensor, block: Block) -> bool:
 
 def plain_block(x: Tensor, block: Block, mask: Tensor | None = None) -> Tensor:
     """The block in torch's operations: `[B, h, w, C]` -> `[B, h, w, C']`; `mask` `[B, h, w, 1]` of the branch."""
-    y = _depthwise(x, block.kernels, block.bias)
+    y = depthwise(x, block.kernels, block.bias)
     y = functional.layer_norm(y, x.shape[-1:], block.gain, block.offset, block.epsilon)
     z: Tensor = block.narrow(functional.gelu(block.widen(y)))
     z = z if mask is None else z * mask
     return x + z if block.residual else z
 
 
-def _depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
-    """The depthwise convolution; with kernels of each sample, the samples are channels of one."""
+def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
+    """The depthwise convolution of `[B, h, w, C]`; kernels and bias as in `Block`.
+
+    With kernels of each sample, the samples are channels of one convolution; nothing is copied for one sample.
+    """
     (batch, height, width, channels), side = x.shape, kernels.shape[-1]
     if kernels.dim() == 3:
         y = functional.conv2d(x.permute(0, 3, 1, 2), kernels[:, None], bias, padding=side // 2, groups=channels)

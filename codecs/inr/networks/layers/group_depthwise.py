@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from .fused_block import depthwise
 
 
 def in_one_group(groups: Tensor, count: int) -> bool:
@@ -20,16 +21,9 @@ class GroupDepthwise(nn.Module):
         self.kernels = nn.Parameter(initial.weight.detach().view(channels, 9).expand(copies, -1, -1).clone())
 
     def forward(self, x: Tensor, groups: Tensor) -> Tensor:
-        """`[B, h, w, C]` -> the same shape, each sample with the kernels of its group `[B]`.
-
-        Of several groups one grouped convolution with the samples as channels; nothing is copied for one sample.
-        """
-        batch, height, width, channels = x.shape
+        """`[B, h, w, C]` -> the same shape, each sample with the kernels of its group `[B]`."""
         if in_one_group(groups, len(self.kernels)):
             own = self.kernels[groups[0]] if len(self.kernels) > 1 else self.kernels[0]
-            same = functional.conv2d(x.permute(0, 3, 1, 2), own.view(-1, 1, 3, 3), padding=1, groups=channels)
-            return same.permute(0, 2, 3, 1)
-        flat = x.permute(1, 2, 0, 3).reshape(1, height, width, batch * channels).permute(0, 3, 1, 2)
-        kernels = self.kernels[groups].view(batch * channels, 1, 3, 3)
-        y = functional.conv2d(flat, kernels, padding=1, groups=batch * channels)
-        return y.permute(0, 2, 3, 1).view(height, width, batch, channels).permute(2, 0, 1, 3)
+        else:
+            own = self.kernels[groups]
+        return depthwise(x, own.unflatten(-1, (3, 3)), None)
