@@ -67,12 +67,12 @@ class PieceTraining:
         """The parts of all pieces. Raises RdbenchError where a training diverges."""
         self._resume()
         states = States(self)
-        for group, frames in read_spans(video, spans_of(self.pieces, self.clip)):
-            for piece in group:
-                if piece.number >= len(self.done.pieces):
-                    self._code(piece, cut(frames, piece).to(self.workspace.device), states)
-        self._save(None)
-        self._checkpoint.wait()
+        with self._checkpoint:
+            for group, frames in read_spans(video, spans_of(self.pieces, self.clip)):
+                for piece in group:
+                    if piece.number >= len(self.done.pieces):
+                        self._code(piece, cut(frames, piece).to(self.workspace.device), states)
+            self._save(None)
         self.done.curve.write(self.workspace.folder / FIT_CURVE)
         return self.done.pieces
 

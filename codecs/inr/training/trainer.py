@@ -97,9 +97,9 @@ class Trainer:
         saved = self._resume()
         first = int(saved["stage"]) if saved else 0
         previous = None
-        for number in range(first, len(self.stages)):
-            previous = self._run_stage(number, saved if number == first else None, previous)
-        self.checkpoint.wait()
+        with self.checkpoint:
+            for number in range(first, len(self.stages)):
+                previous = self._run_stage(number, saved if number == first else None, previous)
         self.curve.write(self.workspace.folder / FIT_CURVE)
 
     def _run_stage(

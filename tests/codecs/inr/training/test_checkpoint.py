@@ -64,3 +64,26 @@ def test_large_checkpoints_take_a_small_share_of_the_time(tmp_path: Path, monkey
     assert not saved.due
     clock[0] += 2
     assert saved.due  # after 20 times as long
+
+
+def test_a_training_that_fails_leaves_a_whole_checkpoint_and_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = torch.save
+
+    def slow(value: object, path: Path) -> None:
+        time.sleep(0.3)
+        write(value, path)
+
+    monkeypatch.setattr(torch, "save", slow)
+    saved = Checkpoint(tmp_path / "c.pt", ["rows"])
+
+    def fail() -> None:
+        with saved:
+            saved.save(state(1.0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert saved.load(CPU) is not None
+    assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]
