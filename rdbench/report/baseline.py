@@ -91,6 +91,8 @@ class Point(BaseModel):
     device: str | None = None
     precision: str | None = None
     seed: int | None = None
+    hull: Literal[True] | None = None
+    """Whether its curve is the upper convex hull over several sizes and lambdas; None: not, or an older baseline."""
 
     @property
     def decodings(self) -> tuple[float, ...]:
@@ -209,6 +211,7 @@ def _point(row: dict[Any, Any], own: dict[Any, Any]) -> Point:
     metric: Literal["psnr_rgb", "psnr_yuv"] = "psnr_rgb" if pd.notna(row["psnr_rgb"]) else "psnr_yuv"
     stated = {name: own[name] for name in ("preset", "device", "precision")} | {"seed": row["seed"]}
     stated |= {"machine": _machine(row), "decode_samples": tuple(row["decode_samples"])}
+    stated |= {"hull": True} if row["hull"] else {}
     if own["preset"] is None and own["settings"] != "{}":  # an older record: its settings stand for the preset
         stated["settings"] = own["settings"]
     try:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..measure.bdrate import compare_curves
 from .baseline import STATED, Baseline, CodecLimits, Key, Point, points_by_curve
+from .hull import upper_hull
 from .timings import FEWEST, slowdown
 
 
@@ -128,10 +129,9 @@ def _check_curve(name: str, before: list[Point], after: dict[str, Point], limits
     pairs = [(old, new) for old, new in both if old.metric == new.metric]
     if len(pairs) < 2:
         return
-    result = compare_curves(
-        [old.bpp for old, _ in pairs], [old.quality for old, _ in pairs],
-        [new.bpp for _, new in pairs], [new.quality for _, new in pairs],
-    )  # fmt: skip
+    rate_before, quality_before = _curve([old for old, _ in pairs])
+    rate_after, quality_after = _curve([new for _, new in pairs])
+    result = compare_curves(rate_before, quality_before, rate_after, quality_after)
     rate = result.rate["pchip"]
     if rate is None:
         notes = " ".join(result.notes)
@@ -140,6 +140,15 @@ def _check_curve(name: str, before: list[Point], after: dict[str, Point], limits
     report.changes.append(f"{name}: BD-rate {rate:+.2f} %")
     if rate > limits.bd_rate:
         report.regressions.append(f"{name}: BD-rate {rate:+.2f} % is above {limits.bd_rate:g} %")
+
+
+def _curve(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """Bits and qualities of the points, those on the hull alone where the curve is a hull."""
+    rates, qualities = [point.bpp for point in points], [point.quality for point in points]
+    if not any(point.hull for point in points):
+        return rates, qualities
+    places = upper_hull(rates, qualities)
+    return [rates[place] for place in places], [qualities[place] for place in places]
 
 
 def _check_point(name: str, old: Point, new: Point, limits: Limits, report: CheckReport) -> None:

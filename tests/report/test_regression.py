@@ -71,6 +71,27 @@ def test_fewer_bits_pass_and_are_reported() -> None:
     assert any("BD-rate -10.00 %" in line for line in report.changes)
 
 
+def crossed(bpp_factor: float = 1.0) -> pd.DataFrame:
+    """Records of two sizes, each at three lambdas: the second of the larger size is below the hull of the others."""
+    points = {
+        ("small", 1): (0.1, 30.0), ("small", 2): (0.2, 33.0), ("small", 3): (0.4, 33.5), ("large", 1): (0.19, 29.0),
+        ("large", 2): (0.4, 36.0), ("large", 3): (0.8, 39.0),
+    }  # fmt: skip
+    frame = make({f"{size}-{weight}": (bpp * bpp_factor, psnr) for (size, weight), (bpp, psnr) in points.items()})
+    common = {"version": "1", "settings": {}, "device": "cpu", "precision": "float32"}
+    rows = [common | {"point": {"size": size, "lambda": weight}} for size, weight in points]
+    return frame.assign(identity=pd.Series(rows, index=frame.index, dtype=object))
+
+
+def test_a_curve_over_sizes_and_lambdas_is_compared_by_its_hull() -> None:
+    baseline = make_baseline(crossed())
+    assert {point.hull for point in baseline.points} == {True}
+    assert "x265 bunny bunny rgb601/1a2b3c4d: BD-rate +0.00 %" in check(crossed(), baseline).changes
+    report = check(crossed(1.05), baseline)
+    assert len(report.regressions) == 1
+    assert "BD-rate +5.00 % is above 2 %" in report.regressions[0]
+
+
 def test_an_exact_codec_may_not_change_at_all_for_the_better_either() -> None:
     better = make(POINTS | {"b": (0.2, 33.001)})
     assert against(better).ok
