@@ -27,6 +27,7 @@ from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
 from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.precision import in_float32
+from .inr.networks.layers.recomputed import lean
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -132,7 +133,7 @@ class HNeRVBoost(Network):
         for number, block in enumerate(self.blocks):
             x = block(x)
             if self.residuals is not None:
-                x = self.residuals[number](x, u)
+                x = lean(self.residuals[number], x, u)
         return (torch.tanh(in_float32(self.head, x)) + 1) / 2
 
 

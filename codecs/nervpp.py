@@ -26,6 +26,7 @@ from .inr.compression.post_training import Channel
 from .inr.index_based import IndexCodec, IndexSettings, shrunk_widths
 from .inr.networks.index_network import IndexNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths
+from .inr.networks.layers.recomputed import lean
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry
 
 
@@ -75,7 +76,7 @@ class Block(nn.Module):
         projected = self.projection(x)
         upsampled = self.up(projected + self.refine_before(projected))
         skip = functional.interpolate(projected, scale_factor=self.stride, mode="bilinear", align_corners=False)
-        refined: Tensor = upsampled + self.refine_after(upsampled) + skip
+        refined: Tensor = upsampled + lean(self.refine_after, upsampled) + skip
         return refined
 
 

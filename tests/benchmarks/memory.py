@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/memory.py [--codecs nerv,hinerv] [--dataset bunny1080]
 
 One process for each codec: it holds the clip in 8 bits, takes the first step of every stage of the recipe, and saves a
-checkpoint after each stage. FFNeRV and T-NeRV render four frames and fill their frame buffer with gray instead of
+checkpoint after each stage. FFNeRV and T-NeRV render some frames and fill their frame buffer with gray instead of
 rendering all frames into it, which takes the same memory and an hour less. The clip is an artificial one of 600 frames
 of 1920x1080; `--dataset` names a real one.
 Prints the peak of the resident memory without that of the interpreter with torch imported and without the clip, the
@@ -12,6 +12,7 @@ network's parameters, the size of the checkpoint, and the seconds of the clock o
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -55,9 +56,10 @@ def fill_frame_buffer(network: "FlowNetwork") -> None:
     import torch
 
     from rdbench.codecs.inr.networks.flow_guided import FRAMES_AT_ONCE
+    from rdbench.codecs.inr.networks.render_batches import frames_on_cpu
 
     with torch.no_grad():
-        network.independent_frames(torch.arange(FRAMES_AT_ONCE))
+        network.independent_frames(torch.arange(frames_on_cpu(math.prod(network.patch_size), FRAMES_AT_ONCE)))
     network.set_extra_state(torch.full((network.frames, 3, *network.patch_size), 128, dtype=torch.uint8))
 
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from .layers.precision import in_float32
 from .network import Network, Patches, to_samples
+from .render_batches import frames_on_cpu
 
 REFERENCES = (-2, -1, 1, 2)
 """Offsets of the reference frames from the frame."""
 AUXILIARY_WEIGHT = 0.1
 """Loss weight of the independent frame and of the aggregated frame (FFNeRV's code)."""
 FRAMES_AT_ONCE = 4
-"""Frames in a batch that fills the frame buffer before the first training step (our choice)."""
+"""Most frames in a batch that fills the frame buffer before the first training step (our choice)."""
 
 
 def flow_stage(strides: Sequence[int]) -> int:
@@ -110,8 +111,9 @@ class FlowNetwork(Network):
     def _render_all(self, device: torch.device) -> Tensor:
         """The independent frames of the clip, `[N, 3, H, W]`, in 8 bits."""
         buffer = torch.empty(self.frames, 3, *self.patch_size, dtype=torch.uint8, device=device)
-        for first in range(0, self.frames, FRAMES_AT_ONCE):
-            indices = torch.arange(first, min(first + FRAMES_AT_ONCE, self.frames), device=device)
+        count = frames_on_cpu(math.prod(self.patch_size), FRAMES_AT_ONCE)
+        for first in range(0, self.frames, count):
+            indices = torch.arange(first, min(first + count, self.frames), device=device)
             buffer[first : first + len(indices)] = to_samples(self.independent_frames(indices)[0][:, :3])
         return buffer
 

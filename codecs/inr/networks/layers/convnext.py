@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .mlp import normalized_mlp
+
 INITIAL_SCALE = 1e-6
 """Initial value of the layer scale, which multiplies a block's residual branch."""
 NORM_EPSILON = 1e-6
@@ -40,7 +42,9 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, h, w]` -> the same shape."""
-        pixels = self.pointwise(self.norm(self.depthwise(x).permute(0, 2, 3, 1)))
+        widen, _, narrow = self.pointwise
+        pixels = self.depthwise(x).permute(0, 2, 3, 1)
+        pixels = normalized_mlp(pixels, self.norm.weight, self.norm.bias, NORM_EPSILON, widen, narrow)
         refined: Tensor = x + (self.scale * pixels).permute(0, 3, 1, 2)
         return refined
 
