@@ -76,7 +76,7 @@ def measure() -> None:
         name: np.rint(grid.split(torch.randn(grid.shape) * torch.rand(grid.shape[0], 1, 1, 1) * 2).double().numpy())
         for name, grid in blocks.items()
     }
-    models = [FixedPointModel(random_model(grid.shape[0])) for grid in blocks.values()]
+    models = [FixedPointModel.of_model(random_model(grid.shape[0])) for grid in blocks.values()]
     steps = {name: np.full((1, 1, 1, 1, 1), STEP) for name in SHAPES}
     truth = Lanes(blocks, steps).arranged(symbols).astype(np.int64)
     before = time.perf_counter(), time.process_time()

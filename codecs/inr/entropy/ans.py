@@ -1,8 +1,8 @@
 """Entropy coding of integer symbols: asymmetric numeral systems (ANS) or Huffman codes.
 
 The only module that uses `constriction`. A model is a table of integer frequencies, from which encoder and decoder
-compute the same probabilities by one division, so any machine decodes the same symbols. With `exact_rows` the coder
-gets its own integers, and no version of it can round them in another way.
+compute the same parts of CODER_TOTAL by single operations of float64, so any machine decodes the same symbols. With
+`exact_rows` the coder gets these parts, and no version of it can round in another way.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,10 +36,8 @@ class CoderModel:
     __slots__ = ("categorical",)
 
     def __init__(self, frequencies: Counts) -> None:
-        several = len(frequencies) > 1
-        self.categorical = (
-            constriction.stream.model.Categorical(_probabilities(frequencies), perfect=False) if several else None
-        )
+        row = exact_rows(rounded_frequencies(frequencies)) if len(frequencies) > 1 else None
+        self.categorical = constriction.stream.model.Categorical(row, perfect=False) if row is not None else None
         """The coder's own form of the model; None for a single symbol."""
 
     @classmethod
@@ -98,6 +96,19 @@ class AnsDecoder:
         """Raises BitstreamError unless the payload ends here."""
         if not self._coder.is_empty():
             raise BitstreamError(DAMAGED_SYMBOLS)
+
+
+def rounded_frequencies(counts: Counts) -> Counts:
+    """Frequencies of at least 1 that add up to CODER_TOTAL, in proportion to these, `[alphabet]`.
+
+    They are those that `constriction` 0.5 makes of probabilities in floating point: sums in order, one division and one
+    product. So files that were written with its own rounding stay as they are.
+    """
+    ends = np.cumsum(_probabilities(counts))
+    shares = CODER_TOTAL - len(counts)
+    starts = np.floor(ends[:-1] * (shares / ends[-1])).astype(np.int64)
+    frequencies: Counts = 1 + np.diff(starts, prepend=0, append=shares)
+    return frequencies
 
 
 def coder_frequencies(counts: Counts) -> Counts:

@@ -62,11 +62,15 @@ def gelu_table() -> Tensor:
     return torch.from_numpy(np.append(np.rint(points * normal(points) * unit), large))
 
 
-def exact_gelu(x: Tensor, scale: float, table: Tensor) -> Tensor:
-    """GELU of `x` times a power of two, in ACTIVATION_BITS and clamped at LARGEST_ACTIVATION, by `gelu_table`."""
-    offset = x.new_full((), (GELU_REACH << ACTIVATION_BITS) + 0.5)
-    index = torch.add(offset, x, alpha=scale).clamp_(0, len(table) - 1).to(torch.int32)
-    return table.index_select(0, index.flatten()).view_as(x)
+def gelu_index(x: Tensor, scale: float, out: Tensor) -> None:
+    """The place in `gelu_table` of each `x` times a power of two, before `exact_gelu` rounds it down, into `out`."""
+    torch.add(x.new_full((), (GELU_REACH << ACTIVATION_BITS) + 0.5), x, alpha=scale, out=out)
+
+
+def exact_gelu(index: Tensor, table: Tensor) -> Tensor:
+    """GELU by `gelu_table` at the places of `gelu_index`, in ACTIVATION_BITS and clamped at LARGEST_ACTIVATION."""
+    whole = index.clamp_(0, len(table) - 1).to(torch.int32)
+    return table.index_select(0, whole.flatten()).view_as(index)
 
 
 def norm_constants(gain: Tensor, shift: Tensor) -> Tensor:
@@ -76,16 +80,14 @@ def norm_constants(gain: Tensor, shift: Tensor) -> Tensor:
 
 
 def exact_norm(x: Tensor, gain: Tensor, shift: Tensor, out: Tensor) -> None:
-    """Layer norm over the last axis of fixed-point activations `[n, F]` into `out`, with FEATURE_BITS.
+    """Layer norm over the first axis of fixed-point activations `[F, n]` into `out`, with FEATURE_BITS.
 
-    Sums are exact, since all integers stay below 2^53: activations have 21 bits, times a width of 8 they have 24,
-    squared and summed 51. So they are products with matrices, which are faster than sums over a short axis.
+    Sums are exact in any order, since all integers stay below 2^53: activations have 21 bits, times a width of 8 they
+    have 24, squared and summed 51.
     """
-    width = x.shape[-1]
-    ones = x.new_ones(width, width)
-    centered = x @ (width * torch.eye(width, dtype=x.dtype, device=x.device) - ones)
-    epsilon = x.new_full((width,), float(round(EPSILON * width * (width << ACTIVATION_BITS) ** 2)))
-    power = torch.addmm(epsilon, centered * centered, ones)
+    width = len(x)
+    centered = torch.sub(x * width, x.sum(0))
+    power = (centered * centered).sum(0).add_(float(round(EPSILON * width * (width << ACTIVATION_BITS) ** 2)))
     largest = LARGEST_FEATURE * 2.0**FEATURE_BITS
     normed = centered.div_(power.sqrt_()).mul_(gain)
     torch.round(normed.add_(shift).clamp_(-largest, largest), out=out)

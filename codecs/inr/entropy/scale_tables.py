@@ -6,8 +6,8 @@ escape, stored apart. The tables come from `gaussian.normal`, which is the same 
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,10 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.11, 256.0
 """Range of CompressAI's table of deviations, spaced evenly in their logarithms."""
 FRACTIONS = 8
 """Positions of a mean between two integers; NVRC's code rounds means, as 1 would."""
+CELL_BITS = 45
+"""Bits of a positive float64 without which it says in which cell it lies: cells are 2^-7 wide, relative to 2^n."""
+CELLS = tuple(int(np.float64(bound).view(np.int64)) >> CELL_BITS for bound in (2.0**-4, 2.0**9))
+"""The cells of 2^-4, which lies below all bounds between deviations, and of 2^9 above them."""
 LENGTH_BYTES = 4
 REACH = 6.0
 """Least deviations that a table spans on either side."""
@@ -57,7 +61,8 @@ class ScaleTables:
         low, high = -2.2072749131897207, 5.545177444479562  # logarithms of SMALLEST_SCALE and LARGEST_SCALE
         self.deviations = exact_exp(low + (high - low) * np.arange(SCALES) / (SCALES - 1))
         """The deviations of the tables, `[SCALES]`."""
-        self._bounds = np.sqrt(self.deviations[:-1] * self.deviations[1:])
+        self._bounds = np.append(np.sqrt(self.deviations[:-1] * self.deviations[1:]), np.inf)
+        self._bounds_below = np.searchsorted(self._bounds, (np.arange(*CELLS) << CELL_BITS).view(np.float64))
         needed = np.ceil(REACH * self.deviations).astype(np.int64) + 1
         self.reaches = np.repeat([(1 << int(reach).bit_length()) - 1 for reach in needed], FRACTIONS)
         """The size of each table."""
@@ -67,7 +72,15 @@ class ScaleTables:
         positions = np.rint(np.clip(mean, -LARGEST_SYMBOL, LARGEST_SYMBOL) * FRACTIONS).astype(np.int64)
         centers = (positions + FRACTIONS // 2) // FRACTIONS
         fractions = positions - centers * FRACTIONS + FRACTIONS // 2
-        return centers, np.searchsorted(self._bounds, scale).astype(np.int64) * FRACTIONS + fractions
+        return centers, self._nearest(scale) * FRACTIONS + fractions
+
+    def _nearest(self, scale: Floats) -> Integers:
+        """The index of the deviation nearest to each scale, in logarithms; a cell has at most one bound between two."""
+        low, end = CELLS
+        cells = np.clip(np.ascontiguousarray(scale).view(np.int64) >> CELL_BITS, low, end - 1) - low
+        below = self._bounds_below[cells]
+        nearest: Integers = below + (self._bounds[below] < scale)
+        return nearest
 
     def rows(self, tables: Integers) -> Probabilities:
         """The probabilities of the symbols of each of these tables, all of one size, `[n, alphabet]`."""
@@ -95,8 +108,7 @@ class ScaleTables:
         return gaussian_counts(-reach, reach, fraction, float(self.deviations[table // FRACTIONS]))
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Symbols for one call of the coder, which all have one table, or several small tables of one size."""
 
     symbols: slice

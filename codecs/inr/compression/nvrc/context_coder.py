@@ -2,7 +2,8 @@
 
 The lanes of a wave (`lanes.py`) are coded side by side, one column after the other. For a row of eight voxels, the
 contribution of the rows before it to a convolution is a few matrix products per channel; the taps inside the row follow
-voxel by voxel.
+voxel by voxel. With two threads, each predicts the voxels of half the channels, and one codes them all: since channels
+need nothing of each other, the bytes are the same.
 
 Exactness has no measurable cost. 13,840 grid values of a short training (Bunny at 160x90, 8 frames, 40K) take 61,598
 bits under the model in floating point, 61,588 under these integers, and 60,960 in the file; layers take 80,136, 80,124
@@ -11,8 +12,10 @@ and 80,224 (measured once). Why the file's grids take fewer: cause not investiga
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -31,10 +34,11 @@ from ...entropy.exact import (
     exact_gelu,
     exact_norm,
     fixed,
+    gelu_index,
     gelu_table,
     norm_constants,
 )
-from .context_model import BEFORE, BLOCK, KERNEL, TAPS, WIDTH, ContextModel
+from .context_model import BEFORE, BLOCK, KERNEL, OUTPUTS, TAPS, WIDTH, ContextModel
 from .lanes import Lanes, Place, Row, Wave
 
 INPUT_BITS = 16
@@ -45,6 +49,8 @@ LOG_SCALES = (-20.0, 10.0)
 _, ROWS, COLUMNS = BLOCK
 HALF = KERNEL // 2
 """Taps of a kernel on either side of its center, along one axis."""
+LARGEST_PARTS, LANES_OF_A_PART = 2, 1000
+"""Most parts of the lanes that are predicted side by side, each in a thread, and least lanes of a part (our choice)."""
 FRAMES = 2 * HALF + 1
 """Frames whose features are kept: rows of three frames are in a wave, and each needs the two frames before its own."""
 
@@ -58,15 +64,20 @@ class RowConv:
 
     before: int
     earlier_rows: tuple[Tensor, ...]
-    """Weights from earlier rows to all voxels of the current row: `[C, 2 * 8 * before, 8 * after]` for the current
-    frame, and `[C, 5 * 8 * before, 8 * after]` for each earlier frame, back in time."""
+    """Weights from earlier rows to all voxels of the current row: `[C, 8 * after, 2 * 8 * before]` for the current
+    frame, and `[C, 8 * after, 5 * 8 * before]` for each earlier frame, back in time."""
     current_row: Tensor
     """Weights of the two voxels to the left and of the current one (zero where it is masked),
-    `[C, 3 * before, after]`."""
+    `[C, after, 3 * before]`."""
     bias: Tensor
-    """Bias for all voxels of a row, `[C, 1, 8 * after]`."""
+    """Bias for all voxels of a row, `[C, 8 * after, 1]`."""
     shift: float
     """Factor from a sum's fractional bits to those of an activation."""
+
+    def of(self, channels: slice) -> "RowConv":
+        """The convolution of some channels."""
+        earlier_rows = tuple(weight[channels] for weight in self.earlier_rows)
+        return RowConv(self.before, earlier_rows, self.current_row[channels], self.bias[channels], self.shift)
 
 
 def row_conv(weight: Tensor, bias: Tensor, channels: int, input_bits: int) -> RowConv:
@@ -85,24 +96,35 @@ def row_conv(weight: Tensor, bias: Tensor, channels: int, input_bits: int) -> Ro
     bits = input_bits + WEIGHT_BITS
     parts = reversed(wide.flatten(4, 5).flatten(2, 3).split(KERNEL, dim=1))
     return RowConv(
-        weight.shape[1], tuple(part.flatten(1, 2) for part in parts), current_row.flatten(1, 2),
-        fixed(bias, bits, LARGEST_WEIGHT).view(channels, 1, -1).repeat(1, 1, COLUMNS), 2.0 ** (ACTIVATION_BITS - bits),
+        weight.shape[1], tuple(part.flatten(1, 2).mT.contiguous() for part in parts),
+        current_row.flatten(1, 2).mT.contiguous(),
+        fixed(bias, bits, LARGEST_WEIGHT).view(channels, -1, 1).repeat(1, COLUMNS, 1), 2.0 ** (ACTIVATION_BITS - bits),
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class FixedPointModel:
     """A grid's context model in fixed point."""
 
-    def __init__(self, model: ContextModel) -> None:
+    channels: int
+    convs: Sequence[RowConv]
+    norms: Tensor
+    """The constants of each norm, `[2, 2, 8, C]`."""
+
+    @classmethod
+    def of_model(cls, model: ContextModel) -> "FixedPointModel":
         """`model` has the parameters of the bitstream."""
-        self.channels = channels = model.channels
-        self.convs = [
-            row_conv(conv.weight.detach(), conv.bias.detach(), channels, bits)
+        convs = [
+            row_conv(conv.weight.detach(), conv.bias.detach(), model.channels, bits)
             for conv, bits in ((model.first, INPUT_BITS), (model.second, FEATURE_BITS), (model.third, FEATURE_BITS))
         ]
-        pairs = [[part.detach().view(channels, WIDTH) for part in pair] for pair in model.gains_and_shifts]
-        self.norms = torch.stack([norm_constants(*pair) for pair in pairs])
-        """The constants of each norm, `[2, 2, C, 8]`."""
+        pairs = [[part.detach().view(model.channels, WIDTH) for part in pair] for pair in model.gains_and_shifts]
+        return cls(model.channels, convs, torch.stack([norm_constants(*pair) for pair in pairs]).mT.contiguous())
+
+    def of(self, channels: slice) -> "FixedPointModel":
+        """The model of some channels."""
+        convs = [conv.of(channels) for conv in self.convs]
+        return FixedPointModel(channels.stop - channels.start, convs, self.norms[..., channels])
 
 
 class History:
@@ -113,131 +135,225 @@ class History:
 
     def __init__(self, channels: int, blocks: int, width: int, device: torch.device) -> None:
         self._line = COLUMNS * width
-        self._rows = torch.zeros(channels, FRAMES, blocks, ROWS * self._line, dtype=torch.float64, device=device)
+        self._rows = torch.zeros(channels, FRAMES, ROWS * self._line, blocks, dtype=torch.float64, device=device)
 
     def earlier_rows(self, at: Row, blocks: slice) -> list[tuple[Tensor, int, slice]]:
-        """What the kernel sees of each frame above a row: the rows that exist, `[C, n, rows * 8 * F]`, how many frames
+        """What the kernel sees of each frame above a row: the rows that exist, `[C, rows * 8 * F, n]`, how many frames
         back, and which of the kernel's inputs these are.
         """
         seen = []
         for back in range(min(HALF, at.time), -1, -1):
             first, last = max(0, at.row - HALF), min(ROWS, at.row + HALF + 1) if back else at.row
             if last > first:
-                lines = self._rows[:, (at.time - back) % FRAMES, blocks, first * self._line : last * self._line]
+                lines = self._rows[:, (at.time - back) % FRAMES, first * self._line : last * self._line, blocks]
                 start = (first - at.row + HALF) * self._line
-                seen.append((lines, back, slice(start, start + lines.shape[2])))
+                seen.append((lines, back, slice(start, start + lines.shape[1])))
         return seen
 
     def store(self, at: Row, blocks: slice, values: Tensor) -> None:
-        """Stores a complete row, `[C, n, 8 * F]`."""
+        """Stores a complete row, `[C, 8 * F, n]`."""
         first = at.row * self._line
-        self._rows[:, at.time % FRAMES, blocks, first : first + self._line] = values
+        self._rows[:, at.time % FRAMES, first : first + self._line, blocks] = values
+
+
+def by_channel(values: Tensor, channels: int) -> Tensor:
+    """A grid's lanes `[F, C * n]` as `[C, F, n]`."""
+    lanes: Tensor = values.unflatten(1, (channels, -1)).transpose(0, 1)
+    return lanes
 
 
 class CurrentRows:
     """A convolution in the rows of a wave: its inputs behind two voxels of zeros, and what earlier rows contribute."""
 
-    def __init__(self, lanes: int, row_sums: Tensor, convs: Sequence[tuple[slice, RowConv]]) -> None:
-        """`row_sums`: contributions of earlier rows `[lanes, 8 * F']`; `convs`: each grid's lanes and convolution."""
+    def __init__(self, convs: Sequence[tuple[slice, RowConv, Tensor]]) -> None:
+        """`convs`: each grid's lanes, its convolution, and contributions of earlier rows `[C, 8 * F', n]`."""
         self.before = convs[0][1].before
-        self.rows = row_sums.new_zeros(lanes, (HALF + COLUMNS) * self.before)
-        self._sums = row_sums.unflatten(1, (COLUMNS, -1)).transpose(0, 1).contiguous()
+        self.rows = convs[0][2].new_zeros((HALF + COLUMNS) * self.before, convs[-1][0].stop)
         self._parts = [
-            (conv.current_row, self.rows[part].unflatten(0, (len(conv.bias), -1)), part) for part, conv in convs
+            (part, conv.current_row, by_channel(self.rows[:, part], len(conv.bias)), row_sums)
+            for part, conv, row_sums in convs
         ]
 
     def at(self, column: int) -> Tensor:
-        """The features of a column in every lane, `[lanes, F]`."""
-        features: Tensor = self.rows[:, (HALF + column) * self.before : (HALF + column + 1) * self.before]
+        """The features of a column in every lane, `[F, lanes]`."""
+        features: Tensor = self.rows[(HALF + column) * self.before : (HALF + column + 1) * self.before]
         return features
 
-    def sum_at(self, column: int) -> Tensor:
-        """The convolution's result at a column in every lane, `[lanes, F']`, to be computed once."""
+    def sums_at(self, column: int) -> Iterator[tuple[slice, Tensor]]:
+        """The convolution's results at a column: each grid's lanes and `[C, F', n]`."""
         taps = slice(column * self.before, (column + HALF + 1) * self.before)
-        total: Tensor = self._sums[column]
-        for weight, rows, part in self._parts:
-            total[part].unflatten(0, (len(weight), -1)).baddbmm_(rows[:, :, taps], weight)
-        return total
+        for part, weight, rows, row_sums in self._parts:
+            after = weight.shape[1]
+            yield part, torch.baddbmm(row_sums[:, column * after : (column + 1) * after], weight, rows[:, taps])
 
 
-class LanePredictor:
-    """Predictions for a column of a wave in all its lanes; a `causal.CausalModel`."""
+@dataclass(frozen=True)
+class Share:
+    """Channels of a grid."""
 
-    def __init__(self, models: Sequence[FixedPointModel], lanes: Lanes) -> None:
-        self._models, self._lanes, self.places = models, lanes, lanes.places
-        device = models[0].convs[0].bias.device
+    grid: int
+    """The grid's place among all."""
+    first: int
+    """The first of the channels."""
+    model: FixedPointModel
+    """The model of these channels."""
+
+    def lanes(self, wave: Wave, channels: Sequence[int]) -> slice:
+        """These channels' lanes in a wave of grids with these numbers of channels."""
+        start = sum(wave.blocks(grid) * channels[grid] for grid in range(self.grid))
+        count = wave.blocks(self.grid)
+        return slice(start + self.first * count, start + (self.first + self.model.channels) * count)
+
+
+def shares(models: Sequence[FixedPointModel], blocks: Sequence[int], parts: int) -> list[list[Share]]:
+    """All channels of all grids, in parts of about as many lanes. `blocks`: each grid's number of blocks."""
+    divided: list[list[Share]] = [[] for _ in range(parts)]
+    sizes = [0] * parts
+    for grid, (model, count) in enumerate(zip(models, blocks, strict=True)):
+        bounds = [model.channels * part // parts for part in range(parts + 1)]
+        for first, last in sorted(pairwise(bounds), key=lambda ends: ends[0] - ends[1]):
+            part = sizes.index(min(sizes))
+            if last > first:
+                divided[part].append(Share(grid, first, model.of(slice(first, last))))
+                sizes[part] += (last - first) * count
+    return [part for part in divided if part]
+
+
+class SharePredictor:
+    """Predictions for a column of a wave in the lanes of some channels.
+
+    Features come first and lanes last, so that products and sums go over long axes.
+    """
+
+    def __init__(self, own: Sequence[Share], channels: Sequence[int], lanes: Lanes, table: Tensor) -> None:
+        """`channels`: the number of channels of every grid; `table`: of GELU."""
+        self._own, self._channels, self._lanes, self._table = own, channels, lanes, table
         self._histories = [
-            [History(model.channels, len(order.positions), conv.before, device) for conv in model.convs]
-            for model, order in zip(models, lanes.orders, strict=True)
+            [
+                History(share.model.channels, len(lanes.orders[share.grid].positions), conv.before, table.device)
+                for conv in share.model.convs
+            ]
+            for share in own
         ]
-        self._table = gelu_table().to(device)
         self._parts: list[tuple[int, slice]] = []
+        self._places: list[slice] = []
+        self._columns = np.zeros(0, np.int64)
         self._rows: list[CurrentRows] = []
-        self._norms = self._columns = torch.zeros(0)
+        self._norms = torch.zeros(0)
+
+    @torch.no_grad()
+    def advance(self, place: Place, before: Floats | None, predicted: Floats) -> None:
+        """Takes the values of all lanes at the place before this one, if there is one, and writes mean and deviation of
+        the own lanes at this place into `predicted`, `[2, all lanes]`.
+        """
+        number, column = place
+        if before is not None:
+            self._put(before, column or int(self._lanes.waves[number - 1].columns.max()))
+        if not column:
+            if number:
+                self._finish(self._lanes.waves[number - 1])
+            self._start(self._lanes.waves[number])
+        if self._parts:
+            mean, log_scale = self._outputs(column).cpu().numpy()
+            scale = exact_exp(np.clip(log_scale, *LOG_SCALES))
+            for (_, part), lanes in zip(self._parts, self._places, strict=True):
+                predicted[0, lanes], predicted[1, lanes] = mean[part], scale[part]
+
+    def _put(self, values: Floats, end: int) -> None:
+        """Sets the voxels of the column before `end` to the values of all lanes, in the grid's units."""
+        if self._parts:
+            own = torch.from_numpy(np.concatenate([values[lanes] for lanes in self._places])).to(self._table.device)
+            self._rows[0].at(end - 1).copy_(fixed(own, INPUT_BITS, LARGEST_INPUT))
 
     def _start(self, wave: Wave) -> None:
         """Computes the contributions of the earlier rows to the rows of a wave."""
-        counts = [sum(blocks.stop - blocks.start for _, blocks in rows) for rows in wave.rows]
-        ends = np.cumsum([model.channels * count for model, count in zip(self._models, counts, strict=True)]).tolist()
-        starts = [0, *ends[:-1]]
-        self._parts = [(at, slice(starts[at], ends[at])) for at, count in enumerate(counts) if count]
-        self._rows = []
-        for number in range(len(self._models[0].convs)):
-            row_sums = torch.cat([self._row_sums(wave, at, number) for at, _ in self._parts])
-            convs = [(part, self._models[at].convs[number]) for at, part in self._parts]
-            self._rows.append(CurrentRows(ends[-1], row_sums, convs))
-        norms = [self._models[at].norms.repeat_interleave(counts[at], 2) for at, _ in self._parts]
-        self._norms = torch.cat(norms, 2)
-        self._columns = torch.from_numpy(wave.columns).to(self._table.device)
+        counts = [share.model.channels * wave.blocks(share.grid) for share in self._own]
+        ends = np.cumsum(counts).tolist()
+        self._parts = [(at, slice(ends[at] - count, ends[at])) for at, count in enumerate(counts) if count]
+        if not self._parts:
+            return
+        self._places = [self._own[at].lanes(wave, self._channels) for at, _ in self._parts]
+        self._columns = np.concatenate([wave.columns[lanes] for lanes in self._places])
+        self._rows = [
+            CurrentRows([
+                (part, self._own[at].model.convs[number], self._row_sums(wave, at, number)) for at, part in self._parts
+            ])
+            for number in range(len(self._own[0].model.convs))
+        ]  # fmt: skip
+        norms = [
+            self._own[at].model.norms.repeat_interleave(wave.blocks(self._own[at].grid), 3) for at, _ in self._parts
+        ]
+        self._norms = torch.cat(norms, 3)
 
     def _row_sums(self, wave: Wave, at: int, number: int) -> Tensor:
-        """What the earlier rows contribute to a convolution in a grid's lanes, `[lanes, 8 * F']`."""
-        conv, parts = self._models[at].convs[number], []
-        for row, blocks in wave.rows[at]:
-            total = conv.bias.repeat(1, blocks.stop - blocks.start, 1)
+        """What the earlier rows contribute to a convolution in the lanes of a share, `[C, 8 * F', n]`."""
+        conv, parts = self._own[at].model.convs[number], []
+        for row, blocks in wave.rows[self._own[at].grid]:
+            total = conv.bias.repeat(1, 1, blocks.stop - blocks.start)
             for lines, back, inputs in self._histories[at][number].earlier_rows(row, blocks):
-                total.baddbmm_(lines, conv.earlier_rows[back][:, inputs])
+                total.baddbmm_(conv.earlier_rows[back][:, :, inputs], lines)
             parts.append(total)
-        return torch.cat(parts, 1).flatten(0, 1)
+        return torch.cat(parts, 2)
 
     def _finish(self, wave: Wave) -> None:
         """Stores the rows of a wave."""
         for number, current in enumerate(self._rows):
             for at, part in self._parts:
-                rows = current.rows[part, HALF * current.before :].unflatten(0, (self._models[at].channels, -1))
-                counts = [blocks.stop - blocks.start for _, blocks in wave.rows[at]]
-                for (row, blocks), values in zip(wave.rows[at], rows.split(counts, 1), strict=True):
+                rows = by_channel(current.rows[HALF * current.before :, part], self._own[at].model.channels)
+                having = wave.rows[self._own[at].grid]
+                counts = [blocks.stop - blocks.start for _, blocks in having]
+                for (row, blocks), values in zip(having, rows.split(counts, 2), strict=True):
                     self._histories[at][number].store(row, blocks, values)
+
+    def _outputs(self, column: int) -> Tensor:
+        """Mean and log scale of the voxels at a column in the own lanes, `[2, lanes]`."""
+        convs, lanes = self._own[0].model.convs, self._rows[0].rows.shape[1]
+        outside = torch.from_numpy(np.flatnonzero(self._columns <= column)).to(self._table.device)
+        for number, (gain, shift) in enumerate(self._norms):
+            index, following = gain.new_empty(WIDTH, lanes), self._rows[number + 1].at(column)
+            for part, total in self._rows[number].sums_at(column):
+                gelu_index(total, convs[number].shift, by_channel(index[:, part], len(total)))
+            exact_norm(exact_gelu(index, self._table), gain, shift, following)
+            following.index_fill_(1, outside, 0.0)
+        outputs = self._table.new_empty(OUTPUTS, lanes)
+        for part, total in self._rows[-1].sums_at(column):
+            torch.mul(total, 2.0 ** -(FEATURE_BITS + WEIGHT_BITS), out=by_channel(outputs[:, part], len(total)))
+        return outputs
+
+
+class LanePredictor:
+    """Predictions for a column of a wave in all its lanes; a `causal.CausalModel`.
+
+    The lanes are divided among the threads of a pool and the own one, which wait for each other at every place. How
+    they are divided changes no prediction.
+    """
+
+    def __init__(self, models: Sequence[FixedPointModel], lanes: Lanes, parts: int, pool: Executor) -> None:
+        """`parts`: parts of the lanes; `pool` has threads for all but one."""
+        self._lanes, self._pool, self.places = lanes, pool, lanes.places
+        blocks, channels = [len(order.positions) for order in lanes.orders], [model.channels for model in models]
+        table = gelu_table().to(models[0].norms.device)
+        self._predictors = [SharePredictor(own, channels, lanes, table) for own in shares(models, blocks, parts)]
+        self._before: Floats | None = None
 
     def predict(self, place: Place) -> tuple[Floats, Floats]:
         """Mean and deviation of the voxels at a column in every lane of a wave."""
-        wave, column = place
-        if not column:
-            self._start(self._lanes.waves[wave])
-        mean, log_scale = self._outputs(column).T.contiguous().cpu().numpy()
-        return mean, exact_exp(np.clip(log_scale, *LOG_SCALES))
-
-    def _outputs(self, column: int) -> Tensor:
-        """Mean and log scale of the voxels at a column in every lane, `[lanes, 2]`."""
-        outside = (self._columns <= column).nonzero()[:, 0]
-        for number, (gain, shift) in enumerate(self._norms):
-            total, following = self._rows[number].sum_at(column), self._rows[number + 1].at(column)
-            exact_norm(exact_gelu(total, self._models[0].convs[number].shift, self._table), gain, shift, following)
-            following.index_fill_(0, outside, 0.0)
-        return self._rows[-1].sum_at(column) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)
+        predicted = np.empty((2, len(self._lanes.waves[place[0]].columns)))
+        own, *others = [(predictor, place, self._before, predicted) for predictor in self._predictors]
+        waiting = [self._pool.submit(SharePredictor.advance, *arguments) for arguments in others]
+        SharePredictor.advance(*own)
+        for each in waiting:
+            each.result()
+        return predicted[0], predicted[1]
 
     def put(self, place: Place, values: Floats) -> None:
-        """Sets the decoded voxels at a column in every lane, in the grid's units."""
-        wave, column = place
-        lanes = torch.from_numpy(values).to(self._table.device)
-        self._rows[0].at(column).copy_(fixed(lanes[:, None], INPUT_BITS, LARGEST_INPUT))
-        if column + 1 == int(self._lanes.waves[wave].columns.max()):
-            self._finish(self._lanes.waves[wave])
+        """Takes the decoded voxels of a place in every lane, in the grid's units."""
+        self._before = values
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Runs torch in one thread: for thousands of small products, waiting for others costs more than they give."""
+    """Runs each of torch's operations in one thread: for small ones, waiting for others costs more than they give."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -246,12 +362,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@torch.no_grad()
 def walk(models: Sequence[FixedPointModel], lanes: Lanes, visit: Visit[Place]) -> None:
-    """Visits all places of the lanes in their order.
+    """Visits all places of the lanes in their order, in at most LARGEST_PARTS of the threads that torch has.
 
     `visit` gets a place and the means and deviations of the wave's lanes there; it returns their values, zero outside
     the grid.
     """
-    with one_thread():
-        causal.walk(LanePredictor(models, lanes), visit)
+    count = sum(model.channels * len(order.positions) for model, order in zip(models, lanes.orders, strict=True))
+    parts = max(1, min(torch.get_num_threads(), LARGEST_PARTS, count // LANES_OF_A_PART))
+    with one_thread(), ThreadPoolExecutor(max(1, parts - 1)) as pool:
+        causal.walk(LanePredictor(models, lanes, parts, pool), visit)

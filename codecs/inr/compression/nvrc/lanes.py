@@ -76,6 +76,12 @@ class Wave:
     """The position among all values of each lane's first column."""
     columns: Positions
     """The columns that each lane has."""
+    steps: Floats
+    """The quantization step of each lane."""
+
+    def blocks(self, grid: int) -> int:
+        """Lanes of each channel of a grid."""
+        return sum(blocks.stop - blocks.start for _, blocks in self.rows[grid])
 
 
 class Lanes:
@@ -98,16 +104,17 @@ class Lanes:
         self.waves = [wave for wave in map(self._wave, range(last)) if wave.voxels.size]
 
     def _wave(self, number: int) -> Wave:
-        rows, voxels, columns = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        rows, voxels, columns, numbers = [], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for blocks, order, start in zip(self._grids.values(), self.orders, self._starts, strict=False):
             pairs = [(row, order.having(row)) for row in Row.of_wave(number)]
             rows.append([(row, having) for row, having in pairs if having.stop > having.start])
             for channel in range(blocks.shape[0]):
                 for row, having in rows[-1]:
                     lanes = start + channel * blocks.number + np.arange(having.start, having.stop)
+                    numbers.append(lanes)
                     voxels.append(lanes * VOXELS + (row.time * ROWS + row.row) * COLUMNS)
                     columns.append(order.columns[having])
-        return Wave(rows, np.concatenate(voxels), np.concatenate(columns))
+        return Wave(rows, np.concatenate(voxels), np.concatenate(columns), self._steps[np.concatenate(numbers)])
 
     @property
     def places(self) -> list[Place]:
@@ -153,7 +160,7 @@ class Lanes:
         values of other lanes are zero.
         """
         inside, voxels = self.voxels(place)
-        steps = self._steps[voxels // VOXELS]
+        steps = self.waves[place[0]].steps[inside]
         coded: Floats = code(inside, voxels, steps) * steps
         self._values[voxels] = coded
         if len(coded) == len(inside):

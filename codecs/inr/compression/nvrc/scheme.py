@@ -355,7 +355,7 @@ class HierarchicalScheme(Scheme):
         model.load_state_dict({
             key: torch.from_numpy(above[f"{CONTEXT}/{name}/{key}"]) for key, _ in model.named_parameters()
         })  # fmt: skip
-        return FixedPointModel(model)
+        return FixedPointModel.of_model(model)
 
 
 def is_logarithm(name: str) -> bool:

@@ -1,5 +1,7 @@
 """The coders: symbols return, lone symbols are free, and damage is refused."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from rdbench.codecs.inr.entropy.ans import (
     Counts,
     coder_frequencies,
     exact_rows,
+    rounded_frequencies,
 )
 from rdbench.codecs.inr.entropy.integers import unzigzag, zigzag
 from rdbench.errors import BitstreamError
@@ -69,6 +72,19 @@ def test_the_coder_has_exactly_the_integer_frequencies_that_it_gets() -> None:
     single = AnsEncoder()
     single.push(symbols, CoderModel.of_row(rows[1]))
     assert single.finish() == asymmetric_numerals(symbols.tolist(), np.tile(frequencies[1], (500, 1)))
+
+
+def test_a_model_has_the_parts_at_which_its_cumulative_frequencies_are_rounded_down() -> None:
+    counts = np.array([5, 3, 0, 1])
+    starts = [((1 << 24) - 4) * part // 9 + symbol for symbol, part in enumerate((0, 5, 8, 8))]
+    assert rounded_frequencies(counts).tolist() == [b - a for a, b in pairwise([*starts, 1 << 24])]
+    rng = np.random.default_rng(1)
+    for alphabet in (2, 17, 300):
+        counts = rng.integers(0, 9, alphabet) ** 4 + (np.arange(alphabet) == 1)
+        symbols = rng.integers(0, alphabet, 400).astype(np.int32)
+        encoder = AnsEncoder()
+        encoder.push(symbols, CoderModel(counts))
+        assert encoder.finish() == asymmetric_numerals(symbols.tolist(), np.tile(rounded_frequencies(counts), (400, 1)))
 
 
 def test_a_single_symbol_takes_no_bits() -> None:

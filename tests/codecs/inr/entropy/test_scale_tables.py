@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rdbench.codecs.inr.entropy import scale_tables
-from rdbench.codecs.inr.entropy.scale_tables import ScaleTables, SymbolReader, SymbolWriter
+from rdbench.codecs.inr.entropy.scale_tables import FRACTIONS, ScaleTables, SymbolReader, SymbolWriter
 from rdbench.errors import BitstreamError
 
 
@@ -62,3 +62,12 @@ def test_damaged_streams_are_refused() -> None:
         reader.read(mean[:count], scale[:count])
         with pytest.raises(BitstreamError):
             reader.finish()
+
+
+def test_a_scale_has_the_table_of_the_deviation_nearest_in_logarithms() -> None:
+    tables = ScaleTables()
+    bounds = np.sqrt(tables.deviations[:-1] * tables.deviations[1:])
+    beside = [np.nextafter(bounds, 0), bounds, np.nextafter(bounds, np.inf)]
+    scales = np.concatenate([*beside, np.exp(np.linspace(-30, 30, 9999)), [0.0, 5e-324, 2.0**-4, 2.0**9, np.inf]])
+    _, chosen = tables.choose(np.zeros_like(scales), scales)
+    assert np.array_equal(chosen // FRACTIONS, (scales[:, None] > bounds).sum(1))
