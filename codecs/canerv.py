@@ -36,6 +36,7 @@ from .inr.networks.layers.temporal_grids import MultiLevelGrid
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import BASE_GRID_CELLS, choose_base_grid, fewest_channels, zero_biases
 from .inr.networks.side_heads import SideHeads
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.selecting import SelectingCodec
@@ -300,12 +301,9 @@ class CANeRVCodec(SelectingCodec):
     free_width = "hidden"
     scheme = QuantNoise
     db_per_doubling, tie = 2.0, 0.5
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
-            "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
-        }
+    presets = presets_of(
+        quick={"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
+        tiny={"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
     )
 
     @classmethod

@@ -3,7 +3,8 @@
 Multi-resolution grids over time, fused over a window of frames with learned weights (inter-frame feature fusion, IFF);
 groups of pictures by content, each with a grid and depthwise kernels of its own (GOP-adaptive modulation, GAM). The
 clip is first trained as one group. All parameters and the group boundaries are transmitted. The paper gives no sizes:
-the base grid, widths, depths, norms, window, number of groups and quantization are our choice (following HiNeRV).
+the base grid, widths, depths, norms, upsampling, window, number of groups and quantization are our choice
+(following HiNeRV).
 """
 
 import re
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -34,10 +36,10 @@ from .inr.networks.gops import (
 from .inr.networks.layers.convnext import normalize_channels
 from .inr.networks.layers.fusable import FusableBlock
 from .inr.networks.layers.fused_block import Block as BlockTensors
+from .inr.networks.layers.fused_grid import FusedGrid, level_lengths
 from .inr.networks.layers.group_depthwise import GroupDepthwise
 from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.patchwise import PatchLayout, crop, masked
-from .inr.networks.layers.temporal_grids import MultiLevelGrid
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import (
     BASE_GRID_CELLS,
@@ -48,6 +50,7 @@ from .inr.networks.patch_network import (
     fewest_channels,
     zero_biases,
 )
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
@@ -56,9 +59,12 @@ HOLISTIC, ADAPTIVE = "holistic", "adaptive"
 """Names of the two training stages of section III-C."""
 GROUPINGS = ("content", "fixed", "length")
 """Ways to choose the groups, by the number that the configuration transmits."""
+UPSAMPLINGS = ("bilinear", "shuffle", "wide")
+"""How stages upsample, by the number that the configuration transmits: bilinear in all; pixel shuffle where the stride
+is 2; bilinear, with a first layer at the width before, as in HiNeRV."""
 MOST_GROUPS = 64
 LEVELS = 3
-"""Levels of the base grid, each with half the time steps of the one before."""
+"""Levels of the base grid (our choice)."""
 WINDOW = 5
 """l: frames that are fused."""
 EXPANSION, LAST_EXPANSION = 4, 1
@@ -77,6 +83,11 @@ class TeNeRVConfig(PatchConfig):
     hidden: int = 1048
     grid_channels: int = 2
     """Channels of each level of the base grid."""
+    time_steps: int = 302
+    """Time steps of its first level."""
+    levels: int = LEVELS
+    level_ratio: int = 2
+    """Time steps of a level for each of the next level's."""
     window: int = WINDOW
     """Frames that are fused; 1: no fusion."""
     groups: int = GROUPS
@@ -92,12 +103,16 @@ class TeNeRVConfig(PatchConfig):
     """Refinement layers of every stage but the last."""
     last_depth: int = 2
     """Refinement layers of the last stage."""
+    upsampling: int = 0
+    """How stages upsample, as an index of UPSAMPLINGS."""
     boundaries: tuple[int, ...] = ()
     """Frames that begin a new group; determined during training."""
 
-    choices = MappingProxyType({"group_grids": 2, "group_kernels": 2, "grouping": len(GROUPINGS)})
+    choices = MappingProxyType(
+        {"group_grids": 2, "group_kernels": 2, "grouping": len(GROUPINGS), "upsampling": len(UPSAMPLINGS)}
+    )
     lists = MappingProxyType({**UpsamplingConfig.lists, "boundaries": (0, MOST_GROUPS - 1)})
-    limits = MappingProxyType({"boundaries": MOST_FRAMES + 1})
+    limits = MappingProxyType({"boundaries": MOST_FRAMES + 1, "time_steps": MOST_FRAMES + 1})
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -105,55 +120,70 @@ class TeNeRVConfig(PatchConfig):
         return self.per_stage(self.depth, self.last_depth)
 
     @property
+    def grid_levels(self) -> list[tuple[int, int]]:
+        """Time steps and channels of each level of the base grid."""
+        return [
+            (length, self.grid_channels) for length in level_lengths(self.time_steps, self.levels, self.level_ratio)
+        ]
+
+    @property
     def expansions(self) -> tuple[int, ...]:
         """Hidden width of each stage's refinement layers over its channels."""
         return self.per_stage(EXPANSION, LAST_EXPANSION)
 
 
-def level_lengths(frames: int) -> list[int]:
-    """Time steps of each level of a base grid that spans this many frames (our choice)."""
-    return [-(-frames // (2 << level)) for level in range(LEVELS)]
-
-
 class Refinement(FusableBlock):
-    """x + pointwise(GELU(pointwise(norm(depthwise(x))))); only the depthwise part depends on the group.
+    """pointwise(GELU(pointwise(norm(depthwise(x))))), residual if the width stays.
+
+    Only the depthwise part depends on the group.
 
     Our choice: no layer has a bias, since biases take 2 % of a stream of 40K and give no quality, but the norm has a
     gain and an offset, without which 40K has 0.3 dB less (Bunny at 160x90).
     """
 
-    def __init__(self, copies: int, channels: int, hidden: int) -> None:
+    def __init__(self, copies: int, before: int, after: int, hidden: int) -> None:
         super().__init__()
-        self.depthwise = GroupDepthwise(copies, channels)
-        self.norm = nn.LayerNorm(channels)
-        self.widen, self.narrow = nn.Linear(channels, hidden, bias=False), nn.Linear(hidden, channels, bias=False)
+        self.depthwise = GroupDepthwise(copies, before)
+        self.norm = nn.LayerNorm(before)
+        self.widen, self.narrow = nn.Linear(before, hidden, bias=False), nn.Linear(hidden, after, bias=False)
 
     def forward(self, x: Tensor, groups: Tensor, mask: Tensor | None) -> Tensor:
-        """`[B, h, w, C]` -> the same shape."""
+        """`[B, h, w, C]` -> `[B, h, w, C']`."""
         if self.implementation is not None:
             return self.implementation(x, self.tensors(groups), mask)
         y, norm = self.depthwise(x, groups), self.norm
-        y = normalized_mlp(y, norm.weight, norm.bias, norm.eps, self.widen, self.narrow)
-        return x + masked(y, mask)
+        y = masked(normalized_mlp(y, norm.weight, norm.bias, norm.eps, self.widen, self.narrow), mask)
+        return x + y if x.shape[-1] == y.shape[-1] else y
 
     def tensors(self, groups: Tensor) -> BlockTensors:
         """What an implementation computes the block from, for samples of these groups `[B]`."""
         kernels, norm = self.depthwise.kernels[groups].unflatten(-1, (3, 3)), self.norm
-        return BlockTensors(kernels, None, norm.weight, norm.bias, self.widen, self.narrow, norm.eps, residual=True)
+        residual = self.widen.in_features == self.narrow.out_features
+        return BlockTensors(kernels, None, norm.weight, norm.bias, self.widen, self.narrow, norm.eps, residual)
+
+
+def pixel_shuffle(x: Tensor, stride: int) -> Tensor:
+    """`[B, h, w, s s C]` -> `[B, s h, s w, C]`: each cell's values become its s x s pixels, row by row."""
+    cells: Tensor = x.unflatten(-1, (stride, stride, -1))
+    return cells.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
 
 
 class UpStage(nn.Module):
-    """The TeNeRV block: pointwise convolution, bilinear upsampling, refinement (section III-B).
+    """The TeNeRV block: upsampling, refinement (section III-B); `upsampling` is one of UPSAMPLINGS.
 
-    The paper's upsampling comes first; the two commute, and before it the convolution costs less. Our choice, of which
-    the paper says nothing: features are normalized before it, as before HiNeRV's upsampling.
+    Our choice, of which the paper says nothing: a pointwise convolution to the stage's width before bilinear
+    upsampling, with which it commutes and where it costs less, or before pixel shuffle, or none, and a first layer that
+    narrows; features are normalized first, as before HiNeRV's upsampling.
     """
 
-    def __init__(self, copies: int, shape: StageShape) -> None:
+    def __init__(self, copies: int, shape: StageShape, upsampling: str) -> None:
         super().__init__()
-        self.stride = shape.stride
-        self.project = nn.Linear(shape.before, shape.after, bias=False)
-        self.layers = nn.ModuleList(Refinement(copies, shape.after, shape.hidden) for _ in range(shape.depth))
+        self.stride, self.shuffles = shape.stride, upsampling == "shuffle" and shape.stride == 2
+        width = shape.after * shape.stride**2 if self.shuffles else shape.after
+        self.project = None if upsampling == "wide" else nn.Linear(shape.before, width, bias=False)
+        first = shape.before if upsampling == "wide" else shape.after
+        widths = [first, *[shape.after] * (shape.depth - 1)]
+        self.layers = nn.ModuleList(Refinement(copies, width, shape.after, shape.hidden) for width in widths)
 
     def forward(self, x: Tensor, groups: Tensor, layout: PatchLayout, scale: int, margins: tuple[int, int]) -> Tensor:
         """Features with the first margin `[B, h, w, C]` -> with the second `[B, h', w', C']`.
@@ -161,53 +191,14 @@ class UpStage(nn.Module):
         `scale`: pixels per side of a base-grid cell after the upsampling.
         """
         before, after = margins
-        x = layout.upsample(self.project(normalize_channels(x)), self.stride, before)
+        x = normalize_channels(x)
+        x = x if self.project is None else self.project(x)
+        x = pixel_shuffle(x, self.stride) if self.shuffles else layout.upsample(x, self.stride, before)
         mask = layout.mask(scale, after)
         x = masked(crop(x, before * self.stride - after), mask)
         for layer in self.layers:
             x = layer(x, groups, mask)
         return x
-
-
-class FusedGrid(nn.Module):
-    """The base grid, fused over a window of frames (IFF), plus a grid for each group of pictures (GAM).
-
-    The base grid spans window - 1 frames more than the clip, so that every window is complete.
-    """
-
-    def __init__(self, config: TeNeRVConfig, frames: int) -> None:
-        super().__init__()
-        extended = frames + config.window - 1
-        levels = [(length, config.grid_channels) for length in level_lengths(extended)]
-        cells = config.rows * config.columns
-        self.base = MultiLevelGrid(levels, cells, extended)
-        weights = torch.full((frames, config.window), 1 / config.window)
-        self.weights = nn.Parameter(weights) if config.window > 1 else None
-        groups = torch.zeros(config.groups, cells, LEVELS * config.grid_channels)
-        self.groups = nn.Parameter(groups) if config.group_grids else None
-
-    def lengths(self) -> dict[str, int]:
-        """Time steps of each grid, by its name in this module; for the group grids, the number of groups."""
-        lengths = {f"base.levels.{number}": length for number, length in enumerate(self.base.lengths())}
-        return lengths if self.groups is None else {**lengths, "groups": len(self.groups)}
-
-    def fuse(self, frames: Tensor, cells: Tensor) -> Tensor:
-        """X_tem (equation 2): `[B, n, C]` for cells `[B, n]` of frames `[B]`."""
-        window = 1 if self.weights is None else self.weights.shape[1]
-        windows = (frames[:, None] + torch.arange(window, device=frames.device)).flatten()
-        base: Tensor = self.base(windows, cells.repeat_interleave(window, 0))
-        if self.weights is None:
-            return base
-        parts = base.view(len(frames), window, *base.shape[1:])
-        return (parts * self.weights[frames][:, :, None, None]).sum(1)
-
-    def forward(self, frames: Tensor, groups: Tensor, cells: Tensor) -> Tensor:
-        """X_fused (equation 5): `[B, n, C]` for cells `[B, n]` of frames `[B]` in groups `[B]`."""
-        fused = self.fuse(frames, cells)
-        if self.groups is None:
-            return fused
-        indices = (groups[:, None] * self.groups.shape[1] + cells).flatten()
-        return fused + self.groups.flatten(0, 1).index_select(0, indices).view_as(fused)
 
 
 class TeNeRV(PatchNetwork):
@@ -218,14 +209,17 @@ class TeNeRV(PatchNetwork):
     def __init__(self, config: TeNeRVConfig, frames: int) -> None:
         super().__init__(config)
         self.frames, self.boundaries = frames, config.boundaries
-        self.features = FusedGrid(config, frames)
+        cells, group_grids = config.rows * config.columns, config.groups if config.group_grids else 0
+        self.features = FusedGrid(config.grid_levels, cells, frames, config.window, group_grids)
         self.feature_grids = {
             f"features.{name}": (length, config.rows, config.columns)
             for name, length in self.features.lengths().items()
         }
-        self.stem = nn.Conv2d(LEVELS * config.grid_channels, config.channels, 3, padding=1)
+        self.stem = nn.Conv2d(self.features.channels, config.channels, 3, padding=1)
         copies = config.groups if config.group_kernels else 1
-        self.stages = nn.ModuleList(UpStage(copies, shape) for shape in config.stage_shapes())
+        self.stages = nn.ModuleList(
+            UpStage(copies, shape, UPSAMPLINGS[config.upsampling]) for shape in config.stage_shapes()
+        )
         self.head = nn.Linear(config.widths()[-1], 3)
         zero_biases(self)
 
@@ -308,6 +302,17 @@ class TeNeRVSettings(EndToEndSettings):
     """K, the number of groups; 0: from the clip's length."""
     last_depth: int = Field(2, ge=1, le=8)
     """Refinement layers of the last stage; two instead of one give 0.7 dB more (Bunny at 160x90)."""
+    upsampling: Literal["bilinear", "shuffle", "wide"] = "bilinear"
+    """Pixel shuffle in stages with stride 2 and a first layer as wide as the stage before give 1.9 and 1.0 dB more at
+    1 bit a pixel (Bunny at 160x90, 40K), pixel shuffle 0.6 dB less at 0.1 bit (132 frames with cuts)."""
+    step_frames: int = Field(2, ge=1)
+    """Frames for each time step of the base grid's first level."""
+    levels: int = Field(LEVELS, ge=1, le=8)
+    """Levels of the base grid."""
+    level_ratio: int = Field(2, ge=1, le=16)
+    """Time steps of a level for each of the next level's."""
+    ms_ssim_window: Literal[5, 11] = 5
+    """Taps of MS-SSIM in the loss; maps of less than 161 pixels a side are too small for 11, which are then SSIM's."""
     no_iff: bool = False
     """V1: no inter-frame feature fusion."""
     no_gop_grids: bool = False
@@ -328,14 +333,11 @@ class TeNeRVCodec(InrCodec):
     Settings = TeNeRVSettings
     config = TeNeRVConfig
     free_width = "hidden"
-    revision = 4
+    revision = 5
     scheme = GroupQuantNoise
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
-            "tiny": {"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
-        }
+    presets = presets_of(
+        quick={"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
+        tiny={"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> TeNeRVConfig:
@@ -347,16 +349,19 @@ class TeNeRVCodec(InrCodec):
         groups = min(s.gops or group_count(clip.frames), clip.frames)
         if s.fixed_gops:
             groups = min(MOST_GROUPS, max(groups, -(-clip.frames // (2 * MIN_GROUP_FRAMES))))
+        first = -(-(clip.frames + WINDOW - 1) // s.step_frames)
         # without the settings of groups, so that all ablations have the same base grid
-        time_steps = sum(level_lengths(clip.frames + WINDOW - 1)) + LEVELS * group_count(clip.frames)
+        time_steps = sum(level_lengths(first, s.levels, s.level_ratio)) + s.levels * group_count(clip.frames)
         geometry, channels = choose_base_grid(clip.width, clip.height, share**2 * GRID_VALUES / time_steps)
         width = max(1, round(262 * share))
         return TeNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,
             channels=width, hidden=4 * width, grid_channels=channels,
+            time_steps=first, levels=s.levels, level_ratio=s.level_ratio,
             window=1 if s.no_iff else WINDOW,
             groups=groups, group_grids=int(not s.no_gop_grids),
             group_kernels=int(not s.shared_kernels), lower=fewest_channels(share), last_depth=s.last_depth,
+            upsampling=UPSAMPLINGS.index(s.upsampling),
             grouping=GROUPINGS.index("fixed" if s.fixed_gops else "length" if s.length_gops else "content"),
         )  # fmt: skip
 
@@ -379,7 +384,7 @@ class TeNeRVCodec(InrCodec):
         )  # fmt: skip
         adaptive = replace(
             holistic, name=ADAPTIVE, epochs=s.epochs - first, schedule_offset=first, schedule_tail=0,
-            loss=MIXES["l1_ms_ssim_5"],
+            loss=MIXES["l1_ms_ssim_5" if s.ms_ssim_window == 5 else "l1_ms_ssim"],
         )  # fmt: skip
         quantized = replace(
             adaptive, name="quantize", epochs=s.quantize_epochs, schedule_offset=0, lr=s.lr / 10, warmup=0.0,

@@ -6,20 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.codec import ClipHeader
 from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
+from rdbench.codecs.inr.recipes.losses import loss_of
+from rdbench.codecs.inr.recipes.similarity import ms_ssim
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.trainer import Trainer
-from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings
+from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings, pixel_shuffle
 from rdbench.errors import BitstreamError
 
 P1080 = (5, 3, 2, 2)
 
 
 def build(channels: int, grid: int, frames: int = 600, groups: int = 5) -> TeNeRV:
-    config = TeNeRVConfig(18, 32, P1080, channels, 4 * channels, grid, groups=groups, last_depth=1)
+    steps = (frames + 4) // 2  # of the first level; a window of five frames ends four frames after the clip
+    config = TeNeRVConfig(18, 32, P1080, channels, 4 * channels, grid, steps, groups=groups, last_depth=1)
     with torch.device("meta"):
         return TeNeRV(config, frames)
 
@@ -63,6 +67,72 @@ def test_counts_of_300_frames(channels: int, grid: int, count: int) -> None:
     assert count_parameters(build(channels, grid, 300)) == count - biases(channels)
 
 
+def test_counts_and_cost_of_msnervs_geometry() -> None:
+    """2.998M and 179 GMAC: cells of 24x24 pixels, three layers in every block, levels of 90, 45 and 23 time steps."""
+    config = TeNeRVConfig(45, 80, (3, 2, 2, 2), 262, 1048, 1, 90, last_depth=3)
+    with torch.device("meta"):
+        network = TeNeRV(config, 600)
+    assert network.features.base.lengths() == [90, 45, 23]
+    of_the_last = 2 * 32 * (5 + 1 + 1)  # of its second and third layer
+    assert count_parameters(network) + biases(262) + of_the_last == pytest.approx(2.998e6, abs=500)
+    assert count_macs(network) / 1e9 == pytest.approx(179, abs=0.5)
+
+
+def test_counts_and_cost_of_other_upsamplings() -> None:
+    """Pixel shuffle projects to 4 C' values; without a projection, the first layer narrows C to C' channels."""
+
+    def network_with(upsampling: int) -> TeNeRV:
+        with torch.device("meta"):
+            return TeNeRV(TeNeRVConfig(18, 32, P1080, 262, 1048, upsampling=upsampling), 600)
+
+    bilinear, shuffle, wide = (network_with(number) for number in range(3))
+    pairs, pixels = [(262, 262), (262, 131), (131, 65), (65, 32)], (18 * 32 * 25 * 9 * 4, 18 * 32 * 25 * 9 * 16)
+    assert count_parameters(shuffle) - count_parameters(bilinear) == 3 * (131 * 65 + 65 * 32)
+    shuffled = [3 * before * after * area // 4 for (before, after), area in zip(pairs[2:], pixels, strict=True)]
+    assert count_macs(shuffle) - count_macs(bilinear) == sum(shuffled)
+    narrowing = ((c - d) * (5 * 9 + 2 + e * d) - c * d for (c, d), e in zip(pairs, (4, 4, 4, 1), strict=True))
+    assert count_parameters(wide) - count_parameters(bilinear) == sum(narrowing)
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_pixel_shuffle_is_torchs_on_channels_last(stride: int) -> None:
+    x = torch.randn(2, 5, 4, stride**2 * 7)
+    theirs = x.view(2, 5, 4, stride**2, 7).transpose(-1, -2).flatten(-2).permute(0, 3, 1, 2)
+    assert torch.equal(pixel_shuffle(x, stride), functional.pixel_shuffle(theirs, stride).permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "lengths"),
+    [
+        ({}, [68, 34, 17]),
+        ({"step_frames": 1, "levels": 2}, [136, 68]),
+        ({"step_frames": 1, "level_ratio": 4}, [136, 34, 9]),
+        ({"step_frames": 5, "levels": 1}, [28]),
+    ],
+)
+def test_levels_of_the_base_grid(options: dict[str, int], lengths: list[int]) -> None:
+    """Of 132 frames, and four more for the last window."""
+    clip = ClipHeader(160, 90, 132, 25, 1)
+    network, config = TeNeRVCodec(TeNeRVSettings(**options)).build_for(clip, 40_000)
+    assert isinstance(network, TeNeRV)
+    assert network.features.base.lengths() == lengths
+    assert abs(count_parameters(network) - 40_000) <= 400
+    rebuilt = TeNeRVCodec.rebuild(clip, config.numbers())
+    assert isinstance(rebuilt, TeNeRV)
+    assert rebuilt.features.base.lengths() == lengths
+
+
+@pytest.mark.parametrize("window", [5, 11])
+def test_the_loss_has_the_window_of_the_settings(window: int) -> None:
+    output, target = torch.rand(2, 1, 3, 176, 176, generator=torch.Generator().manual_seed(0)).unbind()
+    holistic, *others = TeNeRVCodec(TeNeRVSettings(ms_ssim_window=window)).recipe()
+    absolute = (output - target).abs().mean()
+    expected = 0.7 * absolute + 0.3 * (1 - ms_ssim(output, target, window))
+    assert loss_of(holistic.loss, output, target) == pytest.approx(absolute.item())
+    for stage in others:
+        assert loss_of(stage.loss, output, target) == pytest.approx(expected.item())
+
+
 def test_the_last_stage_has_two_layers_unless_the_settings_say_otherwise() -> None:
     clip = ClipHeader(1920, 1080, 600, 25, 1)
     network, config = TeNeRVCodec(TeNeRVSettings()).build_for(clip, 3_000_000)
@@ -87,7 +157,7 @@ CLIP = ClipHeader(160, 100, 42, 25, 1)
 FRAMES = torch.randint(0, 256, (16, 3, 50, 80), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: int) -> TeNeRV:
+def network_of(clip: ClipHeader = CLIP, size: int = 30_000, **options: int | str) -> TeNeRV:
     """A network as after training: grids with large values, and all copies different."""
     torch.manual_seed(0)
     network, _ = TeNeRVCodec(TeNeRVSettings(**{"gops": 5, **options})).build_for(clip, size)
@@ -107,10 +177,11 @@ def adaptive() -> Stage:
     return TeNeRVCodec(TeNeRVSettings()).recipe()[1]
 
 
+@pytest.mark.parametrize("upsampling", ["bilinear", "shuffle", "wide"])
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (333, 167)])
-def test_patches_are_parts_of_their_frame(width: int, height: int) -> None:
+def test_patches_are_parts_of_their_frame(width: int, height: int, upsampling: str) -> None:
     clip = ClipHeader(width, height, 40, 25, 1)
-    network = network_of(clip, 100_000)
+    network = network_of(clip, 100_000, upsampling=upsampling)
     network.boundaries = (4, 9)
     with torch.no_grad():
         patches = render(network, torch.tensor([3, 4, 11]), network.grid, height, width)

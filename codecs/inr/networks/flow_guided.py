@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers.precision import in_float32
+from .layers.recomputed import lean
 from .network import Network, Patches, to_samples
 from .render_batches import frames_on_cpu
 
@@ -78,7 +79,7 @@ class FlowNetwork(Network):
         """
         motion = x.new_empty(0)
         for number, block in enumerate(self.blocks):
-            x = block(x, *condition)
+            x = lean(block, x, *condition)
             if self.motion is not None and number == self._flow_stage:
                 motion = in_float32(self.motion, x)
         image = in_float32(self.head, x)

@@ -1,6 +1,7 @@
 """ConvNeXt (Z. Liu et al., CVPR 2022): the encoder networks of hybrid codecs, and its normalization for HiNeRV."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, h, w]` -> the same shape."""
-        widen, _, narrow = self.pointwise
+        widen, _, narrow = cast("tuple[nn.Linear, nn.GELU, nn.Linear]", tuple(self.pointwise))
         pixels = self.depthwise(x).permute(0, 2, 3, 1)
         pixels = normalized_mlp(pixels, self.norm.weight, self.norm.bias, NORM_EPSILON, widen, narrow)
         refined: Tensor = x + (self.scale * pixels).permute(0, 3, 1, 2)

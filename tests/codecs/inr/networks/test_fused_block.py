@@ -126,11 +126,12 @@ def test_the_plain_block_is_hinervs_and_nvrcs() -> None:
 def test_the_plain_block_is_tenervs() -> None:
     torch.manual_seed(0)
     x, mask = inputs(2, 5, 6, 8)
-    network, groups = Refinement(3, 8, 32), torch.tensor([2, 0])
-    with torch.no_grad():
-        network.depthwise.kernels.normal_()
-        network.norm.weight.normal_()
-    kernels = network.depthwise.kernels[groups].unflatten(-1, (3, 3))
-    norm = network.norm
-    own = Block(kernels, None, norm.weight, norm.bias, network.widen, network.narrow, norm.eps, True)
-    assert torch.allclose(plain_block(x, own, mask), network(x, groups, mask), atol=1e-6)
+    for after in (8, 4):
+        network, groups = Refinement(3, 8, after, 32), torch.tensor([2, 0])
+        with torch.no_grad():
+            network.depthwise.kernels.normal_()
+            network.norm.weight.normal_()
+        kernels = network.depthwise.kernels[groups].unflatten(-1, (3, 3))
+        norm = network.norm
+        own = Block(kernels, None, norm.weight, norm.bias, network.widen, network.narrow, norm.eps, after == 8)
+        assert torch.allclose(plain_block(x, own, mask), network(x, groups, mask), atol=1e-6)
