@@ -12,7 +12,6 @@ in the second phase, the parameters of the lowest loss themselves, where the rel
 
 import re
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -26,6 +25,7 @@ from .inr.c3.patch_codec import Candidate, PatchDecoder, PatchEncoder, candidate
 from .inr.c3.training import Plan
 from .inr.clip_header import ClipHeader
 from .inr.pieces.codec import PieceCodec
+from .inr.presets import presets_of
 
 LAMBDAS = (0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 """Default weights of the bits per pixel, beside the mean squared error of samples in 0..1 (our choice: they follow from
@@ -34,7 +34,7 @@ LARGEST_LAMBDA = 100.0
 PAIRS = ((True, True), (True, False), (False, True))
 """Per-frame convolution and start at the mean color: the pairs of the released sweep."""
 ADAPTIVE: Literal["adaptive"] = "adaptive"
-MACS_PER_SECOND = 2e9
+MACS_PER_SECOND = 4e9
 """Speed of training on one CPU core, for `rdbench plan` (measured once): narrow layers wait for memory."""
 Choice = Literal["search", "yes", "no"]
 
@@ -75,19 +75,16 @@ class C3Codec(PieceCodec):
     """C3 with a bitstream."""
 
     name: ClassVar[str] = "c3"
-    revision = 2
+    revision = 3
     reference = (
         "Kim et al., C3: High-performance and low-complexity neural compression from a single image or video, CVPR 2024"
     )
     Settings = C3Settings
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"variant": "b", "per_frame_conv": "yes", "mean_init": "yes", "noise_steps": 600,
+    presets = presets_of(
+        quick={"variant": "b", "per_frame_conv": "yes", "mean_init": "yes", "noise_steps": 600,
                       "rounding_steps": 60, "mask_steps": 60, "mask_window": 17, "search": "axes"},
-            "tiny": {"variant": "b", "per_frame_conv": "yes", "mean_init": "yes", "noise_steps": 120,
+        tiny={"variant": "b", "per_frame_conv": "yes", "mean_init": "yes", "noise_steps": 120,
                      "rounding_steps": 20, "mask_steps": 10, "mask_window": 9, "search": "axes"},
-        }
     )  # fmt: skip
 
     def rate_points(self, clip: Clip) -> Sequence[RatePoint]:

@@ -17,8 +17,9 @@ from torch import Tensor
 from ..entropy.causal import walk
 from ..entropy.exact import Floats, exact_exp, fixed
 from ..entropy.laplace import LaplaceReader, LaplaceWriter
-from .context import LIMITS, SHIFT, ContextNetwork, Tap
+from .context import ContextNetwork, Tap
 from .latents import Q_STEP, Shape
+from .rate import LIMITS, SHIFT
 
 WEIGHT_BITS = 20
 """Fractional bits of a weight."""

@@ -1,6 +1,5 @@
 """C3's entropy networks: the location and scale of each latent from latents that are decoded before it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -9,19 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .latents import Q_STEP
-from .synthesis import gelu, truncated_normal
+from .gelu import gelu
+from .rate import fast_latent_bits
+from .synthesis import truncated_normal
+from .tiles import sum_in_tiles
 
 OUTPUTS = 2
 """Location and the scale's number for each latent."""
-SHIFT = 8.0
-"""Added to the second output before it is clamped."""
-SCALES = (1e-3, 150.0)
-"""Bounds of the scale."""
-LIMITS = (-2 * math.log(SCALES[1]), -2 * math.log(SCALES[0]))
-"""Bounds of the shifted second output; a larger one gives a smaller scale (the convention of Cool-chic's code)."""
-MOST_BITS = 16.0
-"""Most bits that the estimate counts for a latent."""
 Tap = tuple[int, int, int]
 """Frames, rows and columns from a latent to one of its context."""
 Box = tuple[int, int]
@@ -110,23 +103,31 @@ class ContextNetwork(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """`[t, h, w]` -> `[t, 2, h, w]`."""
-        x = self._first(grid)
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            x = functional.conv2d(gelu(x), weight[:, :, None, None], bias)
-        return x
+        outputs = later_layers(self._first(grid), *self.weights, *self.biases)
+        return outputs.view(*grid.shape, OUTPUTS).permute(0, 3, 1, 2)
+
+    def bits(self, grid: Tensor) -> Tensor:
+        """The estimated bits of a quantized grid."""
+        return sum_in_tiles(bits_of_rows, [grid.flatten(), self._first(grid)], [*self.weights, *self.biases])
 
     def _first(self, grid: Tensor) -> Tensor:
+        """The first layer, `[latents, F]`; channels are side by side, with which CPUs convolve several times faster."""
+        x = self._convolved(grid).permute(0, 2, 3, 1)
+        return x.reshape(-1, x.shape[-1])
+
+    def _convolved(self, grid: Tensor) -> Tensor:
         """The first layer, `[t, F, h, w]`."""
         bias = self.first_layer()[1]
         if self.before is None or self.box is None:
             return functional.conv2d(grid[:, None], self._kernel(), bias, padding=self.reach)
-        earlier = functional.pad(grid[:-1, None], (0, 0, 0, 0, 0, 0, 1, 0))
+        earlier = functional.pad(grid[:-1], (0, 0, 0, 0, 1, 0))
         before = self.before.view(-1, 1, self.window, self.window)
         if self.window == 2 * self.reach + 1 and self.box == (-self.reach, -self.reach):
             both = torch.cat([before, self._kernel()], dim=1)  # one convolution is faster than two
-            return functional.conv2d(torch.cat([earlier, grid[:, None]], dim=1), both, bias, padding=self.reach)
+            pairs = torch.stack([earlier, grid], dim=-1).permute(0, 3, 1, 2)
+            return functional.conv2d(pairs, both, bias, padding=self.reach)
         (top, left), last = self.box, self.window - 1
-        padded = functional.pad(earlier, (-left, left + last, -top, top + last))
+        padded = functional.pad(earlier[:, None], (-left, left + last, -top, top + last))
         current = functional.conv2d(grid[:, None], self._kernel(), bias, padding=self.reach)
         return current + functional.conv2d(padded, before)
 
@@ -140,6 +141,14 @@ class ContextNetwork(nn.Module):
     def macs(self) -> int:
         """Multiply-accumulates for each latent."""
         return len(self.taps) * len(self.bias) + sum(int(weight.numel()) for weight in self.weights)
+
+
+def later_layers(x: Tensor, *parameters: Tensor) -> Tensor:
+    """The layers after the first: `[latents, F]` -> `[latents, 2]`, given all weights, then all biases."""
+    count = len(parameters) // 2
+    for weight, bias in zip(parameters[:count], parameters[count:], strict=True):
+        x = functional.linear(gelu(x), weight, bias)
+    return x
 
 
 def start_boxes(variant: Variant, window: int) -> list[Box | None]:
@@ -165,21 +174,6 @@ def networks_of(variant: Variant, boxes: Sequence[Box | None], window: int) -> n
     return nn.ModuleList([ContextNetwork(variant, box, window) for box in boxes])
 
 
-def scale_of(output: Tensor) -> Tensor:
-    """The scale of a latent's Laplace distribution from the network's second output."""
-    return torch.exp(-0.5 * (output + SHIFT).clamp(*LIMITS))
-
-
-def laplace_bits(x: Tensor, location: Tensor, scale: Tensor) -> Tensor:
-    """Bits of values under Laplace distributions that are integrated over [x - 1/2, x + 1/2], without a limit."""
-    distance = (x - location).abs()
-    outside = (distance - 0.5).clamp(min=0) / scale - torch.log(-torch.expm1(-1 / scale)) + math.log(2)
-    inner = distance.clamp(max=0.5)
-    inside = -torch.log(-0.5 * (torch.expm1(-(inner + 0.5) / scale) + torch.expm1((inner - 0.5) / scale)))
-    return torch.where(distance > 0.5, outside, inside) / math.log(2)
-
-
-def latent_bits(grid: Tensor, output: Tensor) -> Tensor:
-    """Bits of a quantized grid `[t, h, w]`, at most MOST_BITS each, given its network's output `[t, 2, h, w]`."""
-    location, scale = output[:, 0] / Q_STEP, scale_of(output[:, 1]) / Q_STEP
-    return laplace_bits(grid / Q_STEP, location, scale).clamp(max=MOST_BITS)
+def bits_of_rows(latents: Tensor, first: Tensor, *parameters: Tensor) -> Tensor:
+    """Bits of `[latents]` given the first layer `[latents, F]` and the parameters of the later layers."""
+    return fast_latent_bits(latents, later_layers(first, *parameters))

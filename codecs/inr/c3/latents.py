@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 Q_STEP = 0.3
 """Step of the latents (`latents.q_step` in the sweep of the released configuration)."""
@@ -61,22 +60,27 @@ def straight_through(temperature: float) -> Quantizer:
 
 
 def upsample(grids: Sequence[Tensor], volume: Shape) -> Tensor:
-    """Grids `[t, h, w]` by trilinear interpolation, pixel centers aligned at halves, as `[T, n, H, W]`."""
+    """Grids `[t, h, w]` by trilinear interpolation, pixel centers aligned at halves, as `[T, n, H, W]`.
+
+    They are planes `[n, T, H, W]` in memory.
+    """
+    return torch.stack([_wide(grid, volume) for grid in grids]).transpose(0, 1)
+
+
+def _wide(grid: Tensor, volume: Shape) -> Tensor:
+    """One grid, as products with matrices along each axis: their gradients are products too."""
     frames, height, width = volume
-    planes = []
-    for grid in grids:
-        wide = functional.interpolate(grid[:, None], (height, width), mode="bilinear")
-        planes.append(_in_time(wide[:, 0], frames))
-    return torch.stack(planes, dim=1)
+    if grid.shape[2] != width:
+        grid = grid @ _interpolation(grid.shape[2], width, grid).t()
+    if grid.shape[1] != height:
+        grid = torch.bmm(_interpolation(grid.shape[1], height, grid).expand(len(grid), -1, -1), grid)
+    if grid.shape[0] != frames:
+        grid = (_interpolation(len(grid), frames, grid) @ grid.flatten(1)).view(frames, height, width)
+    return grid
 
 
-def _in_time(grid: Tensor, frames: int) -> Tensor:
-    """`[t, H, W]` -> `[T, H, W]`, linear."""
-    known = len(grid)
-    if known == frames:
-        return grid
-    at = ((torch.arange(frames, dtype=torch.float64) + 0.5) * (known / frames) - 0.5).clamp(0, known - 1)
-    first = at.floor().long().clamp(max=max(0, known - 2))
-    share = (at - first).to(grid).view(-1, 1, 1)
-    first = first.to(grid.device)
-    return torch.lerp(grid[first], grid[(first + 1).clamp(max=known - 1)], share)
+def _interpolation(known: int, wanted: int, like: Tensor) -> Tensor:
+    """The matrix `[wanted, known]` of linear interpolation along one axis."""
+    at = ((torch.arange(wanted, dtype=torch.float64) + 0.5) * (known / wanted) - 0.5).clamp(0, known - 1)
+    distance = (at[:, None] - torch.arange(known)).abs()
+    return (1 - distance).clamp(min=0).to(like)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .context import Box, ContextNetwork, Variant, latent_bits, networks_of
+from .context import Box, ContextNetwork, Variant, networks_of
 from .latents import Q_STEP, Quantizer, Shape, grid_shapes, upsample
 from .synthesis import Synthesis
+from .tiles import pointwise
 
 HIDDEN = (32, 32)
 """Widths of the synthesis network's hidden layers."""
@@ -44,7 +45,7 @@ class PatchModel(nn.Module):
 
     def integers(self, quantizer: Quantizer) -> list[Tensor]:
         """The grids times their gains (2^i for grid i), in units of Q_STEP, quantized."""
-        return [quantizer(grid * (2.0**i / Q_STEP)) for i, grid in enumerate(self.latents)]
+        return [pointwise(quantizer, grid * (2.0**i / Q_STEP)) for i, grid in enumerate(self.latents)]
 
     def forward(self, quantizer: Quantizer) -> tuple[Tensor, Tensor]:
         """The frames `[T, 3, H, W]` and the bits of all latents."""
@@ -64,7 +65,7 @@ class PatchModel(nn.Module):
 
     def bits(self, grids: Sequence[Tensor]) -> Tensor:
         """The estimated bits of quantized grids."""
-        return torch.stack([latent_bits(grid, self.context(i)(grid)).sum() for i, grid in enumerate(grids)]).sum()
+        return torch.stack([self.context(i).bits(grid) for i, grid in enumerate(grids)]).sum()
 
     @property
     def macs_per_pixel(self) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from rdbench.errors import BitstreamError
 from ..entropy.ans import DAMAGED_SYMBOLS
 from ..entropy.laplace import LARGEST, LaplaceReader, LaplaceWriter
 from ..entropy.scale_tables import Integers
-from .context import laplace_bits
+from .rate import laplace_bits
 
 STEPS = (5e-5, 1e-4, 5e-4, 1e-3, 3e-3, 6e-3, 1e-2)
 """Quantization steps that are tried for weights, and for biases."""

@@ -6,17 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .gelu import gelu
+from .perceptron import perceptron
+
 COLORS = 3
 KERNEL = 3
 """Taps of a residual convolution along each of its axes."""
 RESIDUALS = 2
-CHUNK, CHUNK_GPU = 1 << 16, 1 << 22
-"""Most pixels that pass the perceptron at once, on a CPU (about its cache) and on a GPU; at least a frame."""
-
-
-def gelu(x: Tensor) -> Tensor:
-    """GELU by its approximation with tanh, JAX's default."""
-    return functional.gelu(x, approximate="tanh")
 
 
 def truncated_normal(tensor: Tensor, deviation: float) -> None:
@@ -47,22 +43,14 @@ class Synthesis(nn.Module):
             self.residual_biases[-1].copy_(mean)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[T, n, H, W]` -> `[T, 3, H, W]`."""
-        limit = CHUNK_GPU if x.is_cuda else CHUNK
-        parts = x.split(max(1, limit // (x.shape[2] * x.shape[3])))
-        colors = torch.cat([self._colors(part) for part in parts])
+        """`[T, n, H, W]`, best as planes `[n, T, H, W]` in memory, -> `[T, 3, H, W]`, with colors side by side."""
+        planes = x.transpose(0, 1).flatten(1)
+        colors = perceptron(planes, [*self.weights], [*self.biases])
+        colors = colors.view(len(x), *x.shape[2:], COLORS).permute(0, 3, 1, 2)
         for number, (weight, bias) in enumerate(zip(self.residual_weights, self.residual_biases, strict=True)):
             colors = colors + self._residual(colors, weight, bias)
             colors = gelu(colors) if number < RESIDUALS - 1 else colors
         return colors.clamp(0, 1)
-
-    def _colors(self, x: Tensor) -> Tensor:
-        """The perceptron, at every pixel alone."""
-        last = len(self.weights) - 1
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = functional.conv2d(x, weight[:, :, None, None], bias)
-            x = x if number == last else gelu(x)
-        return x
 
     def _residual(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A convolution whose input is extended by its edge values."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rdbench.errors import RdbenchError
 
@@ -89,6 +90,7 @@ class PatchTraining:
     def __init__(self, task: Task, design: PatchDesign, run: PieceRun) -> None:
         self._task, self._run = task, run
         self._plan = task.plan
+        self._target = task.target.contiguous(memory_format=torch.channels_last)  # as the frames of the model are
         self._total = task.plan.noise_steps + task.plan.rounding_steps + self._mask_steps(design)
         self._done = 0
         saved = run.saved
@@ -170,7 +172,7 @@ class PatchTraining:
     def _step(self, model: PatchModel, optimizer: torch.optim.Adam, quantizer: Quantizer) -> tuple[float, float]:
         """One step on the whole patch; the loss and the squared error before it."""
         frames, bits = model(quantizer)
-        error = (frames - self._task.target).square().mean()
+        error = functional.mse_loss(frames, self._target)
         loss = error + self._task.weight / self._task.pixels * bits
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -16,9 +16,10 @@ from rdbench.codecs.inr.c3.coding import (
     gelu_values,
     shape_of,
 )
-from rdbench.codecs.inr.c3.context import SHIFT, VARIANTS, ContextNetwork, best_box, latent_bits, scale_of, start_boxes
+from rdbench.codecs.inr.c3.context import VARIANTS, ContextNetwork, best_box, start_boxes
 from rdbench.codecs.inr.c3.latents import Q_STEP
 from rdbench.codecs.inr.c3.model import PatchDesign, PatchModel
+from rdbench.codecs.inr.c3.rate import SHIFT, latent_bits, scale_of
 from rdbench.errors import BitstreamError, RdbenchError
 
 

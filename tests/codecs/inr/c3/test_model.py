@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from rdbench.codecs.inr.c3.context import VARIANTS, Box, laplace_bits, start_boxes
-from rdbench.codecs.inr.c3.latents import kumaraswamy, noisy, soft_round, soft_round_mean, straight_through
+from rdbench.codecs.inr.c3.context import VARIANTS, Box, start_boxes
+from rdbench.codecs.inr.c3.latents import kumaraswamy, noisy, soft_round, soft_round_mean, straight_through, upsample
 from rdbench.codecs.inr.c3.model import PatchDesign, PatchModel
+from rdbench.codecs.inr.c3.rate import laplace_bits
 
 BOXES: dict[str, tuple[Box | None, ...]] = {"c": ((-2, 1), (-1, -1), (1, -4), None, None, None)}
 """Places of variant c's windows: 30, 33; 31, 31 and 33, 28 in the released code, which counts from the corner."""
@@ -144,3 +145,11 @@ def test_noise_is_around_the_value() -> None:
     torch.manual_seed(0)
     x = torch.full((20000,), 2.0)
     assert float(noisy(0.3, 1.75)(x).mean()) == pytest.approx(2.0, abs=0.02)
+
+
+@pytest.mark.parametrize(("side", "wanted"), [((3, 5, 7), (6, 9, 14)), ((2, 4, 4), (2, 8, 8)), ((1, 1, 1), (4, 3, 2))])
+def test_grids_are_upsampled_as_torch_does(side, wanted) -> None:
+    torch.manual_seed(0)
+    grid = torch.randn(side)
+    expected = torch.nn.functional.interpolate(grid[None, None], wanted, mode="trilinear")[0, 0]
+    assert torch.allclose(upsample([grid], wanted)[:, 0], expected, atol=1e-6)
