@@ -9,7 +9,6 @@ halved from stage to stage, a pointwise head, the time code's widths, the recipe
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -23,6 +22,7 @@ from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import RATE_SHARE, InrSettings
@@ -107,12 +107,9 @@ class CNeRVCodec(InrCodec):
     free_width = "time"
     second_width = "lower"
     scheme = EntropyConstrained
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 60, "lr": 3e-3, "frequencies": 40},
-            "tiny": {"epochs": 14, "lr": 5e-3, "frequencies": 20},
-        }
+    presets = presets_of(
+        quick={"epochs": 60, "lr": 3e-3, "frequencies": 40},
+        tiny={"epochs": 14, "lr": 5e-3, "frequencies": 20},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> CNeRVConfig:

@@ -34,6 +34,7 @@ from .inr.networks.layers.blocks import UpBlock
 from .inr.networks.layers.convnext import ChannelNorm
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Geometry, Network, NetworkConfig, Patches, UpsamplingConfig
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 
@@ -213,12 +214,9 @@ class DNeRVCodec(EmbeddingCodec):
     revision = 6
     Settings = DNeRVSettings
     config = DNeRVConfig
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 2e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 4e-3},
-        }
+    presets = presets_of(
+        quick={"epochs": 60, "finetune_epochs": 10, "lr": 2e-3},
+        tiny={"epochs": 14, "finetune_epochs": 4, "lr": 4e-3},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> DNeRVConfig:

@@ -11,7 +11,6 @@ In the code a head has 64 channels at any width, and its other widths are free; 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 from pydantic import Field
@@ -25,6 +24,7 @@ from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
+from .inr.presets import presets_of
 from .inr.recipes.stage import Stage
 
 
@@ -146,8 +146,9 @@ class ENeRVCodec(IndexCodec):
     revision = 5
     Settings = ENeRVSettings
     config = ENeRVConfig
-    presets = MappingProxyType(
-        {**IndexCodec.presets, "quick": {**IndexCodec.presets["quick"], "lr": 3e-3}}  # 5e-3 diverges at 320K parameters
+    presets = presets_of(
+        quick={**IndexCodec.presets["quick"], "lr": 3e-3},  # 5e-3 diverges at 320K parameters
+        tiny=IndexCodec.presets["tiny"],
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> ENeRVConfig:

@@ -28,6 +28,7 @@ from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import aggregate
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, UpsamplingConfig, choose_geometry
 from .inr.networks.sizing import TOLERANCE
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
@@ -177,12 +178,10 @@ class FFNeRVCodec(InrCodec):
     free_width = "first"
     revision = 4
     scheme = TanhQuantization
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 70, "lr": 4e-3},
-            "tiny": {"epochs": 16, "lr": 5e-3},
-        }
+    presets = presets_of(
+        quick={"epochs": 70, "lr": 4e-3},
+        tiny={"epochs": 16, "lr": 5e-3},
+        best={"optimizer": "muon", "epochs": 67, "lr": 8e-3},
     )
 
     @property

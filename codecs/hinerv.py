@@ -33,6 +33,7 @@ from .inr.networks.patch_network import (
     fewest_channels,
     zero_biases,
 )
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, EndToEndSettings
@@ -200,12 +201,10 @@ class HiNeRVCodec(InrCodec):
     free_width = "hidden"
     revision = 4
     scheme = QuantNoise
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 1e-2, "patches": False} | QUICK,
-            "tiny": {"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False} | TINY,
-        }
+    presets = presets_of(
+        quick={"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 1e-2, "patches": False} | QUICK,
+        tiny={"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False} | TINY,
+        best={"optimizer": "muon", "epochs": 55, "prune_epochs": 9},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> HiNeRVConfig:

@@ -9,7 +9,6 @@ miss a size.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -23,6 +22,7 @@ from .inr.networks.layers.blocks import UpBlock, tapered_widths
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.sizing import TOLERANCE
+from .inr.presets import presets_of
 
 NAMED_TOLERANCE = {(1280, 640): 0.02}
 """Largest relative error of a size by width and height of the frame: the paper's 750K model has 760,291 parameters."""
@@ -95,12 +95,10 @@ class HNeRVCodec(EmbeddingCodec):
     Settings = HNeRVSettings
     config = HNeRVConfig
     second_width = "lower"
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 2e-3, "batch": 1},
-            "tiny": {"epochs": 20, "finetune_epochs": 4, "lr": 4e-3, "batch": 1},
-        }
+    presets = presets_of(
+        quick={"epochs": 60, "finetune_epochs": 10, "lr": 2e-3, "batch": 1},
+        tiny={"epochs": 20, "finetune_epochs": 4, "lr": 4e-3, "batch": 1},
+        best={"optimizer": "muon", "epochs": 51, "finetune_epochs": 8, "lr": 4e-3},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVConfig:

@@ -29,6 +29,7 @@ from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.recomputed import lean
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
@@ -177,12 +178,9 @@ class HNeRVBoostCodec(EmbeddingCodec):
     free_width = "time"
     second_width = "code"
     scheme: ClassVar[type[Scheme]] = EntropyMinimization
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 55, "finetune_epochs": 15, "lr": 6e-3, "finetune_lr": 0.3},
-            "tiny": {"epochs": 12, "finetune_epochs": 6, "finetune_lr": 0.5, "frequencies": 40},
-        }
+    presets = presets_of(
+        quick={"epochs": 55, "finetune_epochs": 15, "lr": 6e-3, "finetune_lr": 0.3},
+        tiny={"epochs": 12, "finetune_epochs": 6, "finetune_lr": 0.5, "frequencies": 40},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVBoostConfig:

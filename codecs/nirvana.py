@@ -45,6 +45,7 @@ from .inr.pieces.codec import PieceCodec
 from .inr.pieces.decoder import PieceDecoder, PieceEncoder, PieceRun, Trained
 from .inr.pieces.layout import Piece, groups_of_frames
 from .inr.pieces.stream import Parts
+from .inr.presets import presets_of
 
 W0 = 30.0
 """Frequency of the sines."""
@@ -336,7 +337,7 @@ class NirvanaCodec(PieceCodec):
     name = "nirvana"
     reference = "Maiya et al., NIRVANA: Neural Implicit Representations of Videos with Adaptive Networks, CVPR 2023"
     Settings = NirvanaSettings
-    presets = MappingProxyType({"paper": {}, "quick": {"iterations": 80, **FEW}, "tiny": {"iterations": 8, **FEW}})
+    presets = presets_of(quick={"iterations": 80, **FEW}, tiny={"iterations": 8, **FEW})
 
     def config(self, clip: ClipHeader, width: int) -> NirvanaConfig:
         """The network for a clip of this size."""

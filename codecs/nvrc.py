@@ -25,6 +25,7 @@ from .inr.networks.layers.temporal_grids import GRID_INIT, local_time_steps, ste
 from .inr.networks.layers.windows import Window
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, choose_geometry, count_parameters
 from .inr.networks.patch_network import PatchConfig, PatchNetwork, fewest_channels, zero_biases
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.end_to_end import QUICK, TINY, YUV_LAMBDA, EndToEnd, EndToEndSettings
@@ -248,12 +249,10 @@ class NVRCCodec(InrCodec):
     second_width = "channels"
     revision = 5
     scheme = HierarchicalScheme
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 70, "finetune_epochs": 6, "lr": 2e-2, "patches": False, **QUICK},
-            "tiny": {"epochs": 16, "finetune_epochs": 2, "lr": 5e-3, "patches": False, **TINY},
-        }
+    presets = presets_of(
+        quick={"epochs": 70, "finetune_epochs": 6, "lr": 2e-2, "patches": False, **QUICK},
+        tiny={"epochs": 16, "finetune_epochs": 2, "lr": 5e-3, "patches": False, **TINY},
+        best={"optimizer": "muon", "epochs": 63},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> NVRCConfig:

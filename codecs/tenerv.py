@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from rdbench.errors import BitstreamError
@@ -302,16 +302,16 @@ class TeNeRVSettings(EndToEndSettings):
     """K, the number of groups; 0: from the clip's length."""
     last_depth: int = Field(2, ge=1, le=8)
     """Refinement layers of the last stage; two instead of one give 0.7 dB more (Bunny at 160x90)."""
-    upsampling: Literal["bilinear", "shuffle", "wide"] = "bilinear"
-    """Pixel shuffle in stages with stride 2 and a first layer as wide as the stage before give 1.9 and 1.0 dB more at
-    1 bit a pixel (Bunny at 160x90, 40K), pixel shuffle 0.6 dB less at 0.1 bit (132 frames with cuts)."""
+    upsampling: Literal["bilinear", "shuffle", "wide"] = "wide"
+    """A first layer as wide as the stage before (`wide`) gives 1.0 dB more than `bilinear`, pixel shuffle in stages of
+    stride 2 1.9 dB more (Bunny at 160x90, 40K); on 132 frames with cuts, 0.1 bit a pixel, 1.0 more and 0.6 less."""
     step_frames: int = Field(2, ge=1)
     """Frames for each time step of the base grid's first level."""
     levels: int = Field(LEVELS, ge=1, le=8)
     """Levels of the base grid."""
     level_ratio: int = Field(2, ge=1, le=16)
     """Time steps of a level for each of the next level's."""
-    ms_ssim_window: Literal[5, 11] = 5
+    ms_ssim_window: Annotated[Literal[5, 11], BeforeValidator(int)] = 5
     """Taps of MS-SSIM in the loss; maps of less than 161 pixels a side are too small for 11, which are then SSIM's."""
     no_iff: bool = False
     """V1: no inter-frame feature fusion."""
@@ -333,11 +333,12 @@ class TeNeRVCodec(InrCodec):
     Settings = TeNeRVSettings
     config = TeNeRVConfig
     free_width = "hidden"
-    revision = 5
+    revision = 6
     scheme = GroupQuantNoise
     presets = presets_of(
         quick={"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
         tiny={"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
+        best={"optimizer": "muon"},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> TeNeRVConfig:

@@ -36,6 +36,7 @@ from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import blend_warped
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
+from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
 from .inr.training.rate_distortion import InrSettings
@@ -258,12 +259,9 @@ class TNeRVCodec(EmbeddingCodec):
     config = TNeRVConfig
     free_width = "time"
     scheme = EntropyConstrained
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 60, "finetune_epochs": 30, "lr": 2e-3, "tiny_encoder": True},
-            "tiny": {"epochs": 12, "finetune_epochs": 6, "lr": 3e-3, "frequencies": 40, "tiny_encoder": True},
-        }
+    presets = presets_of(
+        quick={"epochs": 60, "finetune_epochs": 30, "lr": 2e-3, "tiny_encoder": True},
+        tiny={"epochs": 12, "finetune_epochs": 6, "lr": 3e-3, "frequencies": 40, "tiny_encoder": True},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> TNeRVConfig:

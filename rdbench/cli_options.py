@@ -61,7 +61,7 @@ DatasetSpec = Annotated[
 ]
 FrameCount = Annotated[int | None, typer.Option("--frames", help="Only the first N frames.")]
 RatePoints = Annotated[str | None, typer.Option("--rate-points", help="How many, or labels: 4 or crf27,crf32.")]
-Preset = Annotated[str | None, typer.Option("--preset", help="paper, quick or tiny.")]
+Preset = Annotated[str | None, typer.Option("--preset", help="paper, quick, best or tiny.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="codec.option=value")]
 ConditionsName = Annotated[str | None, typer.Option("--conditions", help="rgb601 (default), rgb709 or yuv420.")]
 Metrics = Annotated[str | None, typer.Option("--metrics", help="psnr,ms_ssim (default), vmaf.")]

@@ -158,7 +158,7 @@ class Codec(ABC):
     """The paper or the standard, in one line."""
     Settings: ClassVar[type[SettingsBase]] = SettingsBase
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
-    """Settings by preset (`paper`, `quick`, `tiny`); a codec without the requested preset uses its defaults."""
+    """Settings by preset (`paper`, `quick`, `best`, `tiny`); a codec without the requested preset uses its defaults."""
     threads_decide_bits: ClassVar[bool] = True
     """Whether another number of threads may give another bitstream; False only where that was measured."""
     uses_seed: ClassVar[bool] = True

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from .codec import InrCodec
 from .compression.post_training import MOST_BITS, Channel, PostTraining
+from .presets import presets_of
 from .recipes.losses import MIXES
 from .recipes.stage import Stage
 from .training.rate_distortion import InrSettings
@@ -76,12 +76,9 @@ class IndexCodec(InrCodec):
     """A network of the frame index: trained, pruned, fine-tuned without warm-up, quantized to 8 bit, entropy coded."""
 
     scheme = PostTraining
-    presets = MappingProxyType(
-        {
-            "paper": {},
-            "quick": {"epochs": 60, "finetune_epochs": 10, "lr": 5e-3},
-            "tiny": {"epochs": 14, "finetune_epochs": 4, "lr": 6e-3, "frequencies": 40},
-        }
+    presets = presets_of(
+        quick={"epochs": 60, "finetune_epochs": 10, "lr": 5e-3},
+        tiny={"epochs": 14, "finetune_epochs": 4, "lr": 6e-3, "frequencies": 40},
     )
     prunable: ClassVar[str] = r"(?!head\.).*weight"
     """Names of the weights that may be pruned: all but those of the head, and no biases (NeRV's code)."""

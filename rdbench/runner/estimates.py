@@ -131,7 +131,7 @@ def advice(planned: Sequence[Planned]) -> str | None:
         return None
     presets = {one.job.preset for one in waiting}
     ways = ["fewer frames (--frames)", "fewer rate points (--rate-points 2)"]
-    if not presets <= {"quick", "tiny"}:
+    if not presets <= {"quick", "best", "tiny"}:
         ways.insert(0, "--preset quick")
     networks = [one for one in waiting if one.macs is not None and one.job.device == "cpu"]
     rate = stated_rate(REFERENCE_GPU)

@@ -196,7 +196,7 @@ class SweepOptions(BaseModel):
     rate_points: Annotated[Names, BeforeValidator(_integers_as_text), AfterValidator(_check_rate_points)] | None = (
         Field(default=None, description="how many (at least 1) or their labels, as 4 or crf27,crf32")
     )
-    preset: Text | None = Field(default=None, description="paper, quick or tiny")
+    preset: Text | None = Field(default=None, description="paper, quick, best or tiny")
     set: Texts | None = Field(default=None, description="codec.option=value")
     conditions: Text | None = Field(default=None, description="the name of test conditions, as rgb601")
     metrics: Names | None = Field(default=None, description="names of metrics, as psnr,ms_ssim")

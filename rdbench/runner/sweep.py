@@ -23,7 +23,7 @@ from ..video.pipe import format_from_dict, format_to_dict
 from .devices import choose_device, device_class
 from .options import Sweep, read_count
 
-PRESETS = ("paper", "quick", "tiny")
+PRESETS = ("paper", "quick", "best", "tiny")
 MANY_SAMPLES = 1 << 28
 """Luma samples that take a second or more to be decoded and hashed, 130 frames of 1080p (our choice)."""
 

@@ -2,11 +2,13 @@
 
     OMP_NUM_THREADS=1 python tests/benchmarks/step_times.py --originals DIR
     OMP_NUM_THREADS=1 python tests/benchmarks/step_times.py --originals DIR --codecs nerv,hinerv --blocks 15
+    OMP_NUM_THREADS=1 python tests/benchmarks/step_times.py --originals DIR --ours float32,bfloat16,compiled,muon
 
 DIR holds the authors' repositories in folders of their names, which have to be fetched: NeRV, HNeRV (haochen-rye),
 E-NeRV (kyleleey), FFNeRV (maincold2), Boosting-NeRV, DNeRV (qwertja), HiNeRV (hmkx). `originals.py` says how they are
 used. Packages besides ours: einops, for E-NeRV alone. Both sides have the same configuration (the number of trained
-parameters is compared), frames, batch, loss, optimizer and float32. Times are CPU time, medians of blocks in turns.
+parameters is compared), frames, batch, loss and optimizer, and float32 unless `--ours` names another way for our side.
+Times are CPU time, medians of blocks in turns.
 """
 
 import argparse
@@ -27,6 +29,11 @@ CASES: dict[str, tuple[str, int, int]] = {
     "dnerv": ("400K", 640, 320),
 }  # fmt: skip
 """Size, width and height for each codec: originals cannot pad, so the strides have to divide the frame."""
+WAYS: dict[str, dict[str, str]] = {
+    "float32": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": "true"},
+    "bfloat16-compiled": {"precision": "bfloat16", "compile": "true"}, "muon": {"optimizer": "muon"},
+}  # fmt: skip
+"""Settings of our side, by what `--ours` calls them."""
 COLUMNS = ("ours, ms", "original, ms", "ours / original", "its metrics, ms", "ours / original with metrics")
 
 
@@ -37,6 +44,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--codecs", default=",".join(ORIGINALS))
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--batch", type=int, default=1, help="frames in a step")
+    parser.add_argument("--ours", default="float32", help=f"ways of our side: {', '.join(WAYS)}")
     parser.add_argument("--blocks", type=int, default=7, help="blocks of steps that each side takes")
     parser.add_argument("--steps", type=int, default=2, help="steps in a block")
     return parser.parse_args(arguments)
@@ -48,14 +56,19 @@ def main() -> None:
 
     options = parse()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    print(f"| codec | frame | parameters | {' | '.join(COLUMNS)} |", "|---" * (3 + len(COLUMNS)) + "|", sep="\n")
+    print(f"| codec | ours | frame | parameters | {' | '.join(COLUMNS)} |", "|---" * (4 + len(COLUMNS)) + "|", sep="\n")
+    ways = {name: WAYS[name] for name in options.ours.split(",")}
     for name in options.codecs.split(","):
         size, width, height = CASES[name]
         case = Case(name, size, "cpu", options.batch, options.blocks, options.steps)
-        for row in compare(case, waves(width, height, options.frames), options.originals, {"float32": {}}):
+        for row in compare(case, waves(width, height, options.frames), options.originals, ways):
+            if "error" in row:
+                print(f"| {name} | {row['name']} | {row['error']} |", flush=True)
+                continue
             values = row["values"]
             cells = [f"{values[column]:.{1 if column.endswith('ms') else 2}f}" for column in COLUMNS]
-            print(f"| {name} | {width}x{height} | {values['parameters']} | {' | '.join(cells)} |", flush=True)
+            head = f"{name} | {row['name']} | {width}x{height} | {values['parameters']}"
+            print(f"| {head} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

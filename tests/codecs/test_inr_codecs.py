@@ -21,6 +21,7 @@ from rdbench.conformance.checks import BY_NAME
 from rdbench.conformance.subject import Subject
 from rdbench.errors import BitstreamError, UsageError
 from rdbench.registry import create, find_card, find_codecs, load_codec, parse_specs
+from rdbench.video import VideoFormat
 from rdbench.video.conditions import find_conditions
 from rdbench.video.readers import RgbVideo, open_video
 
@@ -153,6 +154,22 @@ def test_version_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert codec.uses_seed
     assert codec.threads_decide_bits
     assert not codec.runs_outside
+
+
+@pytest.mark.parametrize("name", [*NAMES, "c3", "nirvana"])
+def test_our_recipe_takes_as_many_steps_as_the_quick_one(name: str) -> None:
+    cls = load_codec(name)
+    assert list(cls.presets) == ["paper", "quick", "best", "tiny"]
+    if issubclass(cls, InrCodec):
+        (spec,) = parse_specs(name)
+        clip = Clip(VideoFormat(64, 48, "rgb"), 8)
+        steps = []
+        for preset in ("quick", "best"):
+            codec = create(spec, preset)
+            assert isinstance(codec, InrCodec)
+            point = codec.rate_points(clip)[0]
+            steps.append(sum(stage.epochs / stage.batch for stage in codec.stages(point)))
+        assert steps[1] <= steps[0]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

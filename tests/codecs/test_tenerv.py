@@ -17,6 +17,7 @@ from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.trainer import Trainer
 from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings, pixel_shuffle
 from rdbench.errors import BitstreamError
+from rdbench.registry import create, parse_specs
 
 P1080 = (5, 3, 2, 2)
 
@@ -125,7 +126,10 @@ def test_levels_of_the_base_grid(options: dict[str, int], lengths: list[int]) ->
 @pytest.mark.parametrize("window", [5, 11])
 def test_the_loss_has_the_window_of_the_settings(window: int) -> None:
     output, target = torch.rand(2, 1, 3, 176, 176, generator=torch.Generator().manual_seed(0)).unbind()
-    holistic, *others = TeNeRVCodec(TeNeRVSettings(ms_ssim_window=window)).recipe()
+    (spec,) = parse_specs(f"tenerv[ms-ssim-window={window}]")
+    codec = create(spec)
+    assert isinstance(codec, TeNeRVCodec)
+    holistic, *others = codec.recipe()
     absolute = (output - target).abs().mean()
     expected = 0.7 * absolute + 0.3 * (1 - ms_ssim(output, target, window))
     assert loss_of(holistic.loss, output, target) == pytest.approx(absolute.item())
@@ -140,7 +144,7 @@ def test_the_last_stage_has_two_layers_unless_the_settings_say_otherwise() -> No
     assert TeNeRVConfig(18, 32, P1080).last_depth == config.last_depth == 2
     assert [len(stage.layers) for stage in network.stages] == [3, 3, 3, 2]
     layer = network.stages[-1].layers[1]
-    assert sum(parameter.numel() for parameter in layer.parameters()) == 32 * (5 * 9 + 2 + 2 * 32)
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 33 * (5 * 9 + 2 + 2 * 33)
     assert len(network_of(last_depth=1).stages[-1].layers) == 1
 
 

@@ -134,7 +134,7 @@ def test_interrupt_stops_cleanly_and_the_next_run_continues(
         (["--codecs", "toy", "--rate-points", "some"], "some"),
         (["--codecs", "toy", "--frames", "0"], "at least 1"),
         (["--codecs", "toy", "--frames", "700"], "6 frames"),
-        (["--codecs", "toy", "--preset", "best"], "tiny"),
+        (["--codecs", "toy", "--preset", "finest"], "tiny"),
         (["--codecs", "toy", "--conditions", "rgb602"], "rgb601"),
         (["--codecs", "toy", "--metrics", "ssim"], "ms_ssim"),
         (["--codecs", "toy", "--set", "x265.crf=3"], "x265"),
