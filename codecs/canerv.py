@@ -36,6 +36,7 @@ from .inr.networks.layers.temporal_grids import MultiLevelGrid
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import BASE_GRID_CELLS, choose_base_grid, fewest_channels, zero_biases
 from .inr.networks.side_heads import SideHeads
+from .inr.networks.sizing import solve_width
 from .inr.presets import presets_of
 from .inr.recipes.losses import MIXES
 from .inr.recipes.stage import Stage
@@ -320,9 +321,8 @@ class CANeRVCodec(SelectingCodec):
         """As `shaped`, where the grids keep their share of the parameters."""
         return self.shaped(clip, share, share**2 * SIZE)
 
-    def _scaled_to(self, clip: ClipHeader, size: int, share: float) -> NetworkConfig:
-        """The grids of a size stay the same while its widths are sought."""
-        return self.shaped(clip, share, size)
+    def _solved(self, clip: ClipHeader, size: int) -> NetworkConfig:
+        return solve_width(size, lambda x: self.shaped(clip, x, size), lambda c: self.build(c, clip), self.free_width)
 
     def shaped(self, clip: ClipHeader, share: float, size: float) -> CANeRVConfig:
         """The 3M network with all widths times `share`, and with the grids of a network of `size` parameters.

@@ -38,7 +38,7 @@ INR = (
     {"training"},
     {"compression", "rendering", "clip_header"},
     {"networks", "entropy"},
-    {"recipes", "bitstream", "switches"},
+    {"recipes", "bitstream", "switches", "presets"},
 )
 """The rooms of `codecs/inr/`, the highest first."""
 
