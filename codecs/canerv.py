@@ -32,7 +32,7 @@ from .inr.networks.layers.convnext import normalize_channels
 from .inr.networks.layers.fused_block import depthwise
 from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.precision import in_float32
-from .inr.networks.layers.temporal_grids import MultiLevelGrid
+from .inr.networks.layers.temporal_grids import MultiLevelGrid, level_lengths
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import BASE_GRID_CELLS, choose_base_grid, fewest_channels, zero_biases
 from .inr.networks.side_heads import SideHeads
@@ -134,9 +134,9 @@ class CANeRVConfig(UpsamplingConfig):
         return [known[max(0, len(known) - len(self.strides) + stage)] for stage in range(len(self.strides))]
 
 
-def level_lengths(frames: int) -> list[int]:
-    """Time steps of each level of the grids."""
-    return [-(-frames // (2 << level)) for level in range(LEVELS)]
+def grid_steps(frames: int) -> list[int]:
+    """Time steps of each level of the grids: one for two frames in the first, and half as many in each next one."""
+    return level_lengths(-(-frames // 2), LEVELS, 2)
 
 
 class Refinement(nn.Module):
@@ -221,7 +221,7 @@ class CANeRV(Network):
         super().__init__(config.patch_size)
         self.config = config
         cells = config.rows * config.columns
-        self.grids = MultiLevelGrid([(n, config.grid_channels) for n in level_lengths(frames)], cells, frames)
+        self.grids = MultiLevelGrid([(n, config.grid_channels) for n in grid_steps(frames)], cells, frames)
         self.feature_grids = {
             f"grids.levels.{number}": (length, config.rows, config.columns)
             for number, length in enumerate(self.grids.lengths())
@@ -332,7 +332,7 @@ class CANeRVCodec(SelectingCodec):
         """
         s = self.settings
         number = max(0, [SEARCH, *PROFILES].index(s.profile) - 1)  # the balanced one for `search`
-        time_steps = sum(level_lengths(clip.frames))
+        time_steps = sum(grid_steps(clip.frames))
         geometry, channels = choose_base_grid(clip.width, clip.height, size / SIZE * GRID_VALUES / time_steps)
         width = max(1, round(264 * share))
         return CANeRVConfig(

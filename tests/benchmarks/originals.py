@@ -9,25 +9,32 @@ ours: einops for E-NeRV. What the modules import and a step never calls (`UNUSED
 
 import importlib
 import logging
-import math
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import torch
+from alike import (
+    Config,
+    as_it_is,
+    boost_alike,
+    dnerv_alike,
+    enerv_alike,
+    ffnerv_alike,
+    hinerv_alike,
+    one_width,
+)  # fmt: skip
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rdbench.codecs.dnerv import difference_strides
 
-Config = Any
-"""Our configuration of the network; each codec has a class of its own."""
 UNUSED = (
     "torchvision", "torchvision.transforms", "torchvision.transforms.functional", "torchvision.io",
     "torch.utils.tensorboard", "decord", "pytorchvideo", "pytorchvideo.data", "pytorchvideo.data.encoded_video",
@@ -369,47 +376,6 @@ def hinerv_options(module: ModuleType, config: Config) -> Any:
     parser = ArgumentParser()
     module.set_args(parser)
     return parser.parse_args([*words, "--block-type", "convnext"])
-
-
-def as_it_is(config: Config) -> Config:
-    """For originals that are as general as our network."""
-    return config
-
-
-def one_width(config: Config) -> Config:
-    """HNeRV and DNeRV: layer 0 has the width that those of the stages derive from."""
-    return replace(config, stem=config.channels)
-
-
-def dnerv_alike(config: Config) -> Config:
-    """The released DNeRV has five stages, and the fusion after the third one."""
-    if len(config.strides) != 5 or config.fuse != 3 or config.difference != 2:
-        raise ValueError("DNeRV's code has no such network; give a frame of 2x4 cells, as 640x320 or 1280x640.")
-    return one_width(config)
-
-
-def enerv_alike(config: Config) -> Config:
-    """E-NeRV's code has a time code of 128 values, heads of 64, and the width 128 after them."""
-    return replace(config, code=128, block=256, head=64, hidden=128)
-
-
-def boost_alike(config: Config) -> Config:
-    """HNeRV-Boost: the hidden width of the time's MLP is twice the code's."""
-    return replace(config, time=2 * config.code)
-
-
-def hinerv_alike(config: Config) -> Config:
-    """HiNeRV: the first stage has the expansion of the others."""
-    return replace(config, hidden=config.expansion * config.channels)
-
-
-def ffnerv_alike(config: Config) -> Config:
-    """FFNeRV's code has eight groups in each convolution but those of a stride of 5, and reads flows at a quarter."""
-    if config.strides[0] != 5 or 5 in config.strides[1:] or math.prod(config.strides[-2:]) != 4:
-        raise ValueError("FFNeRV's code has no such network; give a frame of 16:9, as 320x180 or 1920x1080.")
-    lower = max(8, 8 * round(config.lower / 8))
-    shapes = (replace(config, first=first, lower=lower) for first in range(8 * (config.first // 8), 7, -8))
-    return next(shape for shape in shapes if not any(width % 8 for width in shape.widths()[1:]))
 
 
 ORIGINALS: Mapping[str, Original] = MappingProxyType(

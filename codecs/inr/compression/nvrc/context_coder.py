@@ -2,8 +2,8 @@
 
 The lanes of a wave (`lanes.py`) are coded side by side, one column after the other. For a row of eight voxels, the
 contribution of the rows before it to a convolution is a few matrix products per channel; the taps inside the row follow
-voxel by voxel. With two threads, each predicts the voxels of half the channels, and one codes them all: since channels
-need nothing of each other, the bytes are the same.
+voxel by voxel. All in one thread: halves of the channels in two threads, which wait for each other at every place, took
+1.25 times as long on two cores, with 1.7 times the CPU time (S2, measured).
 
 Exactness has no measurable cost. 13,840 grid values of a short training (Bunny at 160x90, 8 frames, 40K) take 61,598
 bits under the model in floating point, 61,588 under these integers, and 60,960 in the file; layers take 80,136, 80,124
@@ -12,10 +12,8 @@ and 80,224 (measured once). Why the file's grids take fewer: cause not investiga
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -49,8 +47,6 @@ LOG_SCALES = (-20.0, 10.0)
 _, ROWS, COLUMNS = BLOCK
 HALF = KERNEL // 2
 """Taps of a kernel on either side of its center, along one axis."""
-LARGEST_PARTS, LANES_OF_A_PART = 2, 1000
-"""Most parts of the lanes that are predicted side by side, each in a thread, and least lanes of a part (our choice)."""
 FRAMES = 2 * HALF + 1
 """Frames whose features are kept: rows of three frames are in a wave, and each needs the two frames before its own."""
 
@@ -73,11 +69,6 @@ class RowConv:
     """Bias for all voxels of a row, `[C, 8 * after, 1]`."""
     shift: float
     """Factor from a sum's fractional bits to those of an activation."""
-
-    def of(self, channels: slice) -> "RowConv":
-        """The convolution of some channels."""
-        earlier_rows = tuple(weight[channels] for weight in self.earlier_rows)
-        return RowConv(self.before, earlier_rows, self.current_row[channels], self.bias[channels], self.shift)
 
 
 def row_conv(weight: Tensor, bias: Tensor, channels: int, input_bits: int) -> RowConv:
@@ -120,11 +111,6 @@ class FixedPointModel:
         ]
         pairs = [[part.detach().view(model.channels, WIDTH) for part in pair] for pair in model.gains_and_shifts]
         return cls(model.channels, convs, torch.stack([norm_constants(*pair) for pair in pairs]).mT.contiguous())
-
-    def of(self, channels: slice) -> "FixedPointModel":
-        """The model of some channels."""
-        convs = [conv.of(channels) for conv in self.convs]
-        return FixedPointModel(channels.stop - channels.start, convs, self.norms[..., channels])
 
 
 class History:
@@ -187,110 +173,62 @@ class CurrentRows:
             yield part, torch.baddbmm(row_sums[:, column * after : (column + 1) * after], weight, rows[:, taps])
 
 
-@dataclass(frozen=True)
-class Share:
-    """Channels of a grid."""
-
-    grid: int
-    """The grid's place among all."""
-    first: int
-    """The first of the channels."""
-    model: FixedPointModel
-    """The model of these channels."""
-
-    def lanes(self, wave: Wave, channels: Sequence[int]) -> slice:
-        """These channels' lanes in a wave of grids with these numbers of channels."""
-        start = sum(wave.blocks(grid) * channels[grid] for grid in range(self.grid))
-        count = wave.blocks(self.grid)
-        return slice(start + self.first * count, start + (self.first + self.model.channels) * count)
-
-
-def shares(models: Sequence[FixedPointModel], blocks: Sequence[int], parts: int) -> list[list[Share]]:
-    """All channels of all grids, in parts of about as many lanes. `blocks`: each grid's number of blocks."""
-    divided: list[list[Share]] = [[] for _ in range(parts)]
-    sizes = [0] * parts
-    for grid, (model, count) in enumerate(zip(models, blocks, strict=True)):
-        bounds = [model.channels * part // parts for part in range(parts + 1)]
-        for first, last in sorted(pairwise(bounds), key=lambda ends: ends[0] - ends[1]):
-            part = sizes.index(min(sizes))
-            if last > first:
-                divided[part].append(Share(grid, first, model.of(slice(first, last))))
-                sizes[part] += (last - first) * count
-    return [part for part in divided if part]
-
-
-class SharePredictor:
-    """Predictions for a column of a wave in the lanes of some channels.
+class LanePredictor:
+    """Predictions for a column of a wave in all its lanes; a `causal.CausalModel`.
 
     Features come first and lanes last, so that products and sums go over long axes.
     """
 
-    def __init__(self, own: Sequence[Share], channels: Sequence[int], lanes: Lanes, table: Tensor) -> None:
-        """`channels`: the number of channels of every grid; `table`: of GELU."""
-        self._own, self._channels, self._lanes, self._table = own, channels, lanes, table
+    def __init__(self, models: Sequence[FixedPointModel], lanes: Lanes) -> None:
+        self._models, self._lanes, self.places = models, lanes, lanes.places
+        self._table = gelu_table().to(models[0].norms.device)
         self._histories = [
-            [
-                History(share.model.channels, len(lanes.orders[share.grid].positions), conv.before, table.device)
-                for conv in share.model.convs
-            ]
-            for share in own
+            [History(model.channels, len(order.positions), conv.before, self._table.device) for conv in model.convs]
+            for model, order in zip(models, lanes.orders, strict=True)
         ]
         self._parts: list[tuple[int, slice]] = []
-        self._places: list[slice] = []
-        self._columns = np.zeros(0, np.int64)
         self._rows: list[CurrentRows] = []
         self._norms = torch.zeros(0)
 
     @torch.no_grad()
-    def advance(self, place: Place, before: Floats | None, predicted: Floats) -> None:
-        """Takes the values of all lanes at the place before this one, if there is one, and writes mean and deviation of
-        the own lanes at this place into `predicted`, `[2, all lanes]`.
-        """
+    def predict(self, place: Place) -> tuple[Floats, Floats]:
+        """Mean and deviation of the voxels at a column in every lane of a wave."""
         number, column = place
-        if before is not None:
-            self._put(before, column or int(self._lanes.waves[number - 1].columns.max()))
+        wave = self._lanes.waves[number]
         if not column:
             if number:
                 self._finish(self._lanes.waves[number - 1])
-            self._start(self._lanes.waves[number])
-        if self._parts:
-            mean, log_scale = self._outputs(column).cpu().numpy()
-            scale = exact_exp(np.clip(log_scale, *LOG_SCALES))
-            for (_, part), lanes in zip(self._parts, self._places, strict=True):
-                predicted[0, lanes], predicted[1, lanes] = mean[part], scale[part]
+            self._start(wave)
+        mean, log_scale = self._outputs(wave, column).cpu().numpy()
+        return mean, exact_exp(np.clip(log_scale, *LOG_SCALES))
 
-    def _put(self, values: Floats, end: int) -> None:
-        """Sets the voxels of the column before `end` to the values of all lanes, in the grid's units."""
-        if self._parts:
-            own = torch.from_numpy(np.concatenate([values[lanes] for lanes in self._places])).to(self._table.device)
-            self._rows[0].at(end - 1).copy_(fixed(own, INPUT_BITS, LARGEST_INPUT))
+    @torch.no_grad()
+    def put(self, place: Place, values: Floats) -> None:
+        """Takes the decoded voxels of a place in every lane, in the grid's units."""
+        own = torch.from_numpy(values).to(self._table.device)
+        self._rows[0].at(place[1]).copy_(fixed(own, INPUT_BITS, LARGEST_INPUT))
 
     def _start(self, wave: Wave) -> None:
         """Computes the contributions of the earlier rows to the rows of a wave."""
-        counts = [share.model.channels * wave.blocks(share.grid) for share in self._own]
+        counts = [model.channels * wave.blocks(grid) for grid, model in enumerate(self._models)]
         ends = np.cumsum(counts).tolist()
-        self._parts = [(at, slice(ends[at] - count, ends[at])) for at, count in enumerate(counts) if count]
-        if not self._parts:
-            return
-        self._places = [self._own[at].lanes(wave, self._channels) for at, _ in self._parts]
-        self._columns = np.concatenate([wave.columns[lanes] for lanes in self._places])
+        self._parts = [(grid, slice(ends[grid] - count, ends[grid])) for grid, count in enumerate(counts) if count]
         self._rows = [
             CurrentRows([
-                (part, self._own[at].model.convs[number], self._row_sums(wave, at, number)) for at, part in self._parts
+                (part, self._models[grid].convs[number], self._row_sums(wave, grid, number))
+                for grid, part in self._parts
             ])
-            for number in range(len(self._own[0].model.convs))
+            for number in range(len(self._models[0].convs))
         ]  # fmt: skip
-        norms = [
-            self._own[at].model.norms.repeat_interleave(wave.blocks(self._own[at].grid), 3) for at, _ in self._parts
-        ]
+        norms = [self._models[grid].norms.repeat_interleave(wave.blocks(grid), 3) for grid, _ in self._parts]
         self._norms = torch.cat(norms, 3)
 
-    def _row_sums(self, wave: Wave, at: int, number: int) -> Tensor:
-        """What the earlier rows contribute to a convolution in the lanes of a share, `[C, 8 * F', n]`."""
-        conv, parts = self._own[at].model.convs[number], []
-        for row, blocks in wave.rows[self._own[at].grid]:
+    def _row_sums(self, wave: Wave, grid: int, number: int) -> Tensor:
+        """What the earlier rows contribute to a convolution in the lanes of a grid, `[C, 8 * F', n]`."""
+        conv, parts = self._models[grid].convs[number], []
+        for row, blocks in wave.rows[grid]:
             total = conv.bias.repeat(1, 1, blocks.stop - blocks.start)
-            for lines, back, inputs in self._histories[at][number].earlier_rows(row, blocks):
+            for lines, back, inputs in self._histories[grid][number].earlier_rows(row, blocks):
                 total.baddbmm_(conv.earlier_rows[back][:, :, inputs], lines)
             parts.append(total)
         return torch.cat(parts, 2)
@@ -298,17 +236,16 @@ class SharePredictor:
     def _finish(self, wave: Wave) -> None:
         """Stores the rows of a wave."""
         for number, current in enumerate(self._rows):
-            for at, part in self._parts:
-                rows = by_channel(current.rows[HALF * current.before :, part], self._own[at].model.channels)
-                having = wave.rows[self._own[at].grid]
-                counts = [blocks.stop - blocks.start for _, blocks in having]
-                for (row, blocks), values in zip(having, rows.split(counts, 2), strict=True):
-                    self._histories[at][number].store(row, blocks, values)
+            for grid, part in self._parts:
+                rows = by_channel(current.rows[HALF * current.before :, part], self._models[grid].channels)
+                counts = [blocks.stop - blocks.start for _, blocks in wave.rows[grid]]
+                for (row, blocks), values in zip(wave.rows[grid], rows.split(counts, 2), strict=True):
+                    self._histories[grid][number].store(row, blocks, values)
 
-    def _outputs(self, column: int) -> Tensor:
-        """Mean and log scale of the voxels at a column in the own lanes, `[2, lanes]`."""
-        convs, lanes = self._own[0].model.convs, self._rows[0].rows.shape[1]
-        outside = torch.from_numpy(np.flatnonzero(self._columns <= column)).to(self._table.device)
+    def _outputs(self, wave: Wave, column: int) -> Tensor:
+        """Mean and log scale of the voxels at a column in all lanes of a wave, `[2, lanes]`."""
+        convs, lanes = self._models[0].convs, self._rows[0].rows.shape[1]
+        outside = torch.from_numpy(np.flatnonzero(wave.columns <= column)).to(self._table.device)
         for number, (gain, shift) in enumerate(self._norms):
             index, following = gain.new_empty(WIDTH, lanes), self._rows[number + 1].at(column)
             for part, total in self._rows[number].sums_at(column):
@@ -319,36 +256,6 @@ class SharePredictor:
         for part, total in self._rows[-1].sums_at(column):
             torch.mul(total, 2.0 ** -(FEATURE_BITS + WEIGHT_BITS), out=by_channel(outputs[:, part], len(total)))
         return outputs
-
-
-class LanePredictor:
-    """Predictions for a column of a wave in all its lanes; a `causal.CausalModel`.
-
-    The lanes are divided among the threads of a pool and the own one, which wait for each other at every place. How
-    they are divided changes no prediction.
-    """
-
-    def __init__(self, models: Sequence[FixedPointModel], lanes: Lanes, parts: int, pool: Executor) -> None:
-        """`parts`: parts of the lanes; `pool` has threads for all but one."""
-        self._lanes, self._pool, self.places = lanes, pool, lanes.places
-        blocks, channels = [len(order.positions) for order in lanes.orders], [model.channels for model in models]
-        table = gelu_table().to(models[0].norms.device)
-        self._predictors = [SharePredictor(own, channels, lanes, table) for own in shares(models, blocks, parts)]
-        self._before: Floats | None = None
-
-    def predict(self, place: Place) -> tuple[Floats, Floats]:
-        """Mean and deviation of the voxels at a column in every lane of a wave."""
-        predicted = np.empty((2, len(self._lanes.waves[place[0]].columns)))
-        own, *others = [(predictor, place, self._before, predicted) for predictor in self._predictors]
-        waiting = [self._pool.submit(SharePredictor.advance, *arguments) for arguments in others]
-        SharePredictor.advance(*own)
-        for each in waiting:
-            each.result()
-        return predicted[0], predicted[1]
-
-    def put(self, place: Place, values: Floats) -> None:
-        """Takes the decoded voxels of a place in every lane, in the grid's units."""
-        self._before = values
 
 
 @contextmanager
@@ -363,12 +270,10 @@ def one_thread() -> Iterator[None]:
 
 
 def walk(models: Sequence[FixedPointModel], lanes: Lanes, visit: Visit[Place]) -> None:
-    """Visits all places of the lanes in their order, in at most LARGEST_PARTS of the threads that torch has.
+    """Visits all places of the lanes in their order, in one thread.
 
     `visit` gets a place and the means and deviations of the wave's lanes there; it returns their values, zero outside
     the grid.
     """
-    count = sum(model.channels * len(order.positions) for model, order in zip(models, lanes.orders, strict=True))
-    parts = max(1, min(torch.get_num_threads(), LARGEST_PARTS, count // LANES_OF_A_PART))
-    with one_thread(), ThreadPoolExecutor(max(1, parts - 1)) as pool:
-        causal.walk(LanePredictor(models, lanes, parts, pool), visit)
+    with one_thread():
+        causal.walk(LanePredictor(models, lanes), visit)

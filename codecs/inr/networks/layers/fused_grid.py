@@ -8,11 +8,6 @@ from torch import Tensor, nn
 from .temporal_grids import MultiLevelGrid
 
 
-def level_lengths(finest: int, levels: int, ratio: int) -> list[int]:
-    """Time steps of each level of a grid: `finest`, and in each next level one for `ratio` of them (rounded up)."""
-    return [-(-finest // ratio**level) for level in range(levels)]
-
-
 class FusedGrid(nn.Module):
     """The base grid, fused over a window of frames (IFF), plus a grid for each group of pictures (GAM).
 

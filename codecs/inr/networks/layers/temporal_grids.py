@@ -59,6 +59,11 @@ def grid_lengths(finest: int, levels: int) -> list[int]:
     return [max(1, finest >> level) for level in reversed(range(levels))]
 
 
+def level_lengths(finest: int, levels: int, ratio: int) -> list[int]:
+    """Time steps of each level of a grid: `finest`, and in each next level one for `ratio` of them (rounded up)."""
+    return [-(-finest // ratio**level) for level in range(levels)]
+
+
 class TemporalGrid(nn.Module):
     """A grid of feature maps `[T_g, C, h, w]`, read at i T_g / N (FFNeRV, T-NeRV)."""
 

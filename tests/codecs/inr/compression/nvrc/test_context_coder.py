@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rdbench.codecs.inr.compression.nvrc import context_coder
-from rdbench.codecs.inr.compression.nvrc.context_coder import FixedPointModel, shares, walk
+from rdbench.codecs.inr.compression.nvrc.context_coder import FixedPointModel, walk
 from rdbench.codecs.inr.compression.nvrc.context_model import BLOCK, Blocks, ContextModel
 from rdbench.codecs.inr.compression.nvrc.lanes import Lanes, Mask, Place, Positions
 from rdbench.codecs.inr.entropy.exact import Floats
@@ -94,9 +93,8 @@ def test_integers_predict_what_floating_point_does() -> None:
             assert error.max() < 1e-2
 
 
-def test_the_prediction_is_the_same_for_other_threads_and_batches_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_prediction_is_the_same_for_other_threads_and_batches_of_blocks() -> None:
     one = predictions()
-    monkeypatch.setattr(context_coder, "LANES_OF_A_PART", 1)
     torch.set_num_threads(2)
     two = predictions()
     assert torch.get_num_threads() == 2
@@ -106,21 +104,7 @@ def test_the_prediction_is_the_same_for_other_threads_and_batches_of_blocks(monk
         assert all(torch.equal(a[:1], b) for a, b in zip(x, y, strict=True))
 
 
-def test_threads_share_the_channels_of_all_grids() -> None:
-    made = [FixedPointModel.of_model(ContextModel(channels)) for channels in (1, 4, 5)]
-    blocks = [100, 20, 10]
-    halves = shares(made, blocks, 2)
-    lanes = [sum(share.model.channels * blocks[share.grid] for share in half) for half in halves]
-    assert lanes == [120, 110]  # 1 x 100 + 2 x 10, and 4 x 20 + 3 x 10
-    owned = sorted(
-        (share.grid, share.first + at) for half in halves for share in half for at in range(share.model.channels)
-    )
-    assert owned == [(grid, at) for grid, channels in enumerate((1, 4, 5)) for at in range(channels)]
-    assert len(shares(made[:1], blocks[:1], 2)) == 1
-
-
-def test_damage_that_is_found_on_the_way_ends_the_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_coder, "LANES_OF_A_PART", 1)
+def test_damage_that_is_found_on_the_way_ends_the_walk() -> None:
     torch.set_num_threads(2)
     lanes = Lanes({"0": Blocks(SHAPES[1])}, {"0": np.ones((1, 1, 1, 1, 1))})
 
