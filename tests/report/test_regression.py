@@ -71,10 +71,12 @@ def test_fewer_bits_pass_and_are_reported() -> None:
     assert any("BD-rate -10.00 %" in line for line in report.changes)
 
 
-def crossed(bpp_factor: float = 1.0) -> pd.DataFrame:
-    """Records of two sizes, each at three lambdas: the second of the larger size is below the hull of the others."""
+def crossed(bpp_factor: float = 1.0, below: float = 33.2) -> pd.DataFrame:
+    """Records of two sizes, each at three lambdas; the larger size's first point, of quality `below`, and the smaller
+    one's last are below the hull.
+    """
     points = {
-        ("small", 1): (0.1, 30.0), ("small", 2): (0.2, 33.0), ("small", 3): (0.4, 33.5), ("large", 1): (0.19, 29.0),
+        ("small", 1): (0.1, 30.0), ("small", 2): (0.2, 33.0), ("small", 3): (0.4, 33.5), ("large", 1): (0.3, below),
         ("large", 2): (0.4, 36.0), ("large", 3): (0.8, 39.0),
     }  # fmt: skip
     frame = make({f"{size}-{weight}": (bpp * bpp_factor, psnr) for (size, weight), (bpp, psnr) in points.items()})
@@ -87,6 +89,9 @@ def test_a_curve_over_sizes_and_lambdas_is_compared_by_its_hull() -> None:
     baseline = make_baseline(crossed())
     assert {point.hull for point in baseline.points} == {True}
     assert "x265 bunny bunny rgb601/1a2b3c4d: BD-rate +0.00 %" in check(crossed(), baseline).changes
+    worse_below = check(crossed(below=33.12), baseline)
+    assert "x265 bunny bunny rgb601/1a2b3c4d: BD-rate +0.00 %" in worse_below.changes
+    assert worse_below.ok
     report = check(crossed(1.05), baseline)
     assert len(report.regressions) == 1
     assert "BD-rate +5.00 % is above 2 %" in report.regressions[0]
