@@ -3,7 +3,7 @@
 The lanes of a wave (`lanes.py`) are coded side by side, one column after the other. For a row of eight voxels, the
 contribution of the rows before it to a convolution is a few matrix products per channel; the taps inside the row follow
 voxel by voxel. All in one thread: halves of the channels in two threads, which wait for each other at every place, took
-1.25 times as long on two cores, with 1.7 times the CPU time (S2, measured).
+1.25 times as long on two cores, with 1.8 times the CPU time (S2, measured).
 
 Exactness has no measurable cost. 13,840 grid values of a short training (Bunny at 160x90, 8 frames, 40K) take 61,598
 bits under the model in floating point, 61,588 under these integers, and 60,960 in the file; layers take 80,136, 80,124
