@@ -119,9 +119,9 @@ def _draw(
     for place in places:
         axis = axes[place.row][place.column]
         ylim = options.ylim if place.metric == metrics[0] else (None, None)
-        _plot_panel(axis, place, x, styles, replace(options, ylim=ylim))
         if x == "encode_seconds" and place.metric == "psnr_rgb" and len(place.panel.sequences) == 1:
             _plot_training(axis, data[data["sequence"] == place.panel.sequences[0]], training, styles)
+        _plot_panel(axis, place, x, styles, replace(options, ylim=ylim))  # after what its limits have to enclose
         if direct and place.panel.lines:
             end_labels.add(axis, place.panel.lines, styles, 0.75 * size[1] / rows, options.letters)
     used = {(place.row, place.column) for place in places}

@@ -138,6 +138,8 @@ def test_training_curves_are_plotted_over_time_where_a_panel_shows_one_sequence(
         return len(re.findall(r"stroke-opacity: 0\.6; stroke-width: 0\.8", (tmp_path / "p.svg").read_text()))
 
     plotted = lines(one, "encode_seconds")
+    ticks = {float(tick) for tick in texts(tmp_path / "p.svg").split() if re.fullmatch(r"[\d.]+", tick)}
+    assert ticks >= {0.5, 20}  # the whole curve is shown; the points begin at 1 s and 30 dB
     assert plotted == lines(one, "bpp") + 1
     both = pd.concat([one, make("nerv", "B")])
     assert lines(both, "encode_seconds") == plotted - 1
