@@ -31,6 +31,7 @@ from .inr.networks.patch_network import (
     StageShape,
     choose_base_grid,
     fewest_channels,
+    most_time_steps,
     zero_biases,
 )
 from .inr.presets import presets_of
@@ -199,7 +200,7 @@ class HiNeRVCodec(InrCodec):
     Settings = HiNeRVSettings
     config = HiNeRVConfig
     free_width = "hidden"
-    revision = 4
+    revision = 5
     scheme = QuantNoise
     presets = presets_of(
         quick={"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 1e-2, "patches": False} | QUICK,
@@ -214,8 +215,9 @@ class HiNeRVCodec(InrCodec):
         `local_channels` c_e, and `depth` the d of all stages but the last. Local encodings keep their share by fewer
         time steps: one for each of 132 frames of 320x180 would take two thirds of 40K.
         """
-        time_steps = max(1, min(150, round(0.3 * clip.frames)))
-        geometry, channels = choose_base_grid(clip.width, clip.height, share**2 * GRID_VALUES / time_steps)
+        most, values = max(1, min(150, round(0.3 * clip.frames))), share**2 * GRID_VALUES
+        time_steps = most_time_steps(range(most, 0, -1), values)
+        geometry, channels = choose_base_grid(clip.width, clip.height, values / time_steps)
         local_steps = local_time_steps(geometry.strides, 2 * channels, share**2 * LOCAL_VALUES, clip.frames)
         width = max(1, round(280 * share))
         return HiNeRVConfig(

@@ -49,6 +49,7 @@ from .inr.networks.patch_network import (
     StageShape,
     choose_base_grid,
     fewest_channels,
+    most_time_steps,
     zero_biases,
 )
 from .inr.presets import presets_of
@@ -66,6 +67,8 @@ is 2; bilinear, with a first layer at the width before, as in HiNeRV."""
 MOST_GROUPS = 64
 LEVELS = 3
 """Levels of the base grid (our choice)."""
+STEP_FRAMES = 2
+"""Fewest frames for each time step of its first level (our choice)."""
 WINDOW = 5
 """l: frames that are fused."""
 EXPANSION, LAST_EXPANSION = 4, 1
@@ -306,8 +309,8 @@ class TeNeRVSettings(EndToEndSettings):
     upsampling: Literal["bilinear", "shuffle", "wide"] = "wide"
     """A first layer as wide as the stage before (`wide`) gives 1.0 dB more than `bilinear`, pixel shuffle in stages of
     stride 2 1.9 dB more (Bunny at 160x90, 40K); on 132 frames with cuts 0.4 more (three seeds) and 0.6 less."""
-    step_frames: int = Field(2, ge=1)
-    """Frames for each time step of the base grid's first level."""
+    step_frames: int = Field(0, ge=0)
+    """Frames for each time step of the base grid's first level; 0: two, and more in small networks of long clips."""
     levels: int = Field(LEVELS, ge=1, le=8)
     """Levels of the base grid."""
     level_ratio: int = Field(2, ge=1, le=16)
@@ -334,7 +337,7 @@ class TeNeRVCodec(InrCodec):
     Settings = TeNeRVSettings
     config = TeNeRVConfig
     free_width = "hidden"
-    revision = 6
+    revision = 7
     scheme = GroupQuantNoise
     presets = presets_of(
         quick={"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
@@ -351,10 +354,15 @@ class TeNeRVCodec(InrCodec):
         groups = min(s.gops or group_count(clip.frames), clip.frames)
         if s.fixed_gops:
             groups = min(MOST_GROUPS, max(groups, -(-clip.frames // (2 * MIN_GROUP_FRAMES))))
-        first = -(-(clip.frames + WINDOW - 1) // s.step_frames)
-        # without the settings of groups, so that all ablations have the same base grid
-        time_steps = sum(level_lengths(first, s.levels, s.level_ratio)) + s.levels * group_count(clip.frames)
-        geometry, channels = choose_base_grid(clip.width, clip.height, share**2 * GRID_VALUES / time_steps)
+        values, span = share**2 * GRID_VALUES, clip.frames + WINDOW - 1
+
+        def all_levels(first: int) -> int:
+            """Without the settings of groups, so that all ablations have the same base grid."""
+            return sum(level_lengths(first, s.levels, s.level_ratio)) + s.levels * group_count(clip.frames)
+
+        spacings = [s.step_frames] if s.step_frames else range(STEP_FRAMES, STEP_FRAMES + span)
+        first = most_time_steps((-(-span // spacing) for spacing in spacings), values, all_levels)
+        geometry, channels = choose_base_grid(clip.width, clip.height, values / all_levels(first))
         width = max(1, round(262 * share))
         return TeNeRVConfig(
             geometry.rows, geometry.columns, geometry.strides,

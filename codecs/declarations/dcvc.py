@@ -137,8 +137,20 @@ def encode(networks: Networks, head: Head, source: BinaryIO, out: BinaryIO) -> N
         x = read_frame(source, head.width, head.height, networks.device)
         data, state = networks.compress(x, None if head.is_intra(index) else state, index)
         state["ref_frame"].clamp_(0, 1)
+        if index == 0:
+            check_coder(networks, head, data, state)
         out.write(LENGTH.pack(len(data)) + data)
         print(f"frame {index + 1}", flush=True)
+
+
+def check_coder(networks: Networks, head: Head, data: bytes, state: State) -> None:
+    """Exits with a sentence where the first frame does not decode: their C++ module may fail without an error."""
+    decoded = networks.decompress(data, None, 0, head)["ref_frame"].clamp_(0, 1)
+    if not float((decoded - state["ref_frame"]).abs().max()) < 1 / 255:  # NaN neither
+        sys.exit(
+            "The first frame decodes to another picture than was encoded, as with NumPy 2, which their pybind11 does "
+            "not know; run pip install 'numpy<2' for their Python."
+        )
 
 
 def decode(networks: Networks, head: Head, source: BinaryIO, out: BinaryIO) -> None:

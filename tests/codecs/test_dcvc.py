@@ -35,7 +35,8 @@ class Net(torch.nn.Module):
     def keep(self, x, *what):  # what was asked for, and the padded frame
         assert self.ready == 2 and x.shape[2] % 16 == x.shape[3] % 16 == 0
         data = repr(what).encode().ljust(64) + (x * 255).round().byte().numpy().tobytes()
-        return {"bit_stream": data, "x_hat": x + 2}
+        coded = (x * 255).round() / 255
+        return {"bit_stream": data, "x_hat": coded + 2 * (coded == 1)}  # white is beyond the range
     def back(self, data, height, width, *what):
         assert data[:64].decode().strip() == repr(what), (data[:64], what)
         shape = 1, 3, height + -height % 16, width + -width % 16
@@ -138,6 +139,17 @@ def test_the_quality_structure_is_the_authors(dcvc: ModuleType, name: str, tmp_p
     else:
         assert [stream.count(b"('P', 21, %d, 1)" % k) for k in range(3)] == [17, 3, 12]
         assert stream.count(b"('P', 21, 3, None)") == 2  # frames 1 and 33 start from fresh features
+
+
+@pytest.mark.parametrize("decoded", [0.5, float("nan")])
+def test_a_coder_that_decodes_another_picture_is_refused(
+    decoded: float, dcvc: ModuleType, name: str, tmp_path: Path
+) -> None:
+    """As their C++ part with NumPy 2, whose streams repeat one byte."""
+    net = tmp_path / "src/models/net.py"
+    net.write_text(net.read_text().replace("/ 255).float()", f"* float('{decoded}')).float()"))
+    with pytest.raises(SystemExit, match=r"The first frame decodes to another picture .* pip install 'numpy<2'"):
+        code(dcvc, name, tmp_path, 2, -1)
 
 
 def test_streams_that_end_early(dcvc: ModuleType, name: str, tmp_path: Path) -> None:

@@ -194,6 +194,14 @@ def test_local_encodings_of_long_clips_keep_their_share(size: int, widest: int) 
     assert 0.75 * widest < config.channels <= widest
 
 
+@pytest.mark.parametrize(("frames", "size", "steps"), [(600, 80_000, 95), (132, 40_000, 40)])
+def test_small_networks_of_long_clips_have_fewer_time_steps(frames: int, size: int, steps: int) -> None:
+    """0.3 for each frame, or as many as leave a base grid of 9x16 cells."""
+    _, config = HiNeRVCodec(HiNeRVSettings()).build_for(ClipHeader(160, 90, frames, 25, 1), size)
+    assert isinstance(config, HiNeRVConfig)
+    assert (config.rows, config.columns, config.grid_frames) == (9, 16, steps)
+
+
 def test_time_steps_of_local_encodings_are_transmitted() -> None:
     config = replace(ORIGINAL, local_frames=3)
     assert HiNeRVConfig.from_numbers(config.numbers()) == config

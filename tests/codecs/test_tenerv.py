@@ -123,6 +123,25 @@ def test_levels_of_the_base_grid(options: dict[str, int], lengths: list[int]) ->
     assert rebuilt.features.base.lengths() == lengths
 
 
+@pytest.mark.parametrize(
+    ("size", "options", "cells", "lengths"),
+    [
+        (80_000, {}, (9, 16), [151, 76, 38]),
+        (80_000, {"step_frames": 2}, (5, 8), [302, 151, 76]),
+        (3_000_000, {}, (18, 32), [302, 151, 76]),
+    ],
+)
+def test_small_networks_of_long_clips_have_fewer_time_steps(
+    size: int, options: dict[str, int], cells: tuple[int, int], lengths: list[int]
+) -> None:
+    clip = ClipHeader(*((160, 90) if size < 1e6 else (1920, 1080)), 600, 25, 1)
+    network, config = TeNeRVCodec(TeNeRVSettings(**options)).build_for(clip, size)
+    assert isinstance(network, TeNeRV)
+    assert isinstance(config, TeNeRVConfig)
+    assert (config.rows, config.columns) == cells
+    assert network.features.base.lengths() == lengths
+
+
 @pytest.mark.parametrize("window", [5, 11])
 def test_the_loss_has_the_window_of_the_settings(window: int) -> None:
     output, target = torch.rand(2, 1, 3, 176, 176, generator=torch.Generator().manual_seed(0)).unbind()

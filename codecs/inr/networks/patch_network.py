@@ -5,6 +5,7 @@ A feature map at the resolution of the base grid passes upsampling stages (bilin
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from .network import Geometry, Network, Patches, UpsamplingConfig, choose_geomet
 
 BASE_GRID_CELLS = 18 * 32
 """Cells of HiNeRV's base grid at 16:9."""
+FEWEST_STEP_VALUES = 40
+"""Fewest values in a time step of a base grid that could have fewer time steps instead (our choice)."""
 
 
 class StageShape(NamedTuple):
@@ -132,6 +135,18 @@ def zero_biases(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def most_time_steps(wanted: Iterable[int], values: float, counted: Callable[[int], int] = int) -> int:
+    """The first of these numbers of time steps that leaves each FEWEST_STEP_VALUES of all `values`, or the last.
+
+    `counted`: time steps of all levels for that number in the first. Our choice: small networks of long clips would
+    have many time steps of hardly any cells, which cost 3.3 dB (TeNeRV) and 1.3 dB (HiNeRV; 40K, 300 frames of 160x90).
+    """
+    for steps in wanted:
+        if values / counted(steps) >= FEWEST_STEP_VALUES:
+            break
+    return steps
 
 
 def choose_base_grid(width: int, height: int, values: float) -> tuple[Geometry, int]:

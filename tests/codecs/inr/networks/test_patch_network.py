@@ -8,7 +8,7 @@ import torch
 from rdbench.codecs.hinerv import HiNeRVConfig
 from rdbench.codecs.inr.networks.layers.patchwise import Margins, PatchLayout, add_cells, crop, patch_grid
 from rdbench.codecs.inr.networks.network import Patches
-from rdbench.codecs.inr.networks.patch_network import StageShape, choose_base_grid, fewest_channels
+from rdbench.codecs.inr.networks.patch_network import StageShape, choose_base_grid, fewest_channels, most_time_steps
 
 CONFIG = HiNeRVConfig(18, 32, (5, 3, 2, 2), hidden=1000)
 
@@ -31,6 +31,15 @@ def test_a_single_stage_has_the_free_width() -> None:
 def test_base_grids_shrink_with_the_values_of_a_time_step(values: float, rows: int, channels: int) -> None:
     geometry, found = choose_base_grid(1920, 1080, values)
     assert (geometry.rows, found) == (rows, channels)
+
+
+@pytest.mark.parametrize(("values", "steps"), [(6000, 150), (5999, 149), (3000, 75), (1, 1)])
+def test_a_time_step_keeps_forty_values(values: float, steps: int) -> None:
+    assert most_time_steps(range(150, 0, -1), values) == steps
+
+
+def test_time_steps_of_all_levels_count() -> None:
+    assert most_time_steps((100, 50, 25), 40 * 75, lambda first: first + first // 2) == 50
 
 
 def test_fewest_channels_shrink_with_the_network() -> None:
