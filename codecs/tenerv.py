@@ -39,7 +39,7 @@ from .inr.networks.layers.fused_block import Block as BlockTensors
 from .inr.networks.layers.fused_grid import FusedGrid
 from .inr.networks.layers.group_depthwise import GroupDepthwise
 from .inr.networks.layers.mlp import normalized_mlp
-from .inr.networks.layers.patchwise import PatchLayout, crop, masked
+from .inr.networks.layers.patchwise import PatchLayout, crop, masked, pixel_shuffle
 from .inr.networks.layers.temporal_grids import level_lengths
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import (
@@ -164,12 +164,6 @@ class Refinement(FusableBlock):
         kernels, norm = self.depthwise.kernels[groups].unflatten(-1, (3, 3)), self.norm
         residual = self.widen.in_features == self.narrow.out_features
         return BlockTensors(kernels, None, norm.weight, norm.bias, self.widen, self.narrow, norm.eps, residual)
-
-
-def pixel_shuffle(x: Tensor, stride: int) -> Tensor:
-    """`[B, h, w, s s C]` -> `[B, s h, s w, C]`: each cell's values become its s x s pixels, row by row."""
-    cells: Tensor = x.unflatten(-1, (stride, stride, -1))
-    return cells.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
 
 
 class UpStage(nn.Module):
@@ -358,7 +352,8 @@ class TeNeRVCodec(InrCodec):
 
         def all_levels(first: int) -> int:
             """Without the settings of groups, so that all ablations have the same base grid."""
-            return sum(level_lengths(first, s.levels, s.level_ratio)) + s.levels * group_count(clip.frames)
+            steps: int = sum(level_lengths(first, s.levels, s.level_ratio)) + s.levels * group_count(clip.frames)
+            return steps
 
         spacings = [s.step_frames] if s.step_frames else range(STEP_FRAMES, STEP_FRAMES + span)
         first = most_time_steps((-(-span // spacing) for spacing in spacings), values, all_levels)

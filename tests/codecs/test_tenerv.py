@@ -10,12 +10,13 @@ from torch.nn import functional
 
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.codec import ClipHeader
+from rdbench.codecs.inr.networks.layers.patchwise import pixel_shuffle
 from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
 from rdbench.codecs.inr.recipes.losses import loss_of
 from rdbench.codecs.inr.recipes.similarity import ms_ssim
 from rdbench.codecs.inr.recipes.stage import Stage
 from rdbench.codecs.inr.training.trainer import Trainer
-from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings, pixel_shuffle
+from rdbench.codecs.tenerv import TeNeRV, TeNeRVCodec, TeNeRVConfig, TeNeRVSettings
 from rdbench.errors import BitstreamError
 from rdbench.registry import create, parse_specs
 

@@ -150,6 +150,12 @@ def crop(x: Tensor, pixels: int) -> Tensor:
     return x[:, pixels : x.shape[1] - pixels, pixels : x.shape[2] - pixels] if pixels else x
 
 
+def pixel_shuffle(x: Tensor, stride: int) -> Tensor:
+    """`[B, h, w, s s C]` -> `[B, s h, s w, C]`: each cell's values become its s x s pixels, row by row."""
+    cells: Tensor = x.unflatten(-1, (stride, stride, -1))
+    return cells.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
+
+
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
     """The features with zeros outside the mask."""
     return x if mask is None else x * mask
