@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..errors import UsageError
 from . import curves
+from .heads import head
 from .hull import upper_hull
 from .published import AVERAGE
 
@@ -31,10 +32,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title, the sequences that each line is the mean of, and notes on what it does not show."""
+    """One panel: its title, the sequences that each line is the mean of, its metric, notes on what it does not show."""
 
     title: str
     sequences: tuple[str, ...]
+    metric: str
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -43,7 +45,7 @@ def sequence_panel(rows: pd.DataFrame, x: str, metric: str) -> Panel:
     """The panel of one sequence."""
     dataset, sequence = str(rows["dataset"].iloc[0]), str(rows["sequence"].iloc[0])
     title = f"{dataset}: {sequence}"
-    return _fill(Panel(title, (sequence,)), _usable(rows, x, metric))
+    return _fill(Panel(title, (sequence,), metric), _usable(rows, x, metric))
 
 
 def mean_panel(rows: pd.DataFrame, x: str, metric: str) -> Panel:
@@ -63,7 +65,7 @@ def mean_panel(rows: pd.DataFrame, x: str, metric: str) -> Panel:
     common = _common(kept, dataset)
     title = dataset + _extent(common, set().union(*kept.values()))
     notes = [f"{label} has {name} alone, so no mean; --per-sequence shows it." for label, name in single.items()]
-    panel = Panel(textwrap.fill(title, TITLE_LETTERS), tuple(sorted(common)), notes=notes)
+    panel = Panel(textwrap.fill(title, TITLE_LETTERS), tuple(sorted(common)), metric, notes=notes)
     mine = named[named["sequence"].isin(common) & named["label"].isin(list(kept))]
     averages = usable[(usable["sequence"] == AVERAGE) & ~usable["label"].isin(list(kept))]
     return _fill(_fill(panel, mine), averages)
@@ -132,7 +134,7 @@ def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
             )
             continue
         source = str(sources[label]) if label in published else ""
-        own_points, note = _hull(str(label), lines[label]) if label in hulls else (lines[label], "")
+        own_points, note = _hull(str(label), lines[label], panel.metric) if label in hulls else (lines[label], "")
         panel.lines.append(Line(str(label), own_points, int(seeds[label]), source))
         panel.notes.extend([note] if note else [])
         if label in lacking:
@@ -142,10 +144,11 @@ def _fill(panel: Panel, rows: pd.DataFrame) -> Panel:
     return panel
 
 
-def _hull(label: str, points: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def _hull(label: str, points: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, str]:
     """The points on the upper convex hull, and a note that says how many there are."""
     places = upper_hull(points["x"].tolist(), points["mean"].tolist())
-    note = f"{label}: {len(places)} of {len(points)} rate points are on the hull over sizes and lambdas."
+    quality = head(metric).removesuffix(" (dB)")
+    note = f"{label}: {len(places)} of {len(points)} rate points are on the hull of {quality} over sizes and lambdas."
     return points.iloc[places].reset_index(drop=True), note
 
 

@@ -82,7 +82,7 @@ def test_labels_say_it_and_a_plot_shows_the_hull_over_bits_alone() -> None:
     panel = sequence_panel(frame[frame["codec"] == "mine"], "bpp", "psnr_rgb")
     (line,) = panel.lines
     assert list(zip(line.points["x"], line.points["mean"], strict=True)) == ON_HULL
-    assert panel.notes == [f"mine, {HULL}: 4 of 7 rate points are on the hull over sizes and lambdas."]
+    assert panel.notes == [f"mine, {HULL}: 4 of 7 rate points are on the hull of PSNR RGB over sizes and lambdas."]
     timed = frame[frame["codec"] == "mine"].assign(encode_seconds=1.0)
     assert len(sequence_panel(timed, "encode_seconds", "psnr_rgb").lines[0].points) == 7
 
