@@ -34,7 +34,13 @@ from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import MultiLevelGrid, level_lengths
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
-from .inr.networks.patch_network import BASE_GRID_CELLS, choose_base_grid, fewest_channels, zero_biases
+from .inr.networks.patch_network import (
+    BASE_GRID_CELLS,
+    choose_base_grid,
+    fewest_channels,
+    most_time_steps,
+    zero_biases,
+)
 from .inr.networks.side_heads import SideHeads
 from .inr.networks.sizing import solve_width
 from .inr.presets import presets_of
@@ -60,6 +66,8 @@ SIZE = 3_000_000
 """Parameters of the network whose widths are the defaults."""
 GRID_VALUES = 2 * 525 * BASE_GRID_CELLS
 """Values of all grids in that network at 600 frames: channels times time steps times cells of the levels."""
+STEP_FRAMES = 2
+"""Frames for each time step of the grids' first level; more in small networks of long clips."""
 SIDE_WEIGHT, EDGE_WEIGHT = 0.1, 0.1
 """Weight of each side output's loss, and of the differences between neighboring pixels in the loss."""
 ADAPTED = 2
@@ -100,6 +108,8 @@ class CANeRVConfig(UpsamplingConfig):
     """Hidden width of the first stage's layers: four times `channels`, adjusted to meet a size exactly."""
     grid_channels: int = 2
     """Channels of each level of the grids (c)."""
+    time_steps: int = 300
+    """Time steps of the grids' first level; half as many in each next one."""
     lower: int = 16
     """Fewest channels of a stage."""
     depth: int = 3
@@ -132,11 +142,6 @@ class CANeRVConfig(UpsamplingConfig):
         """Sizes of the depthwise kernels of each stage."""
         known = self.chosen.kernels
         return [known[max(0, len(known) - len(self.strides) + stage)] for stage in range(len(self.strides))]
-
-
-def grid_steps(frames: int) -> list[int]:
-    """Time steps of each level of the grids: one for two frames in the first, and half as many in each next one."""
-    return level_lengths(-(-frames // 2), LEVELS, 2)
 
 
 class Refinement(nn.Module):
@@ -221,7 +226,8 @@ class CANeRV(Network):
         super().__init__(config.patch_size)
         self.config = config
         cells = config.rows * config.columns
-        self.grids = MultiLevelGrid([(n, config.grid_channels) for n in grid_steps(frames)], cells, frames)
+        lengths = level_lengths(config.time_steps, LEVELS, 2)
+        self.grids = MultiLevelGrid([(n, config.grid_channels) for n in lengths], cells, frames)
         self.feature_grids = {
             f"grids.levels.{number}": (length, config.rows, config.columns)
             for number, length in enumerate(self.grids.lengths())
@@ -296,6 +302,7 @@ class CANeRVCodec(SelectingCodec):
     """CANeRV-style: profiles compared, then quantization-aware training (Quant-Noise) and arithmetic coding."""
 
     name = "canerv"
+    revision = 4
     reference = "CANeRV-style, a design of ours after Tang et al., CANeRV: Content Adaptive Neural Representation, 2025"
     Settings = CANeRVSettings
     config = CANeRVConfig
@@ -332,13 +339,14 @@ class CANeRVCodec(SelectingCodec):
         """
         s = self.settings
         number = max(0, [SEARCH, *PROFILES].index(s.profile) - 1)  # the balanced one for `search`
-        time_steps = sum(grid_steps(clip.frames))
-        geometry, channels = choose_base_grid(clip.width, clip.height, size / SIZE * GRID_VALUES / time_steps)
-        width = max(1, round(264 * share))
+        values, width = size / SIZE * GRID_VALUES, max(1, round(264 * share))
+        wanted = (-(-clip.frames // spacing) for spacing in range(STEP_FRAMES, STEP_FRAMES + clip.frames))
+        first = most_time_steps(wanted, values, lambda steps: sum(level_lengths(steps, LEVELS, 2)))
+        geometry, channels = choose_base_grid(clip.width, clip.height, values / sum(level_lengths(first, LEVELS, 2)))
         return CANeRVConfig(
             geometry.rows, geometry.columns, geometry.strides, channels=width, hidden=EXPANSION * width,
-            grid_channels=channels * list(PROFILES.values())[number].grids, lower=fewest_channels(share),
-            last_depth=s.last_depth, profile=number, codes=int(not s.no_dfa),
+            grid_channels=channels * list(PROFILES.values())[number].grids, time_steps=first,
+            lower=fewest_channels(share), last_depth=s.last_depth, profile=number, codes=int(not s.no_dfa),
             skips=int(not (s.no_hsa or s.no_skips)),
         )  # fmt: skip
 

@@ -38,6 +38,26 @@ def whole(network: CANeRV, frames: list[int], clip: ClipHeader = CLIP) -> Tensor
 
 
 @pytest.mark.parametrize(
+    ("size", "clip", "cells", "lengths"),
+    [
+        (80_000, ClipHeader(160, 90, 600, 25, 1), (9, 16), [200, 100, 50]),
+        (20_000, CLIP, (9, 16), [16, 8, 4]),
+        (3_000_000, ClipHeader(1920, 1080, 600, 25, 1), (18, 32), [300, 150, 75]),
+    ],
+)
+def test_small_networks_of_long_clips_have_fewer_time_steps(
+    size: int, clip: ClipHeader, cells: tuple[int, int], lengths: list[int]
+) -> None:
+    network, config = CANeRVCodec(CANeRVSettings()).build_for(clip, size)
+    assert isinstance(network, CANeRV)
+    assert (network.config.rows, network.config.columns) == cells
+    assert network.grids.lengths() == lengths
+    rebuilt = CANeRVCodec.rebuild(clip, config.numbers())
+    assert isinstance(rebuilt, CANeRV)
+    assert rebuilt.grids.lengths() == lengths
+
+
+@pytest.mark.parametrize(
     ("profile", "channels", "grid", "widths", "count", "gmacs"),
     [
         (0, 264, 2, [264, 132, 66, 33], 3_009_198, 172),
