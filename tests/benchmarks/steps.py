@@ -24,7 +24,7 @@ from typing import Any
 
 CODECS = (
     "nerv", "enerv", "psnerv", "nervpp", "hnerv", "dnerv", "hnerv-boost", "ffnerv", "cnerv", "tnerv", "hinerv",
-    "tenerv", "nvrc",
+    "tenerv", "canerv", "nvrc",
 )  # fmt: skip
 WARMUP_STEPS = 3
 HERE = str(Path(__file__).resolve())
