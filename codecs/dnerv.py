@@ -217,6 +217,7 @@ class DNeRVCodec(EmbeddingCodec):
     presets = presets_of(
         quick={"epochs": 60, "finetune_epochs": 10, "lr": 2e-3},
         tiny={"epochs": 14, "finetune_epochs": 4, "lr": 4e-3},
+        best={"optimizer": "muon", "epochs": 54, "finetune_epochs": 9, "lr": 8e-3},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> DNeRVConfig:

@@ -205,7 +205,7 @@ class HiNeRVCodec(InrCodec):
     presets = presets_of(
         quick={"epochs": 60, "prune_epochs": 10, "quantize_epochs": 5, "lr": 1e-2, "patches": False} | QUICK,
         tiny={"epochs": 14, "prune_epochs": 2, "quantize_epochs": 2, "lr": 5e-3, "patches": False} | TINY,
-        best={"optimizer": "muon", "epochs": 55, "prune_epochs": 9},
+        best={"optimizer": "muon"},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> HiNeRVConfig:

@@ -98,7 +98,7 @@ class HNeRVCodec(EmbeddingCodec):
     presets = presets_of(
         quick={"epochs": 60, "finetune_epochs": 10, "lr": 2e-3, "batch": 1},
         tiny={"epochs": 20, "finetune_epochs": 4, "lr": 4e-3, "batch": 1},
-        best={"optimizer": "muon", "epochs": 51, "finetune_epochs": 8, "lr": 4e-3},
+        best={"optimizer": "muon", "epochs": 54, "finetune_epochs": 9, "lr": 4e-3},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVConfig:

@@ -181,6 +181,7 @@ class HNeRVBoostCodec(EmbeddingCodec):
     presets = presets_of(
         quick={"epochs": 55, "finetune_epochs": 15, "lr": 6e-3, "finetune_lr": 0.3},
         tiny={"epochs": 12, "finetune_epochs": 6, "finetune_lr": 0.5, "frequencies": 40},
+        best={"optimizer": "muon", "epochs": 52, "finetune_epochs": 14, "lr": 1.2e-2},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> HNeRVBoostConfig:

@@ -252,7 +252,7 @@ class NVRCCodec(InrCodec):
     presets = presets_of(
         quick={"epochs": 70, "finetune_epochs": 6, "lr": 2e-2, "patches": False, **QUICK},
         tiny={"epochs": 16, "finetune_epochs": 2, "lr": 5e-3, "patches": False, **TINY},
-        best={"optimizer": "muon", "epochs": 63},
+        best={"optimizer": "muon"},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> NVRCConfig:

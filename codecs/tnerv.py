@@ -262,6 +262,7 @@ class TNeRVCodec(EmbeddingCodec):
     presets = presets_of(
         quick={"epochs": 60, "finetune_epochs": 30, "lr": 2e-3, "tiny_encoder": True},
         tiny={"epochs": 12, "finetune_epochs": 6, "lr": 3e-3, "frequencies": 40, "tiny_encoder": True},
+        best={"optimizer": "muon", "epochs": 49, "finetune_epochs": 24, "lr": 4e-3},
     )
 
     def shaped(self, clip: ClipHeader, share: float, size: int) -> TNeRVConfig:
