@@ -312,6 +312,7 @@ class CANeRVCodec(SelectingCodec):
     presets = presets_of(
         quick={"epochs": 70, "quantize_epochs": 5, "lr": 1e-2, **QUICK},
         tiny={"epochs": 16, "quantize_epochs": 2, "lr": 5e-3, **TINY},
+        best={"optimizer": "muon"},
     )
 
     @classmethod

@@ -149,6 +149,7 @@ class ENeRVCodec(IndexCodec):
     presets = presets_of(
         quick={**IndexCodec.presets["quick"], "lr": 3e-3},  # 5e-3 diverges at 320K parameters
         tiny=IndexCodec.presets["tiny"],
+        best={"optimizer": "muon", "epochs": 54, "finetune_epochs": 9, "lr": 6e-3},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> ENeRVConfig:

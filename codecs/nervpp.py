@@ -28,6 +28,7 @@ from .inr.networks.index_network import IndexNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths
 from .inr.networks.layers.recomputed import lean
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry
+from .inr.presets import presets_of
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,11 @@ class NeRVppCodec(IndexCodec):
     Settings = NeRVppSettings
     config = NeRVppConfig
     second_width = "lower"
+    presets = presets_of(
+        quick=IndexCodec.presets["quick"],
+        tiny=IndexCodec.presets["tiny"],
+        best={"optimizer": "muon", "epochs": 56, "finetune_epochs": 9, "lr": 1e-2},
+    )
 
     def scaled(self, clip: ClipHeader, share: float) -> NeRVppConfig:
         """The paper's S with `share` of its base grid's channels (the code's fc, 26), XS with 8 of them.

@@ -34,9 +34,9 @@ from rdbench.video.readers import MemoryVideo, RgbVideo
 FOLDER = Path(__file__).parent / "codecs" / "golden"
 INR = (
     "nerv", "nerv[entropy=huffman]", "psnerv", "enerv", "nervpp", "hnerv", "dnerv", "hnerv-boost", "ffnerv", "hinerv",
-    "tenerv", "canerv", "cnerv", "tnerv", "nvrc[grids=context]", "nvrc[grids=gaussian,layers=gaussian]", "nvrc[no-second-coding]",
-    "nerv[compression=nvrc]", "hinerv[compression=entropy-constrained]", "nirvana", "nirvana[group=1,stages=3]",
-    "c3[variant=a]", "c3[variant=b,per-frame-conv=no]", "c3[variant=c]",
+    "tenerv", "canerv", "cnerv", "tnerv", "nvrc[grids=context]", "nvrc[grids=gaussian,layers=gaussian]",
+    "nvrc[no-second-coding]", "nerv[compression=nvrc]", "hinerv[compression=entropy-constrained]", "nirvana",
+    "nirvana[group=1,stages=3]", "c3[variant=a]", "c3[variant=b,per-frame-conv=no]", "c3[variant=c]",
 )  # fmt: skip
 """Every codec, every compression scheme, and every way in which these write a bitstream."""
 CONVENTIONAL = ("x264", "x265", "svtav1", "libaom", "vvenc")

@@ -118,7 +118,7 @@ class Muon(torch.optim.Optimizer):
             if MUON_BUFFER not in self.state[parameter]:
                 self.state[parameter][MUON_BUFFER] = torch.zeros_like(parameter)
         momenta = [self.state[parameter][MUON_BUFFER] for parameter in parameters]
-        directions = [torch.empty_like(parameter).copy_(parameter.grad) for parameter in parameters]
+        directions = [torch.empty_like(p).copy_(p.grad) for p in parameters if p.grad is not None]
         if parameters:
             torch._foreach_lerp_(momenta, directions, 1 - MOMENTUM)
             torch._foreach_lerp_(directions, momenta, MOMENTUM)
