@@ -21,6 +21,8 @@ FLAGS = (
 )  # fmt: skip
 SECONDS = 60.0
 """How long an answer of the browser may take."""
+PAINTED = "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+"""A promise that is kept after the next frame, when the events before it have been handled."""
 
 
 def find_browser() -> str | None:
@@ -66,7 +68,7 @@ class Page:
         self.requests.clear()
         self.call("Page.navigate", url=address)
         self.pipe.until(lambda: self.loaded)
-        self.value("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        self.value(PAINTED)
         return time.monotonic() - start
 
     def value(self, expression: str) -> Any:
@@ -92,6 +94,7 @@ class Page:
         more = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.call("Input.dispatchKeyEvent", type="keyDown", **more, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **more)
+        self.value(PAINTED)  # a dialog's `close` event comes after the key's
 
     def look(self, width: int, height: int, dark: bool = False) -> None:
         """Sets the size of the page and whether the system prefers dark colors."""
