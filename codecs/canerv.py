@@ -39,6 +39,7 @@ from .inr.networks.patch_network import (
     choose_base_grid,
     fewest_channels,
     most_time_steps,
+    step_counts,
     zero_biases,
 )
 from .inr.networks.side_heads import SideHeads
@@ -144,6 +145,11 @@ class CANeRVConfig(UpsamplingConfig):
         return [known[max(0, len(known) - len(self.strides) + stage)] for stage in range(len(self.strides))]
 
 
+def grid_steps(first: int) -> list[int]:
+    """Time steps of each level of the grids: `first`, and half as many in each next one."""
+    return level_lengths(first, LEVELS, 2)
+
+
 class Refinement(nn.Module):
     """x + pointwise(GELU(pointwise(norm(depthwise(x))))), where the frame's code modulates the depthwise part (DFA)."""
 
@@ -226,8 +232,8 @@ class CANeRV(Network):
         super().__init__(config.patch_size)
         self.config = config
         cells = config.rows * config.columns
-        lengths = level_lengths(config.time_steps, LEVELS, 2)
-        self.grids = MultiLevelGrid([(n, config.grid_channels) for n in lengths], cells, frames)
+        levels = [(steps, config.grid_channels) for steps in grid_steps(config.time_steps)]
+        self.grids = MultiLevelGrid(levels, cells, frames)
         self.feature_grids = {
             f"grids.levels.{number}": (length, config.rows, config.columns)
             for number, length in enumerate(self.grids.lengths())
@@ -341,9 +347,9 @@ class CANeRVCodec(SelectingCodec):
         s = self.settings
         number = max(0, [SEARCH, *PROFILES].index(s.profile) - 1)  # the balanced one for `search`
         values, width = size / SIZE * GRID_VALUES, max(1, round(264 * share))
-        wanted = (-(-clip.frames // spacing) for spacing in range(STEP_FRAMES, STEP_FRAMES + clip.frames))
-        first = most_time_steps(wanted, values, lambda steps: sum(level_lengths(steps, LEVELS, 2)))
-        geometry, channels = choose_base_grid(clip.width, clip.height, values / sum(level_lengths(first, LEVELS, 2)))
+        wanted = step_counts(clip.frames, STEP_FRAMES)
+        first = most_time_steps(wanted, values, lambda steps: sum(grid_steps(steps)))
+        geometry, channels = choose_base_grid(clip.width, clip.height, values / sum(grid_steps(first)))
         return CANeRVConfig(
             geometry.rows, geometry.columns, geometry.strides, channels=width, hidden=EXPANSION * width,
             grid_channels=channels * list(PROFILES.values())[number].grids, time_steps=first,

@@ -50,6 +50,7 @@ from .inr.networks.patch_network import (
     choose_base_grid,
     fewest_channels,
     most_time_steps,
+    step_counts,
     zero_biases,
 )
 from .inr.presets import presets_of
@@ -355,8 +356,8 @@ class TeNeRVCodec(InrCodec):
             steps: int = sum(level_lengths(first, s.levels, s.level_ratio)) + s.levels * group_count(clip.frames)
             return steps
 
-        spacings = [s.step_frames] if s.step_frames else range(STEP_FRAMES, STEP_FRAMES + span)
-        first = most_time_steps((-(-span // spacing) for spacing in spacings), values, all_levels)
+        wanted = [-(-span // s.step_frames)] if s.step_frames else step_counts(span, STEP_FRAMES)
+        first = most_time_steps(wanted, values, all_levels)
         geometry, channels = choose_base_grid(clip.width, clip.height, values / all_levels(first))
         width = max(1, round(262 * share))
         return TeNeRVConfig(

@@ -149,6 +149,11 @@ def most_time_steps(wanted: Iterable[int], values: float, counted: Callable[[int
     return steps
 
 
+def step_counts(frames: int, spacing: int) -> Iterable[int]:
+    """Numbers of time steps for so many frames: one for `spacing` of them, for one more, and so on to a single one."""
+    return (-(-frames // each) for each in range(spacing, spacing + frames))
+
+
 def choose_base_grid(width: int, height: int, values: float) -> tuple[Geometry, int]:
     """The base grid for frames of this size, and its channels, for about `values` values in a time step (our choice).
 
