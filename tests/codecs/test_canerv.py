@@ -207,9 +207,9 @@ def test_the_recipe() -> None:
     assert [stage.epochs for stage in (select, fit, quantized)] == [30, 270, 30]
     assert select.loss == ((1.0, "l1"),)
     assert fit.loss == ((0.7, "l1"), (0.3, "ms_ssim_5"), (0.1, "edges"))
-    assert select.learning_rate(15) == pytest.approx(2e-3)  # the end of the warm-up, 5 % of 300
-    assert select.learning_rate(30) == fit.learning_rate(0)
-    assert fit.learning_rate(270) == pytest.approx(2e-5)
+    assert select.learning_rate(6) == pytest.approx(2e-3)  # the end of the warm-up, 20 % of 30
+    assert fit.learning_rate(13) == pytest.approx(2e-3)  # 5 % of 270, in whole epochs
+    assert select.learning_rate(30) == fit.learning_rate(270) == pytest.approx(2e-5)
     assert quantized.learning_rate(0) == pytest.approx(2e-4)
     for option in ("no_hsa", "no_edges"):
         plain = CANeRVCodec(CANeRVSettings.model_validate({option: True})).recipe()[1]
