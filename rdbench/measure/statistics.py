@@ -145,11 +145,9 @@ def prediction_interval(values: Sequence[float], confidence: float = 0.95) -> tu
 def pair_seeds(anchor: Collection[int], test: Collection[int]) -> list[tuple[int, int]]:
     """The pairs of seeds, anchor first, whose curves are compared, in order of the seeds.
 
-    A single seed, as of a codec without random numbers, is paired with all of the other's. Otherwise equal seeds are
-    paired, and seeds that only one of the two has are left out; where no seed is equal, they are paired in order.
+    Equal seeds are paired, and seeds that only one of the two has are left out; where no seed is equal, they are
+    paired in order.
     """
     ours, theirs = sorted(set(anchor)), sorted(set(test))
-    if len(ours) == 1 or len(theirs) == 1:
-        return [(a, b) for a in ours for b in theirs]
     equal = [(seed, seed) for seed in ours if seed in set(theirs)]
     return equal or list(zip(ours, theirs, strict=False))

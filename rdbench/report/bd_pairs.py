@@ -15,7 +15,7 @@ from .hull import upper_hull
 
 FORCE = "--force-conditions compares them"
 """What the note of two curves that do not compare ends with."""
-_HEAD = ["series", "name", "label", "dataset", "sequence", "conditions", "frames", "clip_sha256", "hull"]
+_HEAD = ["series", "name", "label", "dataset", "sequence", "conditions", "frames", "clip_sha256", "hull", "parameters"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class _Measured:
     """The beginning of the hash of the frames; empty where it is not recorded."""
     hull: bool = False
     """Whether its curves are the upper convex hulls of their rate points."""
+    trained: bool = False
+    """Whether its rate points are networks with parameters, of which another seed gives others."""
     seeds: dict[int, tuple[list[float], list[float]]] = field(default_factory=dict)
     """Rates and qualities of each seed."""
     repeated: bool = False
@@ -124,6 +126,7 @@ def _first(row: Mapping[Any, Any]) -> _Measured:
     return _Measured(
         int(row["series"]), str(row["name"]), str(row["label"]), str(row["dataset"]), str(row["sequence"]),
         row["conditions"], row["frames"], "" if clip in ("nan", "None") else clip[:8], row["hull"] is True,
+        pd.notna(row["parameters"]),
     )  # fmt: skip
 
 
@@ -171,7 +174,7 @@ def _compared(plans: Sequence[tuple[_Measured, _Measured | None, list[str]]]) ->
             points.append(measured.seeds[seed])
         return places[key]
 
-    matched = [pair_seeds(base.seeds, test.seeds) if base else [] for test, base, _ in plans]
+    matched = [_seed_pairs(base, test) if base else [] for test, base, _ in plans]
     wanted = [
         (place(base, first), place(test, second))
         for (test, base, _), pairs in zip(plans, matched, strict=True) if base for first, second in pairs
@@ -181,6 +184,16 @@ def _compared(plans: Sequence[tuple[_Measured, _Measured | None, list[str]]]) ->
         _comparison(test, base, notes, pairs, tuple(next(results) for _ in pairs))
         for (test, base, notes), pairs in zip(plans, matched, strict=True)
     ]
+
+
+def _seed_pairs(base: _Measured, test: _Measured) -> list[tuple[int, int]]:
+    """The one curve of a codec without training with all of the other's; else those of equal seeds.
+
+    One training repeated beside several of the other codec would have an interval with the spread of those alone.
+    """
+    if any(len(one.seeds) == 1 and not one.trained for one in (base, test)):
+        return [(first, second) for first in sorted(base.seeds) for second in sorted(test.seeds)]
+    return pair_seeds(base.seeds, test.seeds)
 
 
 def _comparison(

@@ -22,7 +22,7 @@ NO_COMMON_SEQUENCE = "No sequence has a BD-rate of every series"
 """Beginning of the note of a mean that does not exist."""
 USED = (
     "series", "label", "name", "own_label", "own_name", "codec", "dataset", "sequence", "conditions", "seed",
-    "rate_point", "frames", "clip_sha256", "status", "started", "source", "hull", "bpp", *QUALITY,
+    "rate_point", "frames", "clip_sha256", "status", "started", "source", "hull", "parameters", "bpp", *QUALITY,
 )  # fmt: skip
 """The columns that comparisons depend on; a selection of rows copies no other ones."""
 

@@ -139,8 +139,7 @@ def test_five_seeds_of_equal_codecs_average_zero() -> None:
     means, pools = [], []
     for _ in range(200):
         test = noisy(random, 5)
-        pairs = pair_seeds([0], range(5))
-        interval = bootstrap_interval({"a": [bd_rate(RATES, QUALITY, RATES, test[seed]) for _, seed in pairs]})
+        interval = bootstrap_interval({"a": [bd_rate(RATES, QUALITY, RATES, one) for one in test]})
         assert interval is not None
         means.append(interval.mean)
         pools.append(pooled(QUALITY[None], test))
@@ -169,8 +168,8 @@ def test_five_paired_seeds_of_equal_codecs_average_zero() -> None:
     ("anchor", "test", "pairs"),
     [
         ([0, 1, 2], [2, 1, 0], [(0, 0), (1, 1), (2, 2)]),
-        ([0], [0, 1, 2], [(0, 0), (0, 1), (0, 2)]),
-        ([5, 3], [0], [(3, 0), (5, 0)]),
+        ([0], [0, 1, 2], [(0, 0)]),
+        ([5, 3], [0], [(3, 0)]),
         ([0], [7], [(0, 7)]),
         ([0, 1, 2], [1, 2, 9], [(1, 1), (2, 2)]),
         ([0, 1], [9, 8, 7], [(0, 7), (1, 8)]),

@@ -198,6 +198,20 @@ def test_several_seeds_of_one_sequence_have_an_interval_and_one_has_none() -> No
         assert "One seed on one sequence: no interval." in one["notes"]
 
 
+@pytest.mark.parametrize("single", ["anchor", "test"])
+def test_one_training_has_no_interval_whatever_the_seeds_of_the_other(single: str) -> None:
+    """The three seeds of the other codec say nothing about how a second training of this one would differ."""
+    factors = {0: 0.7, 1: 0.8, 2: 0.9}
+    several, one = ("test", "anchor") if single == "anchor" else ("anchor", "test")
+    curves = [new(several, factor=f, seed=s, parameters=40_000) for s, f in factors.items()]
+    row = bd_table(frames(*curves, new(one, parameters=40_000)), "anchor").iloc[0]
+    assert row["bd_rate"] == pytest.approx(-30 if several == "test" else 100 / 0.7 - 100)
+    assert pd.isna(row["low"])
+    assert row["seeds"] == "1"
+    assert "One seed on one sequence: no interval." in row["notes"]
+    assert f"Seeds 1, 2 of the {several} are left out; the {one} lacks them." in row["notes"]
+
+
 def test_seeds_without_a_partner_are_named() -> None:
     frame = frames(*(new("x265", seed=s) for s in (0, 1)), *(new("new", seed=s) for s in (1, 2, 3)))
     notes = bd_table(frame, "x265").iloc[0]["notes"]
