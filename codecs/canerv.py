@@ -382,9 +382,8 @@ class CANeRVCodec(SelectingCodec):
         first = min(s.epochs, max(1, round(s.select * s.epochs)))
         edges = () if s.no_hsa or s.no_edges else ((EDGE_WEIGHT, "edges"),)
         select = Stage(SELECT, first, s.lr, warmup=0.2, floor=0.01, batch=s.batch, loss=MIXES["l1"], clip_norm=1.0)
-        fit = replace(
-            select, name=FIT, epochs=s.epochs - first, warmup=0.05, loss=(*MIXES["l1_ms_ssim_5"], *edges)
-        )  # fmt: skip
+        whole = (*MIXES["l1_ms_ssim_5"], *edges)
+        fit = replace(select, name=FIT, epochs=s.epochs - first, warmup=0.05, loss=whole)
         quantized = replace(fit, name="quantize", epochs=s.quantize_epochs, lr=s.lr / 10, warmup=0.0, noise=s.noise)
         return select, fit, quantized
 
