@@ -29,6 +29,7 @@ from .inr.codec import ClipHeader
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.convnext import normalize_channels
+from .inr.networks.layers.depthwise import Depthwise
 from .inr.networks.layers.fused_block import depthwise
 from .inr.networks.layers.mlp import normalized_mlp
 from .inr.networks.layers.precision import in_float32
@@ -155,7 +156,7 @@ class Refinement(nn.Module):
 
     def __init__(self, channels: int, hidden: int, kernel: int, modulated: bool) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.depthwise = Depthwise(channels, kernel)
         self.modulation = nn.Linear(CODE, 2 * channels) if modulated else None
         if self.modulation is not None and not self.modulation.weight.is_meta:  # there it would import a compiler
             nn.init.normal_(self.modulation.weight, std=CODE_MAP_DEVIATION)

@@ -32,6 +32,8 @@ from .inr.embedding_based import (
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.layers.blocks import UpBlock
 from .inr.networks.layers.convnext import ChannelNorm
+from .inr.networks.layers.depthwise import Depthwise
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import Geometry, Network, NetworkConfig, Patches, UpsamplingConfig
 from .inr.presets import presets_of
@@ -134,8 +136,8 @@ class PlainBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 7, padding=3, groups=channels),
-            nn.Conv2d(channels, 4 * channels, 1), nn.GELU(), nn.Conv2d(4 * channels, channels, 1),
+            Depthwise(channels, 7),
+            Pointwise(channels, 4 * channels), nn.GELU(), Pointwise(4 * channels, channels),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.quant_noise import MOST_BITS, QuantNoise
 from .inr.networks.layers.convnext import NORM_EPSILON, normalize_channels
+from .inr.networks.layers.depthwise import Depthwise
 from .inr.networks.layers.fusable import FusableBlock
 from .inr.networks.layers.fused_block import Block as BlockTensors
 from .inr.networks.layers.mlp import normalized_mlp
-from .inr.networks.layers.patchwise import PatchLayout, add_cells, crop, masked
+from .inr.networks.layers.patchwise import PatchLayout, add_cells, add_masked, crop, masked
 from .inr.networks.layers.temporal_grids import LocalEncoding, MultiLevelGrid, local_channels, local_time_steps
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches
 from .inr.networks.patch_network import (
@@ -93,7 +94,7 @@ class Block(FusableBlock):
 
     def __init__(self, before: int, after: int, hidden: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False)
+        self.depthwise = Depthwise(before, 3, bias=False)
         self.widen = nn.Linear(before, hidden, bias=False)
         self.narrow = nn.Linear(hidden, after, bias=False)
 
@@ -102,8 +103,8 @@ class Block(FusableBlock):
         if self.implementation is not None:
             return self.implementation(x, self.tensors(), mask)
         y = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        y = masked(normalized_mlp(y, None, None, NORM_EPSILON, self.widen, self.narrow), mask)
-        return x + y if x.shape[-1] == y.shape[-1] else y
+        y = normalized_mlp(y, None, None, NORM_EPSILON, self.widen, self.narrow)
+        return add_masked(x, y, mask) if x.shape[-1] == y.shape[-1] else masked(y, mask)
 
     def tensors(self) -> BlockTensors:
         """What an implementation computes the block from."""

@@ -26,6 +26,7 @@ from .inr.embedding_based import ContentEncoder, EmbeddingCodec, embedding_geome
 from .inr.networks.encoder import Encoder
 from .inr.networks.layers.blocks import Activation, Sine, UpBlock, mlp, tapered_widths
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.modulation import scale_and_shift
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.recomputed import lean
 from .inr.networks.network import Network, NetworkConfig, Patches, UpsamplingConfig
@@ -78,8 +79,7 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         """`[B, C, h, w]` -> `[B, C, h, w]`."""
-        modulated: Tensor = x * (1 + self.gain(u)[..., None, None]) + self.shift(u)[..., None, None]
-        return modulated
+        return scale_and_shift(x, 1 + self.gain(u), self.shift(u))
 
 
 class TimeAwareResidual(nn.Module):

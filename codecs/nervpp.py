@@ -26,6 +26,8 @@ from .inr.compression.post_training import Channel
 from .inr.index_based import IndexCodec, IndexSettings, shrunk_widths
 from .inr.networks.index_network import IndexNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths
+from .inr.networks.layers.depthwise import Depthwise
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.layers.recomputed import lean
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry
 from .inr.presets import presets_of
@@ -57,8 +59,8 @@ class SeparableResidual(nn.Sequential):
 
     def __init__(self, channels: int, star: bool) -> None:
         hidden = 3 * channels if star else channels
-        depthwise = [nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(1 + star)]
-        pointwise = (nn.Conv2d(channels, hidden, 1), nn.GELU(), nn.Conv2d(hidden, channels, 1))
+        depthwise = [Depthwise(channels, 3) for _ in range(1 + star)]
+        pointwise = (Pointwise(channels, hidden), nn.GELU(), Pointwise(hidden, channels))
         super().__init__(depthwise[0], *pointwise, *depthwise[1:])
 
 
@@ -68,7 +70,7 @@ class Block(nn.Module):
     def __init__(self, before: int, after: int, stride: int, star: bool) -> None:
         super().__init__()
         self.stride = stride
-        self.projection = nn.Conv2d(before, after, 1)
+        self.projection = Pointwise(before, after)
         self.refine_before, self.refine_after = SeparableResidual(after, star), SeparableResidual(after, star)
         self.up = UpBlock(after, after, stride, nn.SiLU)
 

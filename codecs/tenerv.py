@@ -39,7 +39,7 @@ from .inr.networks.layers.fused_block import Block as BlockTensors
 from .inr.networks.layers.fused_grid import FusedGrid
 from .inr.networks.layers.group_depthwise import GroupDepthwise
 from .inr.networks.layers.mlp import normalized_mlp
-from .inr.networks.layers.patchwise import PatchLayout, crop, masked, pixel_shuffle
+from .inr.networks.layers.patchwise import PatchLayout, add_masked, crop, masked, pixel_shuffle
 from .inr.networks.layers.temporal_grids import level_lengths
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import (
@@ -157,8 +157,8 @@ class Refinement(FusableBlock):
         if self.implementation is not None:
             return self.implementation(x, self.tensors(groups), mask)
         y, norm = self.depthwise(x, groups), self.norm
-        y = masked(normalized_mlp(y, norm.weight, norm.bias, norm.eps, self.widen, self.narrow), mask)
-        return x + y if x.shape[-1] == y.shape[-1] else y
+        y = normalized_mlp(y, norm.weight, norm.bias, norm.eps, self.widen, self.narrow)
+        return add_masked(x, y, mask) if x.shape[-1] == y.shape[-1] else masked(y, mask)
 
     def tensors(self, groups: Tensor) -> BlockTensors:
         """What an implementation computes the block from, for samples of these groups `[B]`."""

@@ -29,9 +29,10 @@ from .inr.compression.entropy_constrained import EntropyConstrained
 from .inr.embedding_based import ContentEncoder, EmbeddingCodec, padded
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.flow_guided import REFERENCES, FlowNetwork
-from .inr.networks.layers.blocks import modulate, tapered_widths
+from .inr.networks.layers.blocks import shuffles, tapered_widths
 from .inr.networks.layers.convnext import convnext
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.modulation import modulate
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.warping import blend_warped
@@ -121,7 +122,7 @@ class Block(nn.Module):
             middle = middle_width(before, wide)
             first = nn.Conv2d(before, middle, 3, padding=1)
             convs = [first, nn.GELU(), nn.Conv2d(middle, wide, 3, padding=1)]
-        self.up = nn.Sequential(*convs, nn.PixelShuffle(stride), nn.GELU())
+        self.up = nn.Sequential(*convs, *shuffles(stride), nn.GELU())
         if self.statistics is not None:
             nn.init.zeros_(self.statistics.weight)
             nn.init.zeros_(self.statistics.bias)

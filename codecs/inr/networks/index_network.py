@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .layers.blocks import Activation, FirstBlock, UpBlock, mlp, modulate
+from .layers.blocks import Activation, FirstBlock, UpBlock, mlp
 from .layers.encoding import sinusoids
+from .layers.modulation import modulate
 from .layers.precision import in_float32
 from .network import Network, Patches, UpsamplingConfig
 

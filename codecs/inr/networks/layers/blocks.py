@@ -30,7 +30,12 @@ class UpBlock(nn.Sequential):
 
     def __init__(self, before: int, after: int, stride: int, act: Activation, kernel: int = 3) -> None:
         conv = nn.Conv2d(before, after * stride * stride, kernel, padding=kernel // 2)
-        super().__init__(conv, nn.PixelShuffle(stride), act())
+        super().__init__(conv, *shuffles(stride), act())
+
+
+def shuffles(stride: int) -> list[nn.Module]:
+    """A pixel shuffle; none for a stride of 1, where torch's would copy the features twice in a step."""
+    return [nn.PixelShuffle(stride)] if stride > 1 else []
 
 
 class FirstBlock(nn.Sequential):
@@ -44,21 +49,6 @@ class FirstBlock(nn.Sequential):
         else:
             up = nn.Conv2d(after, after * stride**2, 3, padding=1)
             super().__init__(nn.Conv2d(before, after, 3, padding=1), up, nn.PixelShuffle(stride), nn.GELU())
-
-
-NORM_EPSILON = 1e-5
-"""Epsilon of instance normalization, torch's default."""
-
-
-def modulate(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """AdaIN: instance normalization, then `x * gain + shift`, both `[B, C]` (Huang and Belongie, ICCV 2017).
-
-    Does not use torch's instance normalization: its gradient is wrong on a CPU for channels-last input (torch 2.13),
-    and it rejects a plane of one pixel, whose normalized value is zero.
-    """
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-    scale = gain[..., None, None] * torch.rsqrt(variance + NORM_EPSILON)
-    return (x - mean) * scale + shift[..., None, None]
 
 
 def halved_widths(first: int, strides: Sequence[int], lower: int) -> list[int]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .depthwise import Depthwise
 from .mlp import normalized_mlp
 
 INITIAL_SCALE = 1e-6
@@ -36,7 +37,7 @@ class ConvNeXtBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.depthwise = Depthwise(channels, 7)
         self.norm = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.pointwise = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
         self.scale = nn.Parameter(torch.full((channels,), INITIAL_SCALE))

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .depthwise import convolve_depthwise
+
 LARGEST_SIDE = 512
 """Most channels before and after: a tile's channels are in registers."""
 
@@ -90,11 +92,11 @@ def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     """
     (batch, height, width, channels), side = x.shape, kernels.shape[-1]
     if kernels.dim() == 3:
-        y = functional.conv2d(x.permute(0, 3, 1, 2), kernels[:, None], bias, padding=side // 2, groups=channels)
+        y = convolve_depthwise(x.permute(0, 3, 1, 2), kernels[:, None], bias)
         return y.permute(0, 2, 3, 1)
     flat = x.permute(1, 2, 0, 3).reshape(1, height, width, batch * channels).permute(0, 3, 1, 2)
     own, biases = kernels.view(batch * channels, 1, side, side), None if bias is None else bias.flatten()
-    y = functional.conv2d(flat, own, biases, padding=side // 2, groups=batch * channels)
+    y = convolve_depthwise(flat, own, biases)
     return y.permute(0, 2, 3, 1).view(height, width, batch, channels).permute(2, 0, 1, 3)
 
 

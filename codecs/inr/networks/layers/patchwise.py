@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,11 +132,34 @@ def _positions(patch: Tensor, size: int, margin: int) -> Tensor:
 
 def _repeat_edges(x: Tensor, dim: int, margin: int, first: Tensor, last: Tensor) -> Tensor:
     """Repeats the frame's edge in margins outside it; `first`, `last` `[B]`: whether either margin is outside."""
-    inner = x.shape[dim] - 2 * margin
-    before, after = x.narrow(dim, 0, margin), x.narrow(dim, margin + inner, margin)
-    before = torch.where(first.view(-1, 1, 1, 1), x.narrow(dim, margin, 1), before)
-    after = torch.where(last.view(-1, 1, 1, 1), x.narrow(dim, margin + inner - 1, 1), after)
-    return torch.cat([before, x.narrow(dim, margin, inner), after], dim)
+    y: Tensor = _RepeatEdges.apply(x, dim, margin, first.view(-1, 1, 1, 1), last.view(-1, 1, 1, 1))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _RepeatEdges(torch.autograd.Function):
+    """With the gradient written out: torch's fills and adds a whole tensor for each of five slices."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int, margin: int, first: Tensor, last: Tensor) -> Tensor:
+        ctx.save_for_backward(first, last)
+        ctx.dim, ctx.margin = dim, margin
+        inner = x.shape[dim] - 2 * margin
+        before, middle, after = x.split([margin, inner, margin], dim)
+        before = torch.where(first, middle.narrow(dim, 0, 1), before)
+        after = torch.where(last, middle.narrow(dim, inner - 1, 1), after)
+        return torch.cat([before, middle, after], dim)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        first, last = ctx.saved_tensors
+        dim, margin = ctx.dim, ctx.margin
+        inner = gradients[0].shape[dim] - 2 * margin
+        before, middle, after = gradients[0].split([margin, inner, margin], dim)
+        zero = before.new_zeros(())
+        to_x = torch.cat([before.where(~first, zero), middle, after.where(~last, zero)], dim)
+        for number, part, outside in ((margin, before, first), (margin + inner - 1, after, last)):
+            to_x.narrow(dim, number, 1).add_(part.sum(dim, keepdim=True).where(outside, zero))
+        return to_x, None, None, None, None
 
 
 def add_cells(x: Tensor, code: Tensor) -> Tensor:
@@ -147,13 +171,40 @@ def add_cells(x: Tensor, code: Tensor) -> Tensor:
 
 def crop(x: Tensor, pixels: int) -> Tensor:
     """Removes this many pixels on every side."""
-    return x[:, pixels : x.shape[1] - pixels, pixels : x.shape[2] - pixels] if pixels else x
+    if not pixels:
+        return x
+    y: Tensor = _Crop.apply(x, pixels)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Crop(torch.autograd.Function):
+    """With the gradient written out: torch's fills and copies the whole tensor for each of two slices."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pixels: int) -> Tensor:
+        ctx.pixels = pixels
+        return x[:, pixels:-pixels, pixels:-pixels].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (given,) = gradients
+        n, (batch, height, width, channels) = ctx.pixels, given.shape
+        to_x = given.new_empty(batch, height + 2 * n, width + 2 * n, channels)
+        for edge in (to_x[:, :n], to_x[:, -n:], to_x[:, n:-n, :n], to_x[:, n:-n, -n:]):
+            edge.zero_()
+        to_x[:, n:-n, n:-n] = given
+        return to_x, None
 
 
 def pixel_shuffle(x: Tensor, stride: int) -> Tensor:
     """`[B, h, w, s s C]` -> `[B, s h, s w, C]`: each cell's values become its s x s pixels, row by row."""
     cells: Tensor = x.unflatten(-1, (stride, stride, -1))
     return cells.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
+
+
+def add_masked(x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+    """`x + y` with zeros in place of y outside the mask."""
+    return x + y if mask is None else torch.addcmul(x, y, mask.to(y.dtype))
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,12 +1,21 @@
 """Shapes of the stages, base grids, and positions, margins and masks of patches."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from rdbench.codecs.hinerv import HiNeRVConfig
-from rdbench.codecs.inr.networks.layers.patchwise import Margins, PatchLayout, add_cells, crop, patch_grid
+from rdbench.codecs.inr.networks.layers.patchwise import (
+    Margins,
+    PatchLayout,
+    add_cells,
+    add_masked,
+    crop,
+    masked,
+    patch_grid,
+)
 from rdbench.codecs.inr.networks.network import Patches
 from rdbench.codecs.inr.networks.patch_network import StageShape, choose_base_grid, fewest_channels, most_time_steps
 
@@ -89,3 +98,32 @@ def test_codes_are_added_to_every_cell() -> None:
     added = add_cells(torch.zeros(1, 4, 6, 1), code)
     assert torch.equal(added, code.repeat(1, 2, 3, 1))
     assert torch.equal(crop(added, 1), added[:, 1:3, 1:5])
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([True, False, True]).view(1, 1, 3, 1)])
+def test_a_masked_sum_is_that_of_the_products(mask: torch.Tensor | None) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5)
+    assert torch.equal(add_masked(x, y, mask), x + masked(y, mask))
+
+
+def test_gradients_of_crops_and_repeated_edges_agree_with_finite_differences() -> None:
+    """Patches of two cells in the corners and in the middle of a frame, with margins narrower and wider than they."""
+    torch.manual_seed(0)
+    at = Patches(torch.zeros(4).long(), torch.tensor([0, 0, 1, 2]), torch.tensor([0, 2, 1, 1]), (3, 3))
+    for margin in (1, 3):
+        layout = PatchLayout(at, (2, 2), Margins(0, 0, (0,)))
+        x = torch.randn(4, 2 + 2 * margin, 2 + 2 * margin, 1, dtype=torch.double, requires_grad=True)
+        assert torch.autograd.gradcheck(partial(layout.upsample, stride=2, margin=margin), [x])
+        assert torch.autograd.gradcheck(partial(crop, pixels=margin), [x])
+
+
+def test_margins_outside_the_frame_repeat_its_edge() -> None:
+    """The upper left of 2x2 patches: the first row and column of its margin are outside the frame."""
+    layout = PatchLayout(Patches(*(torch.tensor([0]) for _ in range(3)), grid=(2, 2)), (2, 2), MARGINS)
+    x = torch.arange(16.0).view(1, 4, 4, 1)
+    edge = x.clone()
+    edge[:, 0], edge[:, :, 0] = edge[:, 1].clone(), x[:, :, 1]
+    edge[:, 0, 0] = x[:, 1, 1]
+    expected = torch.nn.functional.interpolate(edge.permute(0, 3, 1, 2), scale_factor=2, mode="bilinear")
+    assert torch.equal(layout.upsample(x, 2, 1), expected.permute(0, 2, 3, 1))
