@@ -61,17 +61,20 @@ class _Means(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        given = x, y
         x, y = (image.contiguous(memory_format=_layout(x.device)) for image in (x, y))
         stacked = torch.cat([x, y, x.square().addcmul_(y, y), x * y], dim=1)
         height, width = (window if side >= window else 1 for side in x.shape[2:])
         taps = (height, width)
         a, b, s, p = _filtered(stacked, taps, padded=False).chunk(4, dim=1)
+        # one block of memory, which large frames give back to the system after the step
+        spread, structure, power, luminance = s.new_empty(4, *s.shape)
         product, squares = a * b, a.square().addcmul_(b, b)
-        spread = s - squares + CONTRAST
-        structure = (p - product).mul_(2).add_(CONTRAST).div_(spread)
-        power = squares.add_(LUMINANCE)
-        luminance = product.mul_(2).add_(LUMINANCE).div_(power)
-        ctx.save_for_backward(x, y, a, b, spread, structure, power, luminance)
+        torch.sub(s, squares, out=spread).add_(CONTRAST)
+        torch.sub(p, product, out=structure).mul_(2).add_(CONTRAST).div_(spread)
+        torch.add(squares, LUMINANCE, out=power)
+        torch.mul(product, 2, out=luminance).add_(LUMINANCE).div_(power)
+        ctx.save_for_backward(*given, a, b, spread, structure, power, luminance)
         ctx.taps = taps
         return (luminance * structure).mean((2, 3)), structure.mean((2, 3))
 

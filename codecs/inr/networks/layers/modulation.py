@@ -46,19 +46,21 @@ class _Modulate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
         pixels = x.shape[2] * x.shape[3]
-        deviations = x - _spread(_sums(x) / pixels, x)
+        mean = _sums(x) / pixels
+        deviations = x - _spread(mean, x)
         inverse = torch.rsqrt(_sums(deviations.square()) / pixels + EPSILON)
-        ctx.save_for_backward(deviations, gain, inverse)
-        return (deviations * _spread(gain * inverse, x)).add_(_spread(shift, x))
+        ctx.save_for_backward(x, mean, gain, inverse)
+        return deviations.mul_(_spread(gain * inverse, x)).add_(_spread(shift, x))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        deviations, gain, inverse = ctx.saved_tensors
+        x, mean, gain, inverse = ctx.saved_tensors
         (given,) = gradients
-        pixels, scale = given.shape[2] * given.shape[3], gain * inverse
+        pixels, scale = x.shape[2] * x.shape[3], gain * inverse
+        deviations = x - _spread(mean, x)
         to_shift, along = _sums(given), _sums(given * deviations)
-        to_x = (given - _spread(to_shift / pixels, given)).mul_(_spread(scale, given))
-        to_x.sub_(deviations * _spread(scale * inverse.square() * along / pixels, given))
+        to_x = deviations.mul_(_spread(inverse.square() * along / -pixels, x))
+        to_x.add_(given).sub_(_spread(to_shift / pixels, x)).mul_(_spread(scale, x))
         return to_x, along * inverse, to_shift
 
 
