@@ -25,13 +25,13 @@ class Depthwise(nn.Conv2d):
 def convolve_depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tensor:
     """`[B, C, h, w]` with kernels `[C, 1, k, k]` and a bias `[C]` -> the same shape; k is odd.
 
-    On a CPU the gradients are the same sums in another order.
+    On a CPU the gradients of wide kernels, and of all in low precision, are the same sums in another order.
     """
-    if x.device.type != "cpu" or not kernels.requires_grad:
-        return functional.conv2d(x, kernels, bias, padding=kernels.shape[-1] // 2, groups=len(kernels))
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
-        x, kernels, bias = x.to(dtype), kernels.to(dtype), None if bias is None else bias.to(dtype)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    side, is_fast = kernels.shape[-1], dtype == torch.float32 and kernels.shape[-1] <= FAST_COLUMNS
+    if x.device.type != "cpu" or is_fast or not kernels.requires_grad:
+        return functional.conv2d(x, kernels, bias, padding=side // 2, groups=len(kernels))
+    x, kernels, bias = x.to(dtype), kernels.to(dtype), None if bias is None else bias.to(dtype)
     y: Tensor = _InColumns.apply(x, kernels, bias)  # type: ignore[no-untyped-call]
     return y
 

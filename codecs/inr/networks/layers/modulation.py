@@ -73,5 +73,7 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _sums(x: Tensor) -> Tensor:
-    """The sums `[B, C]` of planes `[B, C, h, w]`, row by row: two to four times as fast on a CPU as both at once."""
+    """The sums `[B, C]` of planes `[B, C, h, w]`; on a CPU row by row, two to four times as fast as both at once."""
+    if x.device.type != "cpu":
+        return x.sum((2, 3))
     return x.permute(0, 2, 3, 1).sum(2).sum(1)
