@@ -23,9 +23,9 @@ from .inr.codec import ClipHeader, InrCodec
 from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
 from .inr.networks.flow_guided import REFERENCES, FlowNetwork, flow_stage
-from .inr.networks.layers.blocks import UpBlock, halved_widths, shuffles
-from .inr.networks.layers.pointwise import Pointwise
+from .inr.networks.layers.blocks import UpBlock, halved_widths
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
+from .inr.networks.layers.upsampling import UpConvolution
 from .inr.networks.layers.warping import aggregate
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, UpsamplingConfig, choose_geometry
 from .inr.networks.sizing import TOLERANCE
@@ -112,7 +112,7 @@ class CompactBlock(nn.Sequential):
     def __init__(self, before: int, after: int, stride: int) -> None:
         wide = after * stride * stride
         grouped = nn.Conv2d(before, wide, 3, padding=1, groups=groups(before, wide))
-        super().__init__(grouped, Pointwise(wide, wide), *shuffles(stride), nn.GELU())
+        super().__init__(grouped, UpConvolution(wide, after, stride, kernel=1), nn.GELU())
 
 
 class FFNeRV(FlowNetwork):

@@ -39,8 +39,9 @@ from .inr.networks.layers.fused_block import Block as BlockTensors
 from .inr.networks.layers.fused_grid import FusedGrid
 from .inr.networks.layers.group_depthwise import GroupDepthwise
 from .inr.networks.layers.mlp import normalized_mlp
-from .inr.networks.layers.patchwise import PatchLayout, add_masked, crop, masked, pixel_shuffle
+from .inr.networks.layers.patchwise import PatchLayout, add_masked, crop, masked
 from .inr.networks.layers.temporal_grids import level_lengths
+from .inr.networks.layers.upsampling import pixel_shuffle
 from .inr.networks.network import MOST_FRAMES, NetworkConfig, Patches, UpsamplingConfig
 from .inr.networks.patch_network import (
     BASE_GRID_CELLS,

@@ -29,12 +29,13 @@ from .inr.compression.entropy_constrained import EntropyConstrained
 from .inr.embedding_based import ContentEncoder, EmbeddingCodec, padded
 from .inr.networks.encoder import Encoder, FrameLookup
 from .inr.networks.flow_guided import REFERENCES, FlowNetwork
-from .inr.networks.layers.blocks import shuffles, tapered_widths
+from .inr.networks.layers.blocks import tapered_widths
 from .inr.networks.layers.convnext import convnext
 from .inr.networks.layers.encoding import sinusoids
 from .inr.networks.layers.modulation import modulate
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
+from .inr.networks.layers.upsampling import UpConvolution
 from .inr.networks.layers.warping import blend_warped
 from .inr.networks.network import Network, NetworkConfig, UpsamplingConfig, choose_geometry, count_parameters
 from .inr.presets import presets_of
@@ -116,13 +117,12 @@ class Block(nn.Module):
         super().__init__()
         self.statistics = nn.Linear(config.code, 2 * before) if config.adain else None
         stride, kernel = config.strides[number], min(2 * number + 1, 5)
-        wide = after * stride**2
-        convs: list[nn.Module] = [nn.Conv2d(before, wide, kernel, padding=kernel // 2)]
         if kernel == 5 and not config.plain:
-            middle = middle_width(before, wide)
+            middle = middle_width(before, after * stride**2)
             first = nn.Conv2d(before, middle, 3, padding=1)
-            convs = [first, nn.GELU(), nn.Conv2d(middle, wide, 3, padding=1)]
-        self.up = nn.Sequential(*convs, *shuffles(stride), nn.GELU())
+            self.up = nn.Sequential(first, nn.GELU(), UpConvolution(middle, after, stride), nn.GELU())
+        else:
+            self.up = nn.Sequential(UpConvolution(before, after, stride, kernel), nn.GELU())
         if self.statistics is not None:
             nn.init.zeros_(self.statistics.weight)
             nn.init.zeros_(self.statistics.bias)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from rdbench.codec import Workspace
 from rdbench.codecs.inr.codec import ClipHeader
-from rdbench.codecs.inr.networks.layers.patchwise import pixel_shuffle
+from rdbench.codecs.inr.networks.layers.upsampling import pixel_shuffle
 from rdbench.codecs.inr.networks.network import count_macs, count_parameters, render
 from rdbench.codecs.inr.recipes.losses import loss_of
 from rdbench.codecs.inr.recipes.similarity import ms_ssim

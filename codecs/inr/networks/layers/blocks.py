@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from .upsampling import UpConvolution
+
 Activation = Callable[[], nn.Module]
 ACTIVATIONS: tuple[Activation, ...] = (nn.GELU, nn.SiLU)
 """Activations, by the number that a bitstream stores."""
@@ -29,13 +31,7 @@ class UpBlock(nn.Sequential):
     """The NeRV block: convolution, 3x3 by default, pixel shuffle, activation (NeRV, figure 2)."""
 
     def __init__(self, before: int, after: int, stride: int, act: Activation, kernel: int = 3) -> None:
-        conv = nn.Conv2d(before, after * stride * stride, kernel, padding=kernel // 2)
-        super().__init__(conv, *shuffles(stride), act())
-
-
-def shuffles(stride: int) -> list[nn.Module]:
-    """A pixel shuffle; none for a stride of 1, where torch's would copy the features twice in a step."""
-    return [nn.PixelShuffle(stride)] if stride > 1 else []
+        super().__init__(UpConvolution(before, after, stride, kernel), act())
 
 
 class FirstBlock(nn.Sequential):

@@ -196,12 +196,6 @@ class _Crop(torch.autograd.Function):
         return to_x, None
 
 
-def pixel_shuffle(x: Tensor, stride: int) -> Tensor:
-    """`[B, h, w, s s C]` -> `[B, s h, s w, C]`: each cell's values become its s x s pixels, row by row."""
-    cells: Tensor = x.unflatten(-1, (stride, stride, -1))
-    return cells.permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
-
-
 def add_masked(x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
     """`x + y` with zeros in place of y outside the mask."""
     return x + y if mask is None else torch.addcmul(x, y, mask.to(y.dtype))
