@@ -254,13 +254,15 @@ def _plot_panel(axis: Any, place: _Place, x: str, styles: Mapping[str, LineStyle
 
 def _scale(axis: Any, options: FigureOptions) -> None:
     """A logarithmic axis of x with few plain numbers, and the limits that were asked for."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     axis.set_xscale("log")
     axis.set_xlim(*options.xlim)
     axis.set_ylim(*options.ylim)
     low, high = axis.get_xlim()
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,), numticks=12))
+    subs = (1.0, 2.0, 5.0) if high < 200 * low else (1.0,)
+    few = high < 4 * low  # 1, 2 and 5 alone would leave one number or none
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if few else LogLocator(subs=subs, numticks=12))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
 

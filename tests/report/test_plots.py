@@ -232,3 +232,9 @@ def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
     rd_plot(pd.concat([make("a$x^$"), make("$\\frac{b", lift=1.0)]), tmp_path / "rd.svg")
     assert "a$x^$" in texts(tmp_path / "rd.svg")
     assert "$\\frac{b" in texts(tmp_path / "rd.svg")
+
+
+def test_an_axis_of_less_than_two_octaves_has_several_numbers(tmp_path: Path) -> None:
+    """On a logarithmic axis from 0.089 to 0.159, 1, 2 and 5 leave a single number."""
+    rd_plot(make("nerv").assign(bpp=[0.089, 0.12, 0.14, 0.159]), tmp_path / "rd.svg", metric="psnr_rgb")
+    assert "0.1 0.12 0.14 0.16 bits per pixel" in texts(tmp_path / "rd.svg")
