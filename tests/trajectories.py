@@ -67,7 +67,7 @@ COMPARISONS: Mapping[str, Comparison] = MappingProxyType(
         ),
         "hnerv": Comparison("batch=1,lr=2e-3", HNeRVConfig(2, 4, (5, 2, 2), 24, 24, 4), 40, 80, 1e-3),
         "hnerv-boost": Comparison(
-            "lr=2e-3", HNeRVBoostConfig(2, 4, (5, 2, 2), 24, 4, 12, 16, 8, 8), 40, 80, 1e-3
+            "lr=2e-3", HNeRVBoostConfig(2, 4, (5, 2, 2), 24, 4, 12, 16, 8, 8), 40, 80, 1e-2
         ),
         "ffnerv": Comparison("lr=2e-3", FFNeRVConfig(2, 4, (5, 2, 2), 8, 16, 8, finest=10, levels=2), 40, 80, 2e-4),
         "dnerv": Comparison("lr=2e-3", DNeRVConfig(2, 3, (2,) * 5, 24, 24, 3, 4), 64, 96, 1e-3),
