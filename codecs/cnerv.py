@@ -110,6 +110,7 @@ class CNeRVCodec(InrCodec):
     presets = presets_of(
         quick={"epochs": 60, "lr": 3e-3, "frequencies": 40},
         tiny={"epochs": 14, "lr": 5e-3, "frequencies": 20},
+        best={"optimizer": "muon", "lr": 6e-3},
     )
 
     def scaled(self, clip: ClipHeader, share: float) -> CNeRVConfig:
