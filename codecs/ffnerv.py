@@ -182,7 +182,7 @@ class FFNeRVCodec(InrCodec):
     presets = presets_of(
         quick={"epochs": 70, "lr": 4e-3},
         tiny={"epochs": 16, "lr": 5e-3},
-        best={"optimizer": "muon", "lr": 8e-3},
+        best={"optimizer": "muon", "lr": 1.6e-2},
     )
 
     @property
