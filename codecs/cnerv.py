@@ -20,6 +20,7 @@ from .inr.compression.entropy_constrained import EntropyConstrained
 from .inr.networks.index_network import ModulatedNetwork, factorized_blocks
 from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 from .inr.presets import presets_of
@@ -61,7 +62,7 @@ class CNeRV(ModulatedNetwork):
         widths = [channels, *halved_widths(config.first, config.strides, config.lower)]
         self.blocks = factorized_blocks(widths, config.strides)
         self.modulations = nn.ModuleList(nn.Linear(config.code, 2 * width) for width in widths[:-1])
-        self.head = nn.Conv2d(widths[-1], 3, 1)
+        self.head = Pointwise(widths[-1], 3)
 
     def maps(self, time: Tensor) -> Tensor:
         """Encoded maps of time, x and y, `[B, 6 L, rows, columns]`, from the encoded time `[B, 2 L]`."""

@@ -22,6 +22,7 @@ from .inr.index_based import IndexCodec, IndexSettings
 from .inr.networks.index_network import ModulatedNetwork, factorized_blocks
 from .inr.networks.layers.blocks import halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 from .inr.presets import presets_of
@@ -96,7 +97,7 @@ class ENeRV(ModulatedNetwork):
         self.modulations = nn.ModuleList(
             nn.Sequential(nn.Linear(config.code, 2 * channels), nn.GELU()) for channels in widths[:-1]
         )
-        self.head = nn.Conv2d(widths[-1], 3, 1)
+        self.head = Pointwise(widths[-1], 3)
 
     def tokens(self, device: torch.device) -> Tensor:
         """The spatial tokens before they are multiplied with the time embedding, `[1, rows * columns, D]`.

@@ -24,6 +24,7 @@ from .inr.compression.scheme import Scheme
 from .inr.compression.tanh_quantization import MOST_BITS, TanhQuantization
 from .inr.networks.flow_guided import REFERENCES, FlowNetwork, flow_stage
 from .inr.networks.layers.blocks import UpBlock, halved_widths
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.layers.temporal_grids import TemporalGrid, grid_lengths
 from .inr.networks.layers.upsampling import UpConvolution
 from .inr.networks.layers.warping import aggregate
@@ -132,8 +133,8 @@ class FFNeRV(FlowNetwork):
             CompactBlock(a, b, s) if config.compact and number else UpBlock(a, b, s, nn.GELU)
             for number, ((a, b), s) in enumerate(stages)
         )
-        self.motion = nn.Conv2d(widths[self._flow_stage + 1], 3 * len(REFERENCES), 1) if config.flow else None
-        self.head = nn.Conv2d(widths[-1], 5 if config.flow else 3, 1)
+        self.motion = Pointwise(widths[self._flow_stage + 1], 3 * len(REFERENCES)) if config.flow else None
+        self.head = Pointwise(widths[-1], 5 if config.flow else 3)
 
     def independent_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Independent frames from the features of the grids; motion is at a quarter of their resolution."""

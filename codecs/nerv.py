@@ -19,6 +19,7 @@ from .inr.compression.post_training import Channel
 from .inr.index_based import IndexCodec, IndexSettings, shrunk_widths
 from .inr.networks.index_network import IndexNetwork
 from .inr.networks.layers.blocks import ACTIVATIONS, UpBlock, halved_widths
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.network import NetworkConfig, UpsamplingConfig, choose_geometry
 
 
@@ -52,7 +53,7 @@ class NeRV(IndexNetwork):
         widths = halved_widths(config.channels * config.expansion, config.strides, config.lower)
         stages = zip(pairwise([config.channels, *widths]), config.strides, strict=True)
         self.blocks = nn.Sequential(*(UpBlock(a, b, stride, act) for (a, b), stride in stages))
-        self.head = nn.Conv2d(widths[-1], 3, 1)
+        self.head = Pointwise(widths[-1], 3)
 
 
 class NeRVSettings(IndexSettings):

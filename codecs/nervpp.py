@@ -92,7 +92,7 @@ class NeRVpp(IndexNetwork):
         widths = [config.channels, *halved_widths(config.channels, config.strides, config.lower)]
         stages = zip(pairwise(widths), config.strides, strict=True)
         self.blocks = nn.Sequential(*(Block(a, b, stride, bool(config.star)) for (a, b), stride in stages))
-        self.head = nn.Conv2d(widths[-1], 3, 1)
+        self.head = Pointwise(widths[-1], 3)
 
 
 @torch.no_grad()

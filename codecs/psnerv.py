@@ -20,6 +20,7 @@ from .inr.index_based import IndexCodec, IndexSettings, shrunk_widths
 from .inr.networks.index_network import ModulatedNetwork
 from .inr.networks.layers.blocks import UpBlock, halved_widths, mlp
 from .inr.networks.layers.encoding import sinusoids
+from .inr.networks.layers.pointwise import Pointwise
 from .inr.networks.layers.precision import in_float32
 from .inr.networks.network import NetworkConfig, Patches, UpsamplingConfig, choose_geometry
 
@@ -60,7 +61,7 @@ class PSNeRV(ModulatedNetwork):
         stages = zip(pairwise(widths), config.strides, strict=True)
         self.blocks = nn.ModuleList(UpBlock(a, b, stride, nn.GELU) for (a, b), stride in stages)
         self.modulations = nn.ModuleList(nn.Linear(config.style, 2 * channels) for channels in widths[:-1])
-        self.head = nn.Conv2d(widths[-1], 3, 1)
+        self.head = Pointwise(widths[-1], 3)
 
     def embed(self, at: Patches) -> Tensor:
         """The concatenated encodings of t = i / N, column and row (as shares of the frame), `[B, inputs]`."""

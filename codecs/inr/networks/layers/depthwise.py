@@ -28,7 +28,8 @@ def convolve_depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None) -> Tenso
     On a CPU the gradients of wide kernels, and of all in low precision, are the same sums in another order.
     """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    side, is_fast = kernels.shape[-1], dtype == torch.float32 and kernels.shape[-1] <= FAST_COLUMNS
+    side = kernels.shape[-1]
+    is_fast = dtype == torch.float32 and side <= FAST_COLUMNS
     if x.device.type != "cpu" or is_fast or not kernels.requires_grad:
         return functional.conv2d(x, kernels, bias, padding=side // 2, groups=len(kernels))
     x, kernels, bias = x.to(dtype), kernels.to(dtype), None if bias is None else bias.to(dtype)

@@ -1,12 +1,9 @@
 """The layers that compute in float32 whatever the precision of the others."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
-from torch import Tensor, nn
-
-from .pointwise import convolve_pointwise
+from torch import Tensor
 
 
 def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -14,8 +11,6 @@ def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
     For the last layer of a network: samples in bfloat16 would be steps of 1/256, as coarse as the frames' own.
     """
-    if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
-        layer = partial(convolve_pointwise, weight=layer.weight, bias=layer.bias)
     if not torch.amp.is_autocast_available(x.device.type):  # tensors on the meta device
         return layer(x)
     with torch.autocast(x.device.type, enabled=False):
